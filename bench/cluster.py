@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session, wait_until
+from bench.running import SLUG
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
@@ -21,7 +22,7 @@ from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, Queu
 from qa_service.model import Experiment, Params
 from qa_service.paths import bundled
 
-_SLUG, _RANDOM = "pow_vs_sum", "shared_coin"
+_RANDOM = "shared_coin"
 _SEEDS = 300
 _ROUNDS, _RUNS, _CANCELS = 30, 60, 10
 _SLOW = """import time
@@ -35,7 +36,7 @@ def run():
 
 def cluster_figures() -> None:
     """First row, verdict, runs a second, cancellation, recovery after kill -9, and memory."""
-    experiment = load_specs(bundled("demos"))[_SLUG]
+    experiment = load_specs(bundled("demos"))[SLUG]
     params = fill_defaults(experiment, {})
     local = _local(1)
     with cluster() as started:

@@ -156,7 +156,12 @@ async def _lifespan(
     import asyncio
 
     from qa_service.server.access_log import log_answer
-    from qa_service.server.lifecycle import give_back_when_quiet, handle_signals
+    from qa_service.server.lifecycle import (
+        PAUSE_SECONDS,
+        give_back_when_quiet,
+        handle_signals,
+        let_go_between_texts,
+    )
     from qa_service.store.writer import BackgroundWriter
 
     state = app.state
@@ -186,6 +191,7 @@ async def _lifespan(
             if hasattr(front, "lifespan"):
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
         stack.callback(asyncio.create_task(give_back_when_quiet(state.text_priority)).cancel)
+        state.text_priority.call_in_pauses(PAUSE_SECONDS, let_go_between_texts)
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them
@@ -309,7 +315,7 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.lab.interpreter import connect
+    from qa_service.lab.interpreter import connect_interpreter
     from qa_service.lab.runner import SERVER_PRELOAD
     from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
     from qa_service.telemetry import logging as logs
@@ -323,7 +329,7 @@ def worker_app() -> "FastAPI":
     settings = replace(
         settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
     )  # fmt: skip
-    lab = connect(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
+    lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
         warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
         watch_knowledge=worker_options["reload_kb"],

@@ -2,8 +2,21 @@
 
 import ctypes
 import mmap
+import re
 import sys
 from functools import cache
+from pathlib import Path
+
+HUGE_PAGE = 2 << 20
+"""Bytes: the kernel may hold a file in pages of this size, which a process maps 512 times as fast as ordinary ones."""
+
+
+def kib_in_huge_pages(address: int) -> int:
+    """Of the mapping of a file that begins at this address, how many KiB this process has in huge pages (Linux)."""
+    found = re.search(
+        rf"^{address:x}-(?:.*\n)*?FilePmdMapped: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.MULTILINE
+    )
+    return int(found[1]) if found else 0
 
 
 def forget_pages(start: int, end: int) -> None:

@@ -40,7 +40,7 @@ class ParseCache:
             return value
         value = parse(source)
         with suppress(TypeError, ValueError, RecursionError):
-            if json.loads(json.dumps(value)) == value:
+            if repr(json.loads(json.dumps(value))) == repr(value):  # nan is like nan, a tuple is not like a list
                 self._used[key] = value
         return value
 

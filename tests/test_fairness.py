@@ -157,7 +157,7 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
         order.append(name)
         assert permits.acquire(timeout=TIMEOUT_SECONDS)
 
-    monkeypatch.setattr(diagnosing, "read_run", read_run)
+    monkeypatch.setattr(diagnosing, "read_training_run", read_run)
     monkeypatch.setattr(diagnosing, "diagnose", lambda run: run)
 
     def send(client: str) -> threading.Thread:

@@ -4,7 +4,7 @@ from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_service.model.observation import VOCABULARY
+from qa_service.model.observation import SIGN_VOCABULARY
 from qa_service.parsing.observations import observe
 
 CHINESE = {
@@ -549,7 +549,7 @@ def test_any_text_is_read(text):
     """No text raises; every sign is of the vocabulary and is read once."""
     found = [each.sign for each in observe(text)]
     assert len(found) == len(set(found))
-    assert all(sign.value in VOCABULARY[sign.kind] for sign in found)
+    assert all(sign.value in SIGN_VOCABULARY[sign.kind] for sign in found)
 
 
 def of_remedies(text: str) -> set[str]:

@@ -23,7 +23,7 @@ from qa_service.errors import BadField, BadRequest
 from qa_service.model.events import AnswerReady, Queued
 from qa_service.schemas import requests
 from qa_service.schemas.events import RowJson
-from qa_service.schemas.formula import FormulaBody, read_formula
+from qa_service.schemas.formula import FormulaBody, read_formula_request
 from qa_service.settings import Settings
 
 API = "/api/v1"
@@ -61,9 +61,9 @@ MEASURED_ELSEWHERE = {("POST", f"{API}/formula")}
 NOT_JSON = {("GET", f"{API}/entries/{{entry_id}}/export"), ("GET", "/metrics")}
 PARSERS: dict[str, Callable[[object], object]] = {
     "AskRequest": requests.read_request,
-    "RunRequest": requests.read_run,
+    "RunRequest": requests.read_run_request,
     "FeedbackRequest": requests.read_feedback,
-    "FormulaBody": read_formula,
+    "FormulaBody": read_formula_request,
 }
 EXTERNAL_OBJECTS = {"JsonObject"}
 """Objects that another specification describes."""

@@ -12,7 +12,7 @@ from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.more_families import family_of
 from bench.diagnosis.runs import RecordedRun, Setup, default_setup, train
 from bench.diagnosis.score import SICK, TRACE, Share, judge
-from bench.diagnosis.suite import compare
+from bench.diagnosis.suite import measure_harm
 
 Cure = Callable[[Setup], None]
 _TENTHS = 3
@@ -141,7 +141,7 @@ CURES: dict[str, Sequence[Cure]] = {
 
 
 def _is_healthy(run: RecordedRun, sound: RecordedRun) -> bool:
-    verdict = compare(run, sound)
+    verdict = measure_harm(run, sound)
     return not verdict.harmful and math.isfinite(run.learned[1])
 
 

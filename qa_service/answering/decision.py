@@ -8,7 +8,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
 from qa_service.errors import BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
     MAX_CANDIDATES,
@@ -29,9 +29,10 @@ from qa_service.model import (
     find_clue,
 )
 from qa_service.model.diagnosis import Diagnosis
+from qa_service.model.formula import FORMULA_EXPERIMENT
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
-from qa_service.retrieval.matcher import CLOSE, MatchResult
+from qa_service.retrieval.matcher import RUNNER_UP_SHARE, MatchResult
 
 AMBIGUITY_MARGIN = 0.01
 """Two matches whose probabilities are nearer than this are equally likely."""
@@ -196,7 +197,7 @@ def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledg
     """The formulas that a question asks to be computed; None if it is about an entry nonetheless."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
-    if calculating.EXPERIMENT not in knowledge.experiments:
+    if FORMULA_EXPERIMENT not in knowledge.experiments:
         return None
     if request.context and request.context.entry and question.is_elliptical and question.params:
         return None  # other numbers for the entry before it
@@ -214,9 +215,9 @@ def _decide_calculation(
     """The answer is the values of the formulas; entries that match the question are only related."""
     check_known(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
-    if wanted in DTYPES and not mention.dtypes:
+    if wanted in FLOAT_DTYPES and not mention.dtypes:
         mention = replace(mention, dtypes=(str(wanted),))
-    calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
+    calculation, runs = calculating.plan(mention, knowledge.experiments[FORMULA_EXPERIMENT])
     return Decision(
         status=AnswerStatus.ANSWERED,
         lang=question.lang,
@@ -417,7 +418,7 @@ def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
     best, *others = topic.matches
     if topic.is_follow_up or not best.phrasing:
         return ()
-    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
+    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= RUNNER_UP_SHARE * best.score]
     return tuple(match.entry.focused_on(match.aspect) for match in close)
 
 

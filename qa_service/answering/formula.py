@@ -7,20 +7,21 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from qa_service.answering.calculating import EXPERIMENT, OPEN_RANGE
-from qa_service.answering.execute import IsCancelled
+from qa_service.answering.calculating import OPEN_RANGE
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadExpression, BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.grammar import read_formula
 from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, variables
 from qa_service.formula.values import Given, Range, read_given, values_text
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.model import Cell, Evidence, Row
 from qa_service.model.events import Event
 from qa_service.model.formula import (
+    FORMULA_EXPERIMENT,
     Elements,
     FormulaGradient,
     FormulaNode,
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from qa_service.formula.rewrites import Proposal
 
 DEFAULT_DTYPE = "float32"
-ALL_DTYPES = (*DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
+ALL_DTYPES = (*FLOAT_DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
 """Those in which the experiment measures."""
-MAX_FORMS = 4
+_MAX_FORMS = 4
 """Other forms that are measured."""
 MIN_GAIN = 0.3
 """Bits, on average, from which on another form is called stable."""
@@ -99,7 +100,7 @@ class FormulaStudy:
         far = _SOUGHT_IN[dtype]
         spans = {name: self.ranges.get(name, _around(each)) for name, each in self.given.items()}
         over = {name: (max(low, -far), min(high, far)) for name, (low, high) in spans.items()}
-        return proposals(self.tree, MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
+        return proposals(self.tree, _MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
 
     @cached_property
     def params(self) -> dict[str, str | bool]:
@@ -114,7 +115,7 @@ class FormulaStudy:
 
     def stream(self, service: Service, is_cancelled: IsCancelled = never_cancelled) -> Generator[Event, None, None]:
         """The events of the run; the last has the evidence for `result`."""
-        yield from service.run(EXPERIMENT, self.params, is_cancelled=is_cancelled)
+        yield from service.run(FORMULA_EXPERIMENT, self.params, is_cancelled=is_cancelled)
 
     def result(self, evidence: Evidence) -> FormulaResult:
         """What the run measured."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from qa_service.model import Lang, Text
 
-DEADLINE = 10.0
+_DEADLINE = 10.0
 """Seconds for the whole reply."""
 _MAX_BYTES = 256 << 10
 _INSTRUCTIONS = Text(
@@ -40,7 +40,7 @@ class ModelWriter:
     address: str
     model: str
     key: str = ""
-    deadline: float = DEADLINE
+    deadline: float = _DEADLINE
 
     def reword(self, question: str, sentences: Sequence[str], lang: Lang) -> list[str | None]:
         """As `Writer.reword`."""

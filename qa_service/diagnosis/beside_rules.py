@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from qa_service.diagnosis.curves import finite, is_half, records, say, shares_of
-from qa_service.diagnosis.evidence import Rule, weigh
+from qa_service.diagnosis.evidence import DiagnosticRule, weigh
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.parts import parts_of_loss
@@ -176,6 +176,6 @@ def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("logarithm_in_names", text)
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     nan_in_parts, far_records, accuracy_at_nan, half_from_the_start, data_seen_before, names_of_logarithms,
 )  # fmt: skip

@@ -114,7 +114,7 @@ def rising_tail(points: Sequence[Record]) -> list[Record]:
     return list(points[max(start, 0) :])
 
 
-def climb(points: Sequence[Record]) -> list[Record]:
+def climbing_tail(points: Sequence[Record]) -> list[Record]:
     """The records at the end over which the values rise, noise aside, from their lowest level; [] if they do not."""
     smoothed = smooth(values_of(points))
     start = len(smoothed) - 1 - smoothed[::-1].index(min(smoothed)) if smoothed else 0
@@ -223,7 +223,7 @@ def is_adaptive(run: TrainingRun) -> bool | None:
     return None if not name else any(word in name for word in ("adam", "rms", "adafactor", "lion", "lamb", "adagrad"))
 
 
-def number(value: float, lang: Lang) -> str:
+def quoted_number(value: float, lang: Lang) -> str:
     """A number as a sentence quotes it."""
     return format_in_text(value, lang)
 
@@ -251,7 +251,7 @@ def say(zh: str, en: str, **shown: float | str | Record) -> Text:
 def _word(value: float | str | Record, lang: Lang) -> str:
     if isinstance(value, Record):
         return place(value, lang)
-    return value if isinstance(value, str) else number(value, lang)
+    return value if isinstance(value, str) else quoted_number(value, lang)
 
 
 def lines_of(*points: Record | None) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from statistics import median
 from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import thinned
-from qa_service.diagnosis.evidence import Rule
+from qa_service.diagnosis.evidence import DiagnosticRule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
@@ -17,7 +17,7 @@ from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Ex
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
 """Functions of a run that yield findings."""
@@ -53,7 +53,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
             run=run,
             status="healthy",
             summary=report.healthy(run),
-            margins=report.margins(run),
+            margins=report.distances_from_harm(run),
             unseen=report.unseen(run),
             marks=report.marks(run),
         )
@@ -161,7 +161,7 @@ def _as_judged(finding: Finding) -> Finding:
     return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 
-def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
+def _findings(rules: Iterable[DiagnosticRule], run: TrainingRun) -> Iterable[Finding]:
     for rule in rules:
         yield from rule(run)
 

@@ -8,7 +8,7 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text
 
-Rule = Callable[[TrainingRun], Iterable[Finding]]
+DiagnosticRule = Callable[[TrainingRun], Iterable[Finding]]
 
 
 def weigh(feature: str, text: Text, *points: Record | None, step: int | None = None) -> Iterator[Finding]:

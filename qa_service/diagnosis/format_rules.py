@@ -82,7 +82,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("half_state", text, losses[early])
 
 
-def architecture(run: TrainingRun) -> Iterator[Finding]:
+def network_architecture(run: TrainingRun) -> Iterator[Finding]:
     """Whether the model is recurrent, by the settings or the name of the run."""
     names = " ".join([setting(run, "model"), setting(run, "architecture"), run.name.lower()])
     if re.search(r"\b(?:rnn|lstm|gru|seq2seq)", names):

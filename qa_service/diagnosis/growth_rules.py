@@ -30,7 +30,7 @@ _LINEAR_MARGIN = 0.06
 """A growth counts as linear unless an exponential explains this much more of its variance."""
 
 
-def growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
+def loss_growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
     """(growth of the loss per step, the records) where it is geometric, record by record; None where it is not."""
     points = finite(records(run, "loss"))
     first = onset(run, *loss_keys(run))
@@ -69,7 +69,7 @@ def critical_rate(run: TrainingRun) -> tuple[float, float, float] | None:
     The loss grows by (1 − ηλ)² a step. None where it does not grow geometrically, the rate is unknown, or the optimizer
     is known to be one that divides by the size of the gradient.
     """
-    found = growth(run)
+    found = loss_growth(run)
     rate = rate_at(run, found[1][-1]) if found else None
     if found is None or not rate or rate <= 0 or is_adaptive(run):
         return None
@@ -79,7 +79,7 @@ def critical_rate(run: TrainingRun) -> tuple[float, float, float] | None:
 
 def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
     """The loss grows by the same factor again and again."""
-    found = growth(run)
+    found = loss_growth(run)
     if found is None:
         return
     factor, tail = found

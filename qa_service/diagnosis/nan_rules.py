@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from qa_service.diagnosis.curves import (
-    climb,
+    climbing_tail,
     finite,
     first_nonfinite,
     is_objective,
@@ -112,7 +112,7 @@ def _one_update_later(run: TrainingRun, first: Onset) -> bool:
 
 
 def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
-    tail = climb(first.before) or rising_tail(first.before)
+    tail = climbing_tail(first.before) or rising_tail(first.before)
     least = max(tail[0].value, _CONVERGED * first.before[0].value) if tail else 0.0
     grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:

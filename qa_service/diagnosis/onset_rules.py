@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from qa_service.diagnosis.curves import finite, noise, records, say, shares_of, smooth, values_of
-from qa_service.diagnosis.evidence import Rule, weigh
+from qa_service.diagnosis.evidence import DiagnosticRule, weigh
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, loss_keys
 from qa_service.model.diagnosis import Finding
@@ -222,7 +222,7 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
                          "nothing is scaled"), points[0])  # fmt: skip
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     clean_steps, gradient_before, weights_after, hidden_onset, held_out_while_flat, learned_then_lost, gap_of_accuracy,
     slope_of_plateau, gradient_trend, scale_of_one,
 )  # fmt: skip

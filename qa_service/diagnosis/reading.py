@@ -28,17 +28,17 @@ from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
 from qa_service.diagnosis.trace_file import read_trace
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
-from qa_service.model.training_run import Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 from qa_service.model.values import Value
 from qa_service.parsing.logs import rules
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.names import meaning_of
 from qa_service.parsing.logs.prefixes import strip_colours
 from qa_service.parsing.logs.reading import LogLine, Point
-from qa_service.parsing.logs.rows import Row, RowSeries, canonical_values, make_series
+from qa_service.parsing.logs.rows import LogRow, RowSeries, canonical_values, make_series
 from qa_service.parsing.logs.scan import LogScan, scan_log
 
-MAX_FILE_BYTES = 1 << 30
+MAX_RUN_FILE_BYTES = 1 << 30
 """Larger files are refused."""
 _MAX_JSON_BYTES = 48 * 1024 * 1024
 """Larger documents are read by lines and records."""
@@ -82,7 +82,7 @@ def read_run_file(path: Path) -> TrainingRun:
         ) from None
 
 
-def read_run(data: bytes, name: str = "") -> TrainingRun:
+def read_training_run(data: bytes, name: str = "") -> TrainingRun:
     """The run in the bytes of a file. Raises `UnreadableRun` if they are empty, too many, damaged, or not a log."""
     return _read(io.BytesIO(data), len(data), name)
 
@@ -95,10 +95,11 @@ def read_log_text(text: str) -> TrainingRun:
 
 
 def _read(stream: BinaryIO, size: int, name: str) -> TrainingRun:
-    if size > MAX_FILE_BYTES:
+    if size > MAX_RUN_FILE_BYTES:
         raise UnreadableRun(
-            zh=f"文件有 {size / 1e6:.0f} MB，最多 {MAX_FILE_BYTES / 1e6:.0f} MB。请只给出关键的一段。",
-            en=f"The file has {size / 1e6:.0f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB. Give the part that matters.",
+            zh=f"文件有 {size / 1e6:.0f} MB，最多 {MAX_RUN_FILE_BYTES / 1e6:.0f} MB。请只给出关键的一段。",
+            en=f"The file has {size / 1e6:.0f} MB; at most {MAX_RUN_FILE_BYTES / 1e6:.0f} MB. "
+            "Give the part that matters.",
         )
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
@@ -323,7 +324,7 @@ def _tag_of(name: str) -> str:
 def _read_events(stream: BinaryIO, name: str) -> TrainingRun:
     file = read_event_file(stream)
     validation = bool(re.search(r"(?<![a-z])val|eval|test", name.lower()))
-    rows: list[Row] = []
+    rows: list[LogRow] = []
     for scalar in file.scalars:
         tag = scalar.tag.lower()
         tag = f"val_{tag}" if validation and not re.match(r"val|eval|test", tag) else tag
@@ -331,7 +332,7 @@ def _read_events(stream: BinaryIO, name: str) -> TrainingRun:
         if last is not None and last.step == scalar.step and tag not in last.values:
             last.values[tag] = scalar.value
         else:
-            rows.append(Row(len(rows) + 1, "event_file", "", {tag: scalar.value}, step=scalar.step, counter="event"))
+            rows.append(LogRow(len(rows) + 1, "event_file", "", {tag: scalar.value}, step=scalar.step, counter="event"))
     found = _Found("event_file", rows, lines=len(rows), lines_read=len(rows), cut=file.cut)
     return _make_run(found, name, has_lines=False)
 
@@ -361,13 +362,13 @@ def _decode(piece: bytes, encoding: str) -> str:
     return text.lstrip("\ufeff").replace("\0", "")
 
 
-def _rows_of_table(table: SeparatedTable, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
+def _rows_of_table(table: SeparatedTable, lines: Iterable[tuple[int, str]]) -> Iterator[LogRow]:
     for number, text in lines:
         if row := table.read(number, text):
             yield row
 
 
-def _take_records(lines: list[tuple[int, str]]) -> tuple[list[Row], list[tuple[int, str]]]:
+def _take_records(lines: list[tuple[int, str]]) -> tuple[list[LogRow], list[tuple[int, str]]]:
     """The rows of the lines that are records of JSON, and the other lines."""
     rows, rest = [], []
     for number, text in lines:
@@ -387,7 +388,7 @@ class _Found:
     """The contents of a file: rows, messages and settings, and how much of the file was read."""
 
     form: str
-    rows: Sequence[Row]
+    rows: Sequence[LogRow]
     scan: LogScan = field(default_factory=LogScan)
     settings: dict[str, Value] = field(default_factory=dict)
     lines: int = 0
@@ -420,7 +421,7 @@ def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRu
     )
 
 
-def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
+def _count_by_interval(rows: Sequence[LogRow], interval: Value | None) -> None:
     """Sets the steps of Hugging Face trainer records, which print none, by their order, if the log has the first."""
     records = [row for row in rows if row.form == "hf_trainer" and "loss" in row.values]
     if not isinstance(interval, int) or len(records) < 2 or any(row.step is not None for row in records):
@@ -431,7 +432,7 @@ def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
             row.step = float(place * interval)
 
 
-def _log_lines(rows: Sequence[Row], made: RowSeries, scan: LogScan) -> list[LogLine]:
+def _log_lines(rows: Sequence[LogRow], made: RowSeries, scan: LogScan) -> list[LogLine]:
     """The rows and messages as lines, in order, from which `rules` derives signs."""
     lines = [
         LogLine(
@@ -453,7 +454,7 @@ def _observations(
     lines: Sequence[LogLine], points: Mapping[str, Sequence[Point]], *, in_bits: bool
 ) -> tuple[Observation, ...]:
     known = {key: values for key, values in points.items() if values}
-    classes = rules.classes_at_chance(known.get("loss", ()), in_bits=in_bits)
+    classes = rules.classes_if_flat_at_chance(known.get("loss", ()), in_bits=in_bits)
     return tuple(
         Observation(sign=each.sign, text=_fragment(each.text)) for each in rules.observe_log(lines, known, classes)
     )
@@ -474,9 +475,9 @@ def _from_start(lines: Sequence[LogLine], made: RowSeries) -> bool:
     return rules.begins_at_start(records)
 
 
-def _events(found: _Found, made: RowSeries, *, has_lines: bool) -> tuple[RunEvent, ...]:
+def _events(found: _Found, made: RowSeries, *, has_lines: bool) -> tuple[TrainingEvent, ...]:
     restarts = [
-        RunEvent(
+        TrainingEvent(
             kind="restart", text=" ".join(found.rows[index].text.split())[:_MAX_EXCERPT_CHARS], step=made.steps[index],
             line=found.rows[index].number if has_lines else None,
         )
@@ -504,7 +505,7 @@ def _settings(found: _Found, series: Mapping[str, Sequence[Record]], made: RowSe
     return settings
 
 
-def _hides_nan(rows: Sequence[Row], keys: Mapping[str, str]) -> bool:
+def _hides_nan(rows: Sequence[LogRow], keys: Mapping[str, str]) -> bool:
     """Whether the logger prints a loss of 0.0 where every loss was nan, as that of Hugging Face does."""
     for row in rows:
         values = {keys.get(name, name): value for name, value in row.values.items()}

@@ -11,7 +11,7 @@ from qa_service.parsing.logs.blocks import HeaderTable, is_number
 from qa_service.parsing.logs.names import MAX_NAME_CHARS, is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _MAX_DEPTH = 4
 _MAX_VALUES = 1_000
@@ -30,7 +30,7 @@ _MAX_FIELD = 1 << 20
 _GLOBAL_STEPS = ("trainer/global_step", "train/global_step", "global_step", "step", "_step", "iteration", "iter")
 
 
-def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, list[Row]]:
+def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, list[LogRow]]:
     """(format, rows) of a JSON document: records, columns, or curves of TensorBoard; no rows if it is none of these.
 
     `tag` names the values of a curve that has no name of its own; `depth` is the number of enclosing documents.
@@ -44,7 +44,7 @@ def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, lis
     return "json", []
 
 
-def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple[str, list[Row]]:
+def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple[str, list[LogRow]]:
     history = document.get("log_history")
     if isinstance(history, list):
         return "trainer_state", list(_records(history, "trainer_state"))
@@ -91,25 +91,25 @@ def _is_curve(value: Any) -> bool:
     )
 
 
-def _curve(points: Sequence[Any], tag: str) -> list[Row]:
+def _curve(points: Sequence[Any], tag: str) -> list[LogRow]:
     rows = []
     for number, point in enumerate(points[:_MAX_RECORDS], start=1):
         if isinstance(point, list) and len(point) == 3:
             value, step = _number(point[2]), _number(point[1])
             if value is not None:
                 rows.append(
-                    Row(number, "event_file", "", {(tag or "value").lower(): value}, step=step, counter="table")
+                    LogRow(number, "event_file", "", {(tag or "value").lower(): value}, step=step, counter="table")
                 )
     return rows
 
 
-def _records(records: Sequence[Any], form: str) -> Iterator[Row]:
+def _records(records: Sequence[Any], form: str) -> Iterator[LogRow]:
     for number, record in enumerate(records[:_MAX_RECORDS], start=1):
         if isinstance(record, dict) and (row := row_of_record(number, form, "", record)):
             yield row
 
 
-def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) -> Row | None:
+def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) -> LogRow | None:
     """The row of a record, names of nested values joined by "/"; None if no value is left besides step and epoch."""
     values: dict[str, float] = {}
     place: dict[str, float] = {}
@@ -132,7 +132,7 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     validation = str(record.get("mode", "")).lower() in _VALIDATION_MODES
     if validation:
         values = {f"val_{name}": value for name, value in values.items()}
-    return Row(
+    return LogRow(
         number, form, text, values, step=place.get(name), epoch=place.get("epoch"), validation=validation,
         counter=f"record {name}",
     )  # fmt: skip
@@ -238,7 +238,7 @@ class SeparatedTable:
                 return cls(own, separator)
         return None
 
-    def read(self, number: int, line: str) -> Row | None:
+    def read(self, number: int, line: str) -> LogRow | None:
         """The row in a line; None if the line is not a row of this table."""
         cells = _cells(line, self._separator)
         if len(cells) < 2 or len(cells) > len(self._table.names) + 1:

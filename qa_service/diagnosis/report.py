@@ -101,7 +101,7 @@ def consequence_of(cause: Cause) -> Text:
 # margins of a healthy run
 
 
-def margins(run: TrainingRun) -> tuple[Text, ...]:
+def distances_from_harm(run: TrainingRun) -> tuple[Text, ...]:
     """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
     return tuple(each for part in (_survived, _scaled, _spiked, _averaged) for each in part(run))
 

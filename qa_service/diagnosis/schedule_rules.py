@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from qa_service.diagnosis.curves import (
-    climb,
+    climbing_tail,
     finite,
     is_adaptive,
     is_objective,
@@ -141,7 +141,7 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
     turn = turning_point(run)
     points = [each for each in finite(records(run, "loss")) if turn is None or position(each) <= position(turn)]
     values = values_of(points)
-    climbed = climb(points)
+    climbed = climbing_tail(points)
     quiet = not climbed or climbed[-1].value < _ROSE * climbed[0].value
     if (
         turn is not None

@@ -13,7 +13,7 @@ from qa_service.diagnosis.curves import (
     values_of,
 )
 from qa_service.model.diagnosis import Harm
-from qa_service.model.training_run import RunEvent, TrainingRun
+from qa_service.model.training_run import TrainingEvent, TrainingRun
 
 _MIN_STEPS = 50
 _SCALE_FLOOR = 1.0
@@ -108,10 +108,10 @@ def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
         yield harm_at("skipping", words, late[-1])
 
 
-def _is_late(event: RunEvent) -> bool:
+def _is_late(event: TrainingEvent) -> bool:
     return event.step is not None and event.step > _MIN_STEPS
 
 
-def _still_skips(run: TrainingRun, late: Sequence[RunEvent]) -> bool:
+def _still_skips(run: TrainingRun, late: Sequence[TrainingEvent]) -> bool:
     last = max((point.step or 0 for point in records(run, "loss")), default=0)
     return (late[-1].step or 0) > 0.8 * last

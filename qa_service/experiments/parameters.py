@@ -74,8 +74,8 @@ def validate(parameter: Parameter, given: Any) -> Value:
     value = _coerce(parameter, given)
     if value is None or not _is_allowed(parameter, value):
         raise BadParameter(
-            zh=f"参数 {parameter.name} 不能是 {_abbreviate(given)}：允许的是{describe(parameter, 'zh')}",
-            en=f"{parameter.name} cannot be {_abbreviate(given)}: allowed is {describe(parameter, 'en')}",
+            zh=f"参数 {parameter.name} 不能是 {_abbreviate(given)}：允许的是{describe_allowed(parameter, 'zh')}",
+            en=f"{parameter.name} cannot be {_abbreviate(given)}: allowed is {describe_allowed(parameter, 'en')}",
             field=f"params.{parameter.name}",
         )
     return value
@@ -94,7 +94,7 @@ def clamp(parameter: Parameter, value: Value) -> Value | None:
     return int(nearest) if parameter.kind == "int" else float(nearest)
 
 
-def describe(parameter: Parameter, lang: Lang) -> str:
+def describe_allowed(parameter: Parameter, lang: Lang) -> str:
     """The allowed values in words: "an integer from 1 to 10000"."""
     match parameter.kind:
         case "choice":

@@ -40,7 +40,7 @@ class Operand:
     """Whether it is a number written without sign or brackets."""
 
 
-def number(value: Fraction | float, *, literal: bool = False) -> Operand:
+def number_operand(value: Fraction | float, *, literal: bool = False) -> Operand:
     """A constant."""
     return Operand(Number(value if isinstance(value, float) else Fraction(value)), literal=literal)
 
@@ -49,7 +49,7 @@ def operand_of(tree: Node) -> Operand:
     """The operand of a tree that is already built. Raises `BadExpression` if the tree is not well formed."""
     if isinstance(tree, Call):
         token = Token("name", tree.function, 0, 0)
-        return apply(tree.function, [operand_of(argument) for argument in tree.arguments], token)
+        return apply_function(tree.function, [operand_of(argument) for argument in tree.arguments], token)
     return Operand(tree)
 
 
@@ -69,7 +69,7 @@ def takes_several(name: str) -> bool:
 def negate(operand: Operand, token: Token) -> Operand:
     """−operand, in canonical form."""
     node = negative(operand.node)
-    return Operand(node) if isinstance(node, Number) else apply("neg", [operand], token)
+    return Operand(node) if isinstance(node, Number) else apply_function("neg", [operand], token)
 
 
 def vector(elements: Sequence[Operand], token: Token) -> Operand:
@@ -96,7 +96,7 @@ def item(operand: Operand, index: Operand, token: Token) -> Operand:
             en=f"the index at character {token.start + 1} must be an integer from 0 to {length - 1}",
             position=token.start,
         )
-    return _built("item", [operand, number(value % length)], token)
+    return _built("item", [operand, number_operand(value % length)], token)
 
 
 def resolve(
@@ -128,10 +128,10 @@ def resolve(
                 en=f"{name} at character {token.start + 1} does not take the keyword {keyword} here",
                 position=token.start,
             )
-    return apply(canonical, _as_taken(FUNCTIONS[canonical], arguments, token), token)
+    return apply_function(canonical, _as_taken(FUNCTIONS[canonical], arguments, token), token)
 
 
-def apply(function: str, arguments: Sequence[Operand], token: Token) -> Operand:
+def apply_function(function: str, arguments: Sequence[Operand], token: Token) -> Operand:
     """The call of a function under its canonical name. Raises `BadExpression` for arguments that it does not take."""
     if function == "vector":
         return vector(arguments, token)
@@ -237,8 +237,10 @@ def _as_taken(function: Function, arguments: Sequence[Operand], token: Token) ->
 def _log_to_base(argument: Operand, base: Operand, token: Token) -> Operand:
     for value, name in ((2, "log2"), (10, "log10")):
         if base.node == Number(Fraction(value)):
-            return apply(name, [argument], token)
-    return apply("div", [apply("log", [argument], token), apply("log", [base], token)], token)
+            return apply_function(name, [argument], token)
+    return apply_function(
+        "div", [apply_function("log", [argument], token), apply_function("log", [base], token)], token
+    )
 
 
 def _divides_by_n(keywords: Mapping[str, Operand | None]) -> bool:
@@ -273,7 +275,7 @@ def _clamped(given: Mapping[str, Operand], token: Token) -> Operand:
     clamped = given["x"]
     for parameter, function in (("min", "max"), ("max", "min")):
         if parameter in given:
-            clamped = apply(function, [clamped, given[parameter]], token)
+            clamped = apply_function(function, [clamped, given[parameter]], token)
     return clamped
 
 
@@ -282,7 +284,7 @@ def _instantiate(body: Node, values: Mapping[str, Operand], token: Token) -> Ope
         case Variable(name):
             return values[name]
         case Call(function, arguments):
-            return apply(function, [_instantiate(each, values, token) for each in arguments], token)
+            return apply_function(function, [_instantiate(each, values, token) for each in arguments], token)
         case _:
             return Operand(body)
 

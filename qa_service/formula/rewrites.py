@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qa_service.formula.patterns import Rule, apply, simplify
+from qa_service.formula.patterns import RewriteRule, apply_rule, simplify
 from qa_service.formula.polynomials import collect
 from qa_service.formula.regimes import best_segments
 from qa_service.formula.rounding import TRUNCATED, WORST_BITS, Array, Estimates
@@ -82,8 +82,8 @@ def _has_nan(tree: Node) -> bool:
     return any(isinstance(node, Number) and node.value != node.value for node in nodes(tree))
 
 
-def _by_root(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
-    table: dict[str, list[Rule]] = defaultdict(list)
+def _by_root(rules: tuple[RewriteRule, ...]) -> dict[str, list[RewriteRule]]:
+    table: dict[str, list[RewriteRule]] = defaultdict(list)
     for one in rules:
         assert isinstance(one.before, Call)
         table[one.before.function].append(one)
@@ -98,7 +98,7 @@ def steps(tree: Node) -> Iterator[tuple[str, Node]]:
     if not isinstance(tree, Call):
         return
     for one in _RULES_BY_ROOT.get(tree.function, ()):
-        for made in apply(one, tree):
+        for made in apply_rule(one, tree):
             yield one.name, made
     if tree.function in {"add", "sub", "div"}:
         collected = collect(tree)

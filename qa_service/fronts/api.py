@@ -176,7 +176,7 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
     async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
-        run = requests.read_run(await read_json(http, empty={}))
+        run = requests.read_run_request(await read_json(http, empty={}))
         stream = await open_stream(http, partial(service.run, slug, run.params, run.seed))
         return run.lang or request_language(http), stream
 
@@ -217,7 +217,7 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
     from fastapi import Request as HttpRequest
 
     from qa_service.schemas import openapi
-    from qa_service.schemas.formula import FormulaJson, formula_json, read_formula
+    from qa_service.schemas.formula import FormulaJson, formula_json, read_formula_request
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
     from qa_service.server.streaming import open_stream, read_json
@@ -227,7 +227,7 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
     )
     async def formula(http: HttpRequest) -> BodyResponse:
         """A formula in every float format: values, steps, gradient, where it breaks, stable forms."""
-        study = FormulaStudy.of(read_formula(await read_json(http)))
+        study = FormulaStudy.of(read_formula_request(await read_json(http)))
         stream = await open_stream(http, partial(study.stream, service))
         last = await stream.collect(http)
         assert isinstance(last, EvidenceReady)

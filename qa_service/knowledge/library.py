@@ -12,7 +12,7 @@ from typing import Any, cast
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge import checked, clues
-from qa_service.knowledge.toml_reader import Line, TomlReader
+from qa_service.knowledge.toml_reader import LineFinder, TomlReader
 from qa_service.model import (
     LANGS,
     PARTS,
@@ -211,7 +211,7 @@ class _EntryReader(TomlReader):
         self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
-    def _id(self, entry_id: Any, key: str, line: Line | None = None) -> str:
+    def _id(self, entry_id: Any, key: str, line: LineFinder | None = None) -> str:
         if entry_id not in self.ids:
             self.add_problem(line or partial(self.line, key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
@@ -275,7 +275,7 @@ class _EntryReader(TomlReader):
             ids.add(one.id)
             wordings |= own
 
-    def _part(self, table: Mapping[str, Any], line: Line, default: Part) -> Part:
+    def _part(self, table: Mapping[str, Any], line: LineFinder, default: Part) -> Part:
         """The part of the answer that a block or a claim says it proves."""
         part = table.get("proves", default)
         if part not in PARTS:

@@ -10,7 +10,7 @@ from typing import Any
 from qa_service.model import LANGS, Lang, Sign, Text
 from qa_service.parse_cache import ParseCache
 
-Line = Callable[[], int]
+LineFinder = Callable[[], int]
 """Finds the line of something in the file, for the message of a problem."""
 _MIN_PHRASINGS = 10
 
@@ -48,7 +48,7 @@ class TomlReader:
             self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(allowed)}")
         return table
 
-    def add_problem(self, line: int | Line, expected: str) -> None:
+    def add_problem(self, line: int | LineFinder, expected: str) -> None:
         """Adds the problem "PATH:LINE: expected EXPECTED". A line that takes time to find is given as a function."""
         self.problems.append(f"{self.path}:{line() if callable(line) else line}: expected {expected}")
 
@@ -81,7 +81,7 @@ class TomlReader:
         self.add_problem(self.line(key), f"{key}: a list of {'tables' if kind is dict else 'strings'}")
         return []
 
-    def signs(self, table: Mapping[str, Any], key: str, line: Line | None = None) -> tuple[Sign, ...]:
+    def signs(self, table: Mapping[str, Any], key: str, line: LineFinder | None = None) -> tuple[Sign, ...]:
         """The signs listed under `key`, each once; none if it is missing. `line` finds the line of problems."""
         signs: list[Sign] = []
         for text in self.list_of(table, key, str):

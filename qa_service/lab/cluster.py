@@ -23,8 +23,9 @@ from functools import partial
 from typing import Any, Self
 
 from qa_service import __version__
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import names_of_run
-from qa_service.lab.cluster_node import encode_job
+from qa_service.lab.cluster_node import encode_cluster_job
 from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.run_json import run_from_json
@@ -33,6 +34,7 @@ from qa_service.lab.runner import (
     Cancelled,
     ProcessRunner,
     QueuePosition,
+    WithResult,
     run_to_end,
     wait_for_slot,
 )
@@ -62,7 +64,7 @@ class Machine:
     environment: Environment
 
 
-class Driver:
+class DriverProcess:
     """The process that is connected to the cluster, started again whenever it ends. Thread-safe.
 
     `on_change` is called with the machines that take jobs: none whenever the cluster is out of reach.
@@ -106,9 +108,7 @@ class Driver:
                 process.kill()
                 thread.join(_STOP_TIMEOUT)
 
-    def events(
-        self, machine: Machine, job: bytes, is_cancelled: Callable[[], bool]
-    ) -> Generator[list[Any], None, None]:
+    def events(self, machine: Machine, job: bytes, is_cancelled: IsCancelled) -> Generator[list[Any], None, None]:
         """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`.
 
         The job is cancelled if the generator is closed before its end.
@@ -237,7 +237,7 @@ class RayRunner:
         self._lock = threading.Lock()
         self._queue = FairQueue(local.slots)
         self._connected = threading.Event()
-        self._driver = Driver(driver, self._set_machines)
+        self._driver = DriverProcess(driver, self._set_machines)
         self._driver.start()
 
     @classmethod
@@ -337,7 +337,7 @@ class RayRunner:
         return runs + (self._local.run_seeds(experiment, params, left) if left else [])
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while it runs, two seconds while it is queued."""
         self._driver.start()
@@ -350,7 +350,7 @@ class RayRunner:
                 return (yield from self._run_somewhere(experiment, params, seed, is_cancelled))
 
     def _run_somewhere(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Runs it on one machine after another until one has executed it; yields no row twice."""
         shown: list[Row] = []
@@ -373,7 +373,7 @@ class RayRunner:
             return (yield from _skip_shown(events, shown))
 
     def _on_machine(
-        self, machine: Machine, experiment: Experiment, job: bytes, is_cancelled: Callable[[], bool]
+        self, machine: Machine, experiment: Experiment, job: bytes, is_cancelled: IsCancelled
     ) -> Generator[Row | QueuePosition, None, Run]:
         run: Run | None = None
         with closing(self._driver.events(machine, job, is_cancelled)) as messages:
@@ -389,7 +389,7 @@ class RayRunner:
         return run
 
     def _job(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> bytes:
-        return encode_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
+        return encode_cluster_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
         """The machine with the most free slots of those not tried, preferably of this kind; None if there is none."""
@@ -428,12 +428,8 @@ def _skip_shown(
     A machine of another kind may measure other last bits: a run that does not begin with the rows shown is given up.
     """
     position = 0
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            run: Run = end.value
-            return run
+    execution = WithResult(events)
+    for event in execution:
         if isinstance(event, QueuePosition):
             yield event
         elif position == len(shown):
@@ -444,6 +440,7 @@ def _skip_shown(
             return Run(status=RunStatus.CRASHED, rows=tuple(shown), note=_OTHER_KIND)
         else:
             position += 1
+    return execution.result
 
 
 _LOST_TOO_OFTEN = Text(

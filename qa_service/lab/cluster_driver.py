@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from qa_service import __version__
-from qa_service.lab.cluster_node import Node
+from qa_service.lab.cluster_node import NodeActor
 from qa_service.lab.cluster_start import cluster_environment, kill_session, start_command
 from qa_service.lab.kernel import PR_SET_PDEATHSIG, prctl
 
@@ -58,7 +58,7 @@ class Driver:
         self._on_node: dict[str, set[int]] = {}
         self._background: set[asyncio.Task[None]] = set()
         # Jobs and pings have threads of their own in the actor: a ping is answered however many jobs wait.
-        self._actor_class = ray.remote(concurrency_groups={"ping": 1})(Node)
+        self._actor_class = ray.remote(concurrency_groups={"ping": 1})(NodeActor)
 
     async def serve(self) -> None:
         """Serves until standard input ends; raises `HeadLost`."""

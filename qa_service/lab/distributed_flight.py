@@ -11,10 +11,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround, WithResult
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
@@ -24,7 +25,6 @@ _CHECK_SECONDS = 0.2  # between checks that a leader is still there; also the lo
 _BATCH_SECONDS = 0.02  # over which rows are collected to be sent together
 _POLL_SECONDS = 0.05  # between a follower's looks at whether it is cancelled; longer with many followers
 _CLOSE_SECONDS = 1.0
-IsCancelled = Callable[[], bool]
 RunEvents = Generator[Row | QueuePosition, None, Run]
 
 
@@ -149,17 +149,14 @@ class _ShownRows:
         """The events of an execution from its beginning, without the rows that have been yielded."""
         index = 0
         with closing(events):
-            while True:
-                try:
-                    event = next(events)
-                except StopIteration as end:
-                    run: Run = end.value
-                    return run
+            execution = WithResult(events)
+            for event in execution:
                 if isinstance(event, QueuePosition):
                     yield event
                 else:
                     yield from self.more(index, (event,))
                     index += 1
+            return execution.result
 
 
 class _LedFlight:
@@ -193,16 +190,14 @@ class _LedFlight:
 
     def publish(self, events: RunEvents) -> RunEvents:
         """Forwards the events of the run, and has them sent to the followers; nothing here waits for that."""
+        execution = WithResult(events)
         try:
-            while True:
-                try:
-                    event = next(events)
-                except StopIteration as end:
-                    run: Run = replace(end.value, measured_at=end.value.measured_at or time.time())
-                    self._set(run=run)
-                    return run
+            for event in execution:
                 self._add(event)
                 yield event
+            run = replace(execution.result, measured_at=execution.result.measured_at or time.time())
+            self._set(run=run)
+            return run
         finally:
             events.close()
             if self.run is None:

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import qa_service
-from qa_service.lab.interpreter_server import NUMBER, READY, START
+from qa_service.lab.interpreter_server import NATIVE_INT, READY, START
 from qa_service.lab.messages import readiness
 from qa_service.lab.pool import Child, SpawnFailed
 from qa_service.machine import Environment, environment
@@ -58,7 +58,8 @@ def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
 
 @contextmanager
 def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> Iterator[None]:
-    """A server for several processes, which find it by `connect`, while the block runs: torch is in memory once.
+    """A server for several processes, which find it by `connect_interpreter`, while the block runs: torch is in memory
+    once.
 
     `address` is a path that does not exist, in a folder that only this user can enter. Where no server can be started
     the block runs all the same, and each process starts its own.
@@ -71,7 +72,7 @@ def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> 
         yield
 
 
-def connect(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
+def connect_interpreter(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
     """The spawner of children that a `server_for_workers` forks, or a server of this process once that has ended.
 
     `interpreter` returns it, too, from now on, as long as it is held.
@@ -297,8 +298,8 @@ class ForkedProcess:
         """The next number, or None at the end or after `timeout` seconds."""
         if not self._can_read(timeout):
             return None
-        data = os.read(self._status.fileno(), NUMBER.size)
-        return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None
+        data = os.read(self._status.fileno(), NATIVE_INT.size)
+        return NATIVE_INT.unpack(data)[0] if len(data) == NATIVE_INT.size else None
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Only the standard library and what a child needs of `qa_service` are imported here; that Python may be another one
 (NUMSTAB_PYTHON) with nothing of ours installed. `START` is the code that it is started with. Requests come over a Unix
 socket, each with two descriptors: the child's end of its pipe, and where its process id and, later, its exit code are
-written (`NUMBER`). It ends when the socket is closed. Where several workers of a service share it, each connects to
+written (`NATIVE_INT`). It ends when the socket is closed. Where several workers of a service share it, each connects to
 another socket, on which it listens; when a worker is gone, its children are killed.
 
 Handlers that libraries register for forks are not called: there are no threads here whose locks could be held, and the
@@ -36,17 +36,17 @@ sys.path[:] = json.loads(path) if path else [folder for folder in sys.path if fo
 spec = util.spec_from_file_location("qa_service", package + "/__init__.py", submodule_search_locations=[package])
 module = sys.modules["qa_service"] = util.module_from_spec(spec)  # this package, and nothing beside it in its folder
 spec.loader.exec_module(module)
-from qa_service.lab.interpreter_server import serve
-serve(int(control), int(listening), preload)
+from qa_service.lab.interpreter_server import serve_interpreters
+serve_interpreters(int(control), int(listening), preload)
 """
 READY = b"ready\n"
 """Sent on each connection once the modules are imported."""
-NUMBER = struct.Struct("=i")
+NATIVE_INT = struct.Struct("=i")
 """How a process id or an exit code is sent."""
 _MAX_BATCH = 4096  # bytes of SIGCHLD notices read at once
 
 
-def serve(control: int, listening: int, preload: Sequence[str]) -> None:
+def serve_interpreters(control: int, listening: int, preload: Sequence[str]) -> None:
     """Answer requests on the socket `control` until it is closed, and on connections to the socket `listening`, if that
     is not -1. A module of `preload` that is missing is left out.
     """
@@ -158,4 +158,4 @@ def _fork(pipe: int, status: int) -> int:
 
 def _write_number(descriptor: int, number: int) -> None:
     with suppress(OSError):  # the service has forgotten the child
-        os.write(descriptor, NUMBER.pack(number))
+        os.write(descriptor, NATIVE_INT.pack(number))

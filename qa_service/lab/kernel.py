@@ -33,7 +33,7 @@ _ARCHITECTURES = {"x86_64": Architecture(0, 0xC000003E), "aarch64": Architecture
 _CAPSET = (126, 91)
 
 
-def architecture() -> Architecture | None:
+def cpu_architecture() -> Architecture | None:
     """The architecture of this process; None where it is not Linux, or not one whose numbers are known here."""
     return _ARCHITECTURES.get(platform.machine()) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else None
 
@@ -59,7 +59,7 @@ def prctl(option: int, value: int = 0) -> int:
 
 def drop_capabilities() -> None:
     """Give up every capability of this thread: root becomes a user like any other. Raises OSError."""
-    known = architecture()
+    known = cpu_architecture()
     assert known is not None
     header = ctypes.create_string_buffer(_CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4), 8)
     system_call(_CAPSET[known.column], header, ctypes.create_string_buffer(24))

@@ -8,10 +8,10 @@ import gc
 from contextlib import suppress
 
 from qa_service.lab.kernel import collapse_private_memory, fill_free_memory, release_files
-from qa_service.lab.worker import warm_up
+from qa_service.lab.worker import warm_up_torch
 
 with suppress(RuntimeError):  # an operation that this torch does not have
-    warm_up()
+    warm_up_torch()
 gc.collect()
 gc.freeze()
 fill_free_memory()

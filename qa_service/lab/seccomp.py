@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from qa_service.lab.kernel import Architecture, architecture, system_call
+from qa_service.lab.kernel import Architecture, cpu_architecture, system_call
 
 Instruction = tuple[int, int, int, int]
 """(opcode, instructions to skip if true, if false, operand)."""
@@ -68,7 +68,7 @@ _OWN_SIGNALS = ((62, 129), (234, 131))  # kill, tgkill: the first argument is a 
 @cache
 def why_unsupported() -> str:
     """Why no filter can be installed here; "" if one can."""
-    known = architecture()
+    known = cpu_architecture()
     if known is None:
         return "seccomp needs Linux on x86-64 or aarch64"
     try:
@@ -84,7 +84,7 @@ class Filter:
 
     def __init__(self, own_pid: int) -> None:
         """Raises OSError where none can be installed."""
-        known = architecture()
+        known = cpu_architecture()
         if known is None:
             raise OSError(errno.ENOSYS, why_unsupported())
         code, self._program, places = _assembled(known)

@@ -76,7 +76,7 @@ def child_main(pipe: Connection) -> None:
             import_compiler()
         limit_resources(deadline, mebibytes)
         if confined:
-            sandbox.close(readable=(path,))
+            sandbox.confine(readable=(path,))
         while True:
             _run_job(pipe, path, source, code, params, seed)
             try:
@@ -92,7 +92,7 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
-def warm_up() -> None:
+def warm_up_torch() -> None:
     """Call what most experiments call, in a process that will fork: its children find it called once already.
 
     Everything that is drawn or computed here is thrown away, and a run seeds its generator anew.

@@ -16,6 +16,8 @@ MAX_CANDIDATES = 3
 """Entries offered for choice when none matches clearly."""
 MAX_SEEDS = 20
 """Seeds with which one request may repeat its experiments."""
+MAX_RUNS = 200
+"""The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
 
 
 class AnswerStatus(StrEnum):

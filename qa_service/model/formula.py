@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from qa_service.model.evidence import Evidence
 from qa_service.model.experiment import RunStatus
 
+FORMULA_EXPERIMENT = "formula"
+"""The slug of that experiment."""
 Elements = float | tuple[float | None, ...] | None
 """A value: a number, possibly inf or nan, the elements of a vector, or None where it is not known."""
 

@@ -8,7 +8,7 @@ from qa_service.model.values import Text
 
 ObservationKind = Literal["where", "what", "when", "in", "tried", "fine"]
 
-VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
+SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
     "where": {
         "loss": Text("损失", "loss"),
         "gradient": Text("梯度", "gradient"),
@@ -150,13 +150,13 @@ class Sign:
     @property
     def name(self) -> Text:
         """The sign in words."""
-        return VOCABULARY[self.kind][self.value]
+        return SIGN_VOCABULARY[self.kind][self.value]
 
     @classmethod
     def parse(cls, text: str) -> "Sign":
         """The sign that is written "kind:value"; raises `ValueError` for one that is not in the vocabulary."""
         kind, _, value = text.partition(":")
-        for known, values in VOCABULARY.items():
+        for known, values in SIGN_VOCABULARY.items():
             if known == kind and value in values:
                 return cls(known, value)
         raise ValueError(f"no sign {text!r}")

@@ -23,7 +23,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvent:
+class TrainingEvent:
     """Something that happened at a step."""
 
     kind: RunEventKind
@@ -100,7 +100,7 @@ class TrainingRun:
 
     Keys that are not known there keep their own names: the components of a loss, rewards.
     """
-    events: tuple[RunEvent, ...] = ()
+    events: tuple[TrainingEvent, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
     module_classes: Mapping[str, str] = field(default_factory=dict)
     """Qualified name of a module → its class, such as "ReLU"; "" is the model itself."""

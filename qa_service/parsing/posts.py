@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
+from qa_service.patterns import lazy_pattern
+
 _MIN_CHARS = 160
 """A shorter text is left as it is: a line of code in it may be what is asked about."""
 _MIN_LEFT = 12
@@ -15,15 +17,15 @@ _MIN_LEFT = 12
 _MAX_CODE = 4000
 _KEPT_LINES = 3
 """The number of lines that are kept of a block of code: the last ones that report something, as a traceback does."""
-_COMMENT = re.compile(r"<!--.{0,300}?-->|<details>|</details>|</?summary>", re.DOTALL)
-_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
-_ADDRESS = re.compile(r"https?://[^\s<>\"'，。；）]+")
-_BLOCK = re.compile(r"(?:```|~~~)[\w+-]*[ \t]*\n(.*?)(?:```|~~~|\Z)", re.DOTALL)
-_REPORTS = re.compile(
+_COMMENT = lazy_pattern(r"<!--.{0,300}?-->|<details>|</details>|</?summary>", re.DOTALL)
+_LINK = lazy_pattern(r"!?\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
+_ADDRESS = lazy_pattern(r"https?://[^\s<>\"'，。；）]+")
+_BLOCK = lazy_pattern(r"(?:```|~~~)[\w+-]*[ \t]*\n(.*?)(?:```|~~~|\Z)", re.DOTALL)
+_REPORTS = lazy_pattern(
     r"nan\b|\binf\b|overflow|underflow|error|warning|loss|explod|gradient|invalid value|not positive|溢出|损失|梯度",
     re.IGNORECASE,
 )
-_CODE = re.compile(
+_CODE = lazy_pattern(
     r"\s*(?:(?:import|from|def|class|for|while|if|elif|else|return|with|try|except|export|print|assert|super|lambda)\b.*"
     r"|(?:--?\w|#|//|@|\)|\]|\}|\"\"\").*"
     r"|[^(\n]*\([^()]*[(\[{,\\]|[\w.\[\]'\"]+\s*=\s*\S.*|[\w.]+\(.*\),?|[\w.'\"]+:\s*\S+,|\S.*[,({\[]|[\w ().]*:)\s*",
@@ -32,7 +34,7 @@ _CODE = re.compile(
 """A line of a program, as far as it can be told from prose."""
 _MIN_RUN = 4
 """So many lines of a program in a row are left out without a mark around them."""
-_COMMAND = re.compile(
+_COMMAND = lazy_pattern(
     r"\s*(?:--\w[\w-]*|\$ |>>> |\.\.\. |CUDA_VISIBLE_DEVICES=|python3? (?:-m )?[\w./-]+|export \w+=|pip3? install"
     r"|torchrun |accelerate launch|deepspeed |bash |sh |nohup |import \w+|from [\w.]+ import ).*"
 )
@@ -50,13 +52,13 @@ _HEADINGS = frozenset(
     }
 )  # fmt: skip
 """Headings of the forms that issue trackers ask to fill in."""
-_FIELD = re.compile(
+_FIELD = lazy_pattern(
     r"\s*(?:[-*]\s+)?(?:\*\*)?(?=[^:：\n]{0,40}(?:version|gpu|cuda|driver|cudnn|nccl|operating|python|pytorch|tensorflow"
     r"|transformers|platform|os\b|版本|系统|显卡|驱动))[^:：\n]{1,40}[:：]\s*\**\s*`?[^\s`][^`\n]{0,40}`?\s*",
     re.IGNORECASE,
 )
 """A line of the environment: "**CUDA Version**: 12.3"."""
-_CHECKBOX = re.compile(r"\s*[-*]\s*\[[ xX]\].*")
+_CHECKBOX = lazy_pattern(r"\s*[-*]\s*\[[ xX]\].*")
 _LEFT_OUT = (_COMMAND, _FIELD, _CHECKBOX)
 _MAX_LINE = 400
 """Characters of a line that is looked at: longer ones are prose, or no human wrote them."""

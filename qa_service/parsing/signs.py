@@ -7,10 +7,12 @@ comma, a full stop or "but".
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from qa_service.model.observation import VOCABULARY
-from qa_service.parsing.required import grams, required_grams
+from qa_service.model.observation import SIGN_VOCABULARY
+from qa_service.parsing.required import grams
+from qa_service.parsing.tables import Stated
+from qa_service.patterns import lazy_pattern
 
 _T = TypeVar("_T")
 
@@ -225,17 +227,17 @@ SYMPTOMS: tuple[Symptom, ...] = (
 )  # fmt: skip
 """How the values of `what` are stated; a value may be stated in several ways, each of its own places."""
 
-ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
+ONSET = lazy_pattern(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
 """States that something is seen, not what: "it only happens after 3000 steps"."""
-HEALTHY_AT_FIRST = re.compile(
+HEALTHY_AT_FIRST = lazy_pattern(
     r"正常|没问题|还好|挺好|好好的|下降|收敛|(?:is|was|were|looks?|looked|seems?|goes|went|trains?|trained|runs?|ran|starts?)"
     r" (?:out |off )?(?:fine|ok(?:ay)?|normal(?:ly)?|well|good)|(?:decreas|fall|drop|go)\w* (?:down|normally"
     r"|at first)"
 )
 """States that the beginning was healthy: "一开始还好", "it trains fine at the beginning"."""
-UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
+UNQUALIFIED_FINITE = lazy_pattern(r"training is stable|训练(?:很|挺|一直)?稳定")
 
-HEALTHY_START = re.compile(
+HEALTHY_START = lazy_pattern(
     r"(?:前面?|头)\s*[\d几十百千万两]{1,9}\s*[万千百k]?多?\s*个?\s*(?:步|轮|epochs?|steps?|iter\w*|batch\w*)[^,。;]{0,6}?"
     r"(?:正常|没问题|没事|还好|很?好|稳定|下降|收敛|在降)"
     r"|first (?:few|couple of|several|[\d,.]{1,9}k?|hundred|thousand)(?: hundred| thousand)? (?:\w+ )?"
@@ -243,7 +245,7 @@ HEALTHY_START = re.compile(
     r"(?:fine|ok(?:ay)?|normal(?:ly)?|good|well|stable|healthy)(?![a-z])"
 )
 """States for how long all was well: "the first 500 steps were fine"."""
-LONE_TIME = re.compile(
+LONE_TIME = lazy_pattern(
     r"(?:(?:it|this|that) )?(?:(?:only )?(?:happen|start|begin|began|occur|appear)(?:s|ed)? |is |was )?"
     r"(?:at|from|around|on|after|since)?"
     r" ?(?:about |around |roughly )?(?:the )?(?:step|epoch|iter(?:ation)?|batch) #?(?P<en>\d{1,9})k?"
@@ -411,7 +413,7 @@ ACTIONS: Mapping[str, str] = {
 }  # fmt: skip
 """Value of `tried` → the remedy; it counts only where the text says that it was in vain."""
 
-CLEAN_DATA = re.compile(
+CLEAN_DATA = lazy_pattern(
     r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*(?:nan|inf|空值|缺失值?|异常值?|坏样本)|正常|干净)"
     r"|(?<!same )(?<!other )(?<!most )(?<!some )(?:data|dataset|inputs?)"
     r" (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
@@ -419,7 +421,7 @@ CLEAN_DATA = re.compile(
     r"|no nans? in (?:the |my )?(?:data|input|dataset)"
 )
 """The data were looked at and found to be sound: the same as a check of the data in vain."""
-NEGATED = re.compile(
+NEGATED = lazy_pattern(
     r"(?:(?<!是)不是|并?没有?|并非|(?<!就)不会?再?|(?<!是)无|未)(?:出现|发生|任何|变成?|什么|报|过|再|见到?|看到?"
     r"|看见|会|有)*\s*$"
     r"|(?<![a-z])(?:no|not|never|without|free of|(?:nothing|none) (?:is|are)|instead of|no longer|(?:is|are|was|do"
@@ -427,7 +429,7 @@ NEGATED = re.compile(
     r"(?: (?:any|a|an|more|longer|get|getting|see|seeing|seen|produce|become|go|going|to|been|have|contain))*\s*$"
 )
 """Before a symptom: it is stated to be absent."""
-FAILED = re.compile(
+FAILED = lazy_pattern(
     r"没有?(?:什么)?(?:用(?!过)|效果?|变化|改善|解决|作用|区别)|(?:也|都|还是|依然|仍然?)不(?:行|管用|起作用|好使)"
     r"|无效|无果|无济于事|[没无]一(?:个|种)?(?:管用|有用|有效|行)|(?:没|未|没有)(?:能|被|得到)?解决|不管用"
     r"|(?:依旧|依然|仍然?|还|照样)(?:存在|如此|这样|没|未)|(?:问题|错误|现象)(?:依旧|依然|照旧|照样|还在|仍在)"
@@ -447,14 +449,14 @@ FAILED = re.compile(
     r"|(?:nan|inf) again|only (?:delay|postpone)\w*|只是?(?:推迟|晚)"
 )
 """After a remedy: it was in vain."""
-ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
+ASKS_WHY = lazy_pattern(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
-ONCE = re.compile(
+ONCE = lazy_pattern(
     r"^\s*我?们?(?:以前|之前|原来|原本|本来)|(?<![a-z])(?:previously|originally|formerly|used to"
     r"|(?:old|earlier|previous) version)(?![a-z])"
 )
 """In a clause before a setting: there it worked before something else changed."""
-CURED = re.compile(
+CURED = lazy_pattern(
     r"好了|(?:就|又|才|也|都|输出|结果)对了|好好的|(?<!不)(?:是|都|也)对的"
     r"|(?:输出|结果|回答|生成|完全|[就都也是])+正确(?=\s*(?:$|[,。;!]|的\s*(?:$|[,。;])|但|而))"
     r"|没有?(?:出现)?(?:过)?(?:这个|这种|此|该|同样的?)(?:现象|问题|情况|错误)|就没有?(?:再)?(?:出现)?\s*(?:nan|inf|了|事|溢出|[,。;]|$)"
@@ -480,25 +482,25 @@ CURED = re.compile(
 """After a remedy or a setting: there it works."""
 LASTING = frozenset({"flat", "chance", "constant", "zero"})
 """Symptoms that may have been there from the start: beside them "跑了三轮" is how long they have lasted."""
-DURATION = re.compile(r"(?:跑|训练?|迭代)")
+DURATION = lazy_pattern(r"(?:跑|训练?|迭代)")
 """A time that begins like this is a duration, unless it is said that something happened after it."""
-SINCE = re.compile(r"\s*(?:[之以]?后|才|左右|的?时候?)")
+SINCE = lazy_pattern(r"\s*(?:[之以]?后|才|左右|的?时候?)")
 """After a time: something happened then."""
-EVEN = re.compile(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
+EVEN = lazy_pattern(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
 """Before a time: it is a duration."""
-ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
+QUESTION_PARTICLE = lazy_pattern(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
-COMPARED = re.compile(
+COMPARED = lazy_pattern(
     r"哪|谁|(?<![对相])比(?=\s*[a-z])|(?<![a-z])(?:which(?![a-z])|more (?:stable|accurate)|better than)"
 )
 """Before them: which of several works better is asked, or told in general."""
-HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|small|large|far)(?![a-z])")
+HOW_MUCH = lazy_pattern(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|small|large|far)(?![a-z])")
 """Between a remedy and those words: to what it has to be changed is asked."""
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
-MADE_FINE = frozenset(VOCABULARY["fine"])
+MADE_FINE = frozenset(SIGN_VOCABULARY["fine"])
 """Settings and remedies with a sign of kind `fine`, which says that it works with them."""
-UNSTATED = re.compile(
+UNSTATED = lazy_pattern(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
     r"|想(?=试|用|换|改|加|把|降|调|要|知道)|(?:还|从|并)?没有?(?=试|尝试|加(?!用)|用过)|怎[么样]才?(?=加|用|设|调|改|做|降)|如何|论文"
     r"|(?<![a-z])(?:should|would|whether|anyone|anybody|someone|somebody|(?:want|plan|planning|need|like|going"
@@ -510,15 +512,15 @@ UNSTATED = re.compile(
     r"|^\s*(?:does|do|is|are|will|can|could|has|have) (?!not)"
 )
 """Before a remedy or a setting, in its clause: it is asked about, wished for or not tried; nothing is stated of it."""
-ATTEMPT_LIST = re.compile(
+ATTEMPT_LIST = lazy_pattern(
     r"(?:试|尝试)过|试了|(?<![想再没])(?<!没有)(?<!可以)(?<!打算)(?<!准备)(?<!建议)尝试(?=[^,。;\n]{0,4}[:：\n])"
     r"|(?<![a-z])(?:tried|attempted)(?![a-z])|(?:attempts|tried) so far"
 )
 """Begins a list of remedies, up to the end of the sentence, or of the list that a colon announces."""
-LIST_ANNOUNCED = re.compile(r"[^,。;\n]{0,24}[:：][^\S\n]*")
-LIST_END = re.compile(r"[。!?]|\n\s*\n|\n(?!\s*(?:[-*•+]|\(?\d{1,2}[.)、]|[①-⑨]))|(?<![\s\d]\d)(?<!^\d)\.(?=\s|$)")
+LIST_ANNOUNCED = lazy_pattern(r"[^,。;\n]{0,24}[:：][^\S\n]*")
+LIST_END = lazy_pattern(r"[。!?]|\n\s*\n|\n(?!\s*(?:[-*•+]|\(?\d{1,2}[.)、]|[①-⑨]))|(?<![\s\d]\d)(?<!^\d)\.(?=\s|$)")
 """The end of an announced list: lines with bullets or numbers go on with it."""
-RATE_VALUE = re.compile(
+RATE_VALUE = lazy_pattern(
     r"(?:(?<![a-z])(?:lr|learning[ _-]?rate)|学习率)\s*"
     r"(?:[=:]|从|由|是|为|设[为成]|改[为成到]|调[为成到]|was|is|of|at|from|to)?\s*"
     r"(?P<value>\d[\d.]*(?:e-?\d+)?)(?![\d.%]*\s*(?:倍|times))"
@@ -526,43 +528,28 @@ RATE_VALUE = re.compile(
     r"|(?<![a-z])to (?P<to>\d[\d.]*e-\d+)"
 )
 """A learning rate with its value, or the small number to which something was changed."""
-ATTEMPTED = re.compile(
+ATTEMPTED = lazy_pattern(
     r"试过|试了|尝试|已经?(?!知)|即使|就算|哪怕|(?<![a-z])(?:tried|already|even (?:with|at|after|when|in)"
     r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"
 )
 """Before or in a remedy: it is in use, or has been tried."""
-IN_USE = re.compile(
+IN_USE = lazy_pattern(
     r"[\s\d.:=]*(?:一直|本来|早就|已经?|都|也)+\s*(?:开|加|用|有|设|做)(?:着|了|过|上)?"
     r"|(?: (?:at|of|to|=))?[\s\d.]*(?:(?:is|was|are)? ?(?:already|always)|is|are) "
     r"(?:on|enabled|in use|active|used|there|set)(?![a-z])"
 )
 """After a remedy: it is in use."""
-SWITCHED_OFF = re.compile(
+SWITCHED_OFF = lazy_pattern(
     r"(?:关掉|关闭|关了|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
     r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"
 )
-SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
-ABSENT = re.compile(
+SWITCHED_OFF_AFTER = lazy_pattern(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
+ABSENT = lazy_pattern(
     r"不支持\s*$|没用\s*$|没开\s*$|(?:not using|not support|n['’]t support|instead of)\s*$|从\s*$|(?<![a-z])from\s*$"
 )
 """Before a setting: it is not the one in use."""
-REPLACED = re.compile(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b?f))")
+REPLACED = lazy_pattern(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b?f))")
 """After a setting: it is the former one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stated(Generic[_T]):
-    """A compiled pattern, what it states, and the `grams` of which a text needs one for it to match, if known."""
-
-    value: _T
-    pattern: re.Pattern[str]
-    needs: frozenset[str] | None
-
-
-def compile_table(table: Iterable[tuple[_T, str]]) -> tuple[Stated[_T], ...]:
-    """What is stated, with its pattern compiled, in the table's order."""
-    compiled = [(value, re.compile(pattern)) for value, pattern in table]
-    return tuple(Stated(value, pattern, required_grams(pattern)) for value, pattern in compiled)
 
 
 def matches(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from qa_service.presentation.picture import FONT, SERIES, to_svg
+from qa_service.presentation.picture import FONT, SERIES_COLOURS, to_svg
 
 CARD_WIDTH, CARD_HEIGHT = 1200, 630
 NO_FONT = 3
@@ -28,21 +28,21 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
     y = 176
     for size, weight, colour, words, most in ((38, 700, _INK, question, 4), (24, 400, _MUTED, sentence, 8)):
         room = (CARD_HEIGHT - 30 - y) // round(1.34 * size)
-        for line in wrapped(words, _TEXT_WIDTH / size, min(most, room)):
+        for line in wrap_lines(words, _TEXT_WIDTH / size, min(most, room)):
             text.append(_line(_LEFT, y, line, size, weight, colour))
             y += round(1.34 * size)
         y += 18
     y = max(y, 470)
     for sign, claim in verdicts[:2]:
-        lines = wrapped(f"{sign} {claim}", _TEXT_WIDTH / 22, 2)
+        lines = wrap_lines(f"{sign} {claim}", _TEXT_WIDTH / 22, 2)
         if y + 30 * len(lines) > CARD_HEIGHT - 24:
             break
         for each in lines:
             text.append(_line(_LEFT, y, each, 22, 600, "#14633a" if sign == "✓" else "#a02a1a"))
             y += 30
-    brand = _line(_LEFT, 92, "numstab", 34, 700, SERIES[0])
+    brand = _line(_LEFT, 92, "numstab", 34, 700, SERIES_COLOURS[0])
     frame = f'<rect width="{CARD_WIDTH}" height="{CARD_HEIGHT}" fill="#fff"/>'
-    frame += f'<rect width="{CARD_WIDTH}" height="12" fill="{SERIES[0]}"/>'
+    frame += f'<rect width="{CARD_WIDTH}" height="12" fill="{SERIES_COLOURS[0]}"/>'
     extent = f'width="{CARD_WIDTH}" height="{CARD_HEIGHT}" viewBox="0 0 {CARD_WIDTH} {CARD_HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {extent}>{frame}{brand}{"".join(text)}{_place_chart(chart)}</svg>'
 
@@ -72,7 +72,7 @@ def has_chinese_font() -> bool:
     return bool(first != second)
 
 
-def wrapped(text: str, width: float, most: int) -> list[str]:
+def wrap_lines(text: str, width: float, most: int) -> list[str]:
     """The text broken into at most `most` lines that are at most `width` wide, in ems; an ellipsis ends a cut text.
 
     Chinese is broken between any two characters, but not before closing or after opening punctuation.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
-from qa_service.presentation.chart_labels import without_common_words, wrapped
+from qa_service.presentation.chart_labels import without_common_words, wrap_label
 from qa_service.presentation.chart_layers import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
@@ -29,7 +29,7 @@ from qa_service.presentation.chart_layers import (
 )
 from qa_service.presentation.numbers import format_in_text, format_unit
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+VEGA_LITE_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 MAX_LABELLED = 3
 """The greatest number of series that are labelled at their ends; with more there is a legend."""
 AXIS_LIMITS = (1e-50, 1e45)
@@ -53,7 +53,7 @@ def evidence_spec(evidence: Evidence, lang: Lang) -> dict[str, Any]:
     value = evidence.run.measured.get(evidence.mark) if evidence.mark else None
     if evidence.mark and isinstance(value, int | float) and math.isfinite(value):
         title = evidence.experiment.metrics[evidence.mark].title[lang]
-        marked = float(value), wrapped(f"{title} {format_in_text(value, lang)}")
+        marked = float(value), wrap_label(f"{title} {format_in_text(value, lang)}")
     return build_spec(evidence.experiment, evidence.run.rows, lang, series=evidence.series, mark=marked)
 
 
@@ -79,7 +79,7 @@ def build_spec(
     with_layers = on_axis and _is_single_plot(base) and rows
     layers = _additional_layers(base, experiment, rows, lang, mark) if with_layers else []
     size = {} if "column" in base.get("encoding", {}) else {"width": PLOT_WIDTH, "height": PLOT_HEIGHT}
-    return {"$schema": SCHEMA} | size | ({"layer": [base, *layers]} if layers else base)
+    return {"$schema": VEGA_LITE_SCHEMA} | size | ({"layer": [base, *layers]} if layers else base)
 
 
 def _additional_layers(
@@ -140,7 +140,7 @@ def _names_at_ends(base: dict[str, Any], experiment: Experiment, curves: Iterabl
         common, names = without_common_words(names)
         if common:
             base["encoding"]["y"]["title"] = common + (_LOG_AXIS[lang] if _is_log(base) else "")
-    return dict(zip(curves, map(wrapped, names), strict=True))
+    return dict(zip(curves, map(wrap_label, names), strict=True))
 
 
 def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str]) -> Sequence[Row]:

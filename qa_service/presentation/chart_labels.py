@@ -2,10 +2,11 @@
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
+
+from qa_service.patterns import lazy_pattern
 
 CHARACTER, WIDE_CHARACTER = 8, 13
 """Widths of a character of a label in pixels: of a Latin one and of a Chinese one."""
@@ -18,9 +19,9 @@ _MOST_LINES = 4
 _STEP = 4  # pixels between two candidate positions, and between sampled points of a curve
 _FARTHEST = 72  # pixels; the greatest vertical distance of a label from the end of its curve
 _PIXELS_PER_COST = 6  # a label this many pixels from the end costs as much as one that covers a point of a curve
-_BREAKS = re.compile(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
-_FIRST_WORDS = re.compile(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
-_LAST_WORDS = re.compile(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
+_BREAKS = lazy_pattern(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
+_FIRST_WORDS = lazy_pattern(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
+_LAST_WORDS = lazy_pattern(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
 
 Pixels = Sequence[tuple[float, float]]
 """Points in pixels from the upper left corner of a plot."""
@@ -149,7 +150,7 @@ class Layout:
         return sum(box.overlaps(other) for other in self._placed) + sum(outside), covered + own
 
 
-def wrapped(name: str) -> str:
+def wrap_label(name: str) -> str:
     """The label with line breaks: as few lines as it needs, at most four, of about the same length."""
     places = [(match.start(), match.end()) for match in _BREAKS.finditer(name) if 0 < match.start() < len(name)]
     ways = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import from_sexpr
@@ -165,7 +165,7 @@ _BETTER = Text(
 
 
 @dataclass(frozen=True, slots=True)
-class FormatValue:
+class ValueInFormat:
     """A formula in one format, as texts: its value, the exact value, the error in ulp, and the status."""
 
     dtype: str
@@ -187,16 +187,16 @@ def formula_reply(calculation: Calculation, evidence: Sequence[Evidence], lang: 
     )  # fmt: skip
 
 
-def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
+def values_by_format(evidence: Evidence, lang: Lang) -> list[ValueInFormat]:
     """The formula in every format, from the widest to the narrowest."""
     found = []
-    for dtype in DTYPES:
+    for dtype in FLOAT_DTYPES:
         steps = _steps(evidence, dtype)
         if steps:
             last = steps[-1]
             ulps = last.get("ulps")
             found.append(
-                FormatValue(
+                ValueInFormat(
                     dtype=dtype,
                     value=_value_text(last.get("value"), dtype, lang),
                     exact=_exact_text(last.get("exact"), lang),

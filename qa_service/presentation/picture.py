@@ -10,7 +10,7 @@ from typing import Any
 SCHEMA_V5 = "https://vega.github.io/schema/vega-lite/v5.json"
 VERSIONS = ("5.21", "6.4")
 """Versions of Vega-Lite, of the oldest and the newest schema, that draw the same picture."""
-SERIES = ("#0a5a78", "#b8400c", "#5b7f1a", "#7c3aed", "#b0307a", "#7a5c00", "#00796b", "#6b7280")
+SERIES_COLOURS = ("#0a5a78", "#b8400c", "#5b7f1a", "#7c3aed", "#b0307a", "#7a5c00", "#00796b", "#6b7280")
 """Colours of series, all legible on white."""
 FONT = "'Noto Sans', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Source Han Sans SC', sans-serif"
 _INK, _MUTED, _LINE = "#171c22", "#5b636c", "#e2dfd8"
@@ -90,9 +90,9 @@ _CONFIG: dict[str, Any] = {
     "legend": {**_TEXT_STYLE, "orient": "top", "labelLimit": 30 * _LABEL_PIXELS, "columns": 3},
     "header": _TEXT_STYLE,
     "view": {"stroke": None},
-    "mark": {"color": SERIES[0]},
+    "mark": {"color": SERIES_COLOURS[0]},
     "line": {"strokeWidth": 2.5},
     "rule": {"color": _MUTED},
     "text": {"font": FONT, "fontSize": _LABEL_PIXELS, "fill": _INK, "color": _INK},
-    "range": {"category": list(SERIES)},
+    "range": {"category": list(SERIES_COLOURS)},
 }

@@ -56,7 +56,7 @@ class Index:
         self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
         self._file = file
         self._has_answered = False
-        self._aspects: dict[str, NDArray[np.str_]] = {}
+        self._aspects: dict[str, NDArray[np.int16]] = {}
         self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
@@ -71,7 +71,7 @@ class Index:
         return [
             Nearest(
                 phrasing=self._phrasings[self._rows[entry.id].start + int(products.argmax())],
-                aspect=_aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry))
+                aspect=_aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry), entry)
                 if entry.aspects
                 else "",
             )
@@ -83,7 +83,10 @@ class Index:
         rows, aspects = self._read_vectors(entry.id) / self._lengths_of(entry)[:, None], self._aspects_of(entry)
         cosines = rows @ rows.T
         np.fill_diagonal(cosines, -np.inf)
-        return [(str(own), _aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
+        return [
+            (_aspect_id(own, entry), _aspect_asked(row, aspects, entry))
+            for own, row in zip(aspects.tolist(), cosines, strict=True)
+        ]
 
     def release(self) -> None:
         """Release the pages that were searched; to be called after a question or a batch of them.
@@ -118,12 +121,17 @@ class Index:
             self._lengths[entry.id] = np.linalg.norm(self._read_vectors(entry.id), axis=1)
         return self._lengths[entry.id]
 
-    def _aspects_of(self, entry: Entry) -> NDArray[np.str_]:
-        """The aspect of each of its wordings, as `wordings` has them."""
+    def _aspects_of(self, entry: Entry) -> NDArray[np.int16]:
+        """The aspect of each of its wordings, as `wordings` has them, by its number from 1; 0 for its own question."""
         if entry.id not in self._aspects:
             wordings = [each for lang in LANGS for each in entry.wordings(lang)]
-            first = {each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)}
-            self._aspects[entry.id] = np.array([first.get(each, "") for each in wordings])
+            first = {
+                each: number
+                for number, one in reversed([*enumerate(entry.aspects, start=1)])
+                for lang in LANGS
+                for each in one.wordings(lang)
+            }
+            self._aspects[entry.id] = np.array([first.get(each, 0) for each in wordings], dtype=np.int16)
         return self._aspects[entry.id]
 
     @cached_property
@@ -148,10 +156,13 @@ class Index:
         return self._vectors[self._rows[entry]].astype(np.float32, copy=False)
 
 
-def _aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.str_]) -> str:
-    """The aspect asked by a question with these cosines to an entry's wordings, whose aspects are given."""
-    nearest = int((cosines - ASPECT_LEAD * (aspects != "")).argmax())
-    return str(aspects[nearest])
+def _aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.int16], entry: Entry) -> str:
+    """The aspect asked by a question with these cosines to an entry's wordings, whose aspects are given by number."""
+    return _aspect_id(int(aspects[(cosines - ASPECT_LEAD * (aspects != 0)).argmax()]), entry)
+
+
+def _aspect_id(number: int, entry: Entry) -> str:
+    return entry.aspects[number - 1].id if number else ""
 
 
 def save_vectors(path: Path, vectors: Vectors) -> None:

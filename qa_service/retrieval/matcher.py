@@ -41,7 +41,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
 """Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
-CLOSE = 0.2
+RUNNER_UP_SHARE = 0.2
 """A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Number formats, which a question may report as working."""
@@ -209,7 +209,7 @@ class Matcher:
         nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
-        close = (scores >= CLOSE * scores[0]).tolist()
+        close = (scores >= RUNNER_UP_SHARE * scores[0]).tolist()
         return MatchResult(
             matches=tuple(
                 Match(
@@ -304,24 +304,40 @@ class Matcher:
         found = [(row, _Evidence.of(entry)) for row, entry in enumerate(self._entries)]
         return [(row, each) for row, each in found if each != _NO_EVIDENCE]
 
-    @cached_property
+    @property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
         owners: list[Entry | Subject] = [*self._library.values(), *self._subjects]
         return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
-    @cached_property
+    @property
     def _vectors_path(self) -> Path:
-        wordings = [wording for _, wording, _ in self._wordings]
-        return self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), *wordings)}.faiss"
+        return self._files[0]
+
+    @property
+    def _classifier_path(self) -> Path:
+        return self._files[1]
+
+    @property
+    def _wording_count(self) -> int:
+        return self._files[2]
 
     @cached_property
-    def _classifier_path(self) -> Path:
-        parts = [_source(module) for module in (classifier, features, training)]
-        parts += [path.read_text("utf-8") for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
-        for owner, wording, _ in self._wordings:
-            item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
-            parts += [owner.id, item, wording]
-        return self._cache / f"classifier-{_content_hash(self._name, *parts)}.npz"
+    def _files(self) -> tuple[Path, Path, int]:
+        """Where the vectors and the classifier are cached, and how many wordings they are of; the wordings, 27,000
+        tuples, are not kept for that.
+        """
+        wordings = self._wordings
+        sources = [_source(module) for module in (classifier, features, training)]
+        sources += [path.read_bytes() for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
+        owners: list[Entry | Subject] = [*self._entries, *self._subjects]
+        names = {id(owner): _owner_key(owner) for owner in owners}
+        texts = "\0".join([wording for _, wording, _ in wordings])
+        owned = "\0".join([f"{names[id(owner)]}\0{wording}" for owner, wording, _ in wordings])
+        return (
+            self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), texts)}.faiss",
+            self._cache / f"classifier-{_content_hash(self._name, *sources, owned)}.npz",
+            len(wordings),
+        )
 
     @cached_property
     def _prose(self) -> Prose:
@@ -346,10 +362,10 @@ class Matcher:
     def _index(self) -> Index:
         if not self._vectors_path.is_file() and (found := self._find_published(self._vectors_path)) is not None:
             with suppress(OSError, ValueError, EOFError):
-                if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
+                if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == self._wording_count:
                     return Index(self._library, rounded)
         with suppress(OSError, ValueError, EOFError):
-            if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
+            if len(in_file := open_vectors(self._vectors_path)) == self._wording_count:
                 mark_used(self._vectors_path)
                 return Index(self._library, in_file, self._vectors_path)
         return Index(self._library, self._vectors)
@@ -357,12 +373,12 @@ class Matcher:
     @cached_property
     def _vectors(self) -> Vectors:
         """(wordings, d): unit vectors."""
-        wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
-            if len(cached := map_vectors(path)) == len(wordings):
+            if len(cached := map_vectors(path)) == self._wording_count:
                 mark_used(path)
                 return cached
+        wordings = [wording for _, wording, _ in self._wordings]
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
@@ -386,7 +402,7 @@ class Matcher:
             if (cached := _load_classifier(path)) is not None:
                 return cached
             _check_can_train()
-            trained = training.train(self.corpus)
+            trained = training.train_classifier(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
@@ -446,12 +462,19 @@ def _subject_label(subject: Subject) -> str:
     return f"subject:{subject.id}"
 
 
-def _source(module: ModuleType) -> str:
-    return Path(module.__file__ or "").read_text("utf-8")
+def _owner_key(owner: Entry | Subject) -> str:
+    """What the training set is told of the owner of a wording."""
+    return f"{owner.id}\0" + (f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else "")
 
 
-def _content_hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+def _source(module: ModuleType) -> bytes:
+    return Path(module.__file__ or "").read_bytes()
+
+
+def _content_hash(*parts: str | bytes) -> str:
+    return hashlib.sha256(b"\0".join(each if isinstance(each, bytes) else each.encode() for each in parts)).hexdigest()[
+        :32
+    ]
 
 
 def _print_progress(line: str) -> None:

@@ -63,13 +63,13 @@ class LeaveOneOut:
     """(phrasings, classes)."""
 
 
-def train(data: Phrasings) -> Classifier:
+def train_classifier(data: Phrasings) -> Classifier:
     """The classifier of all entries and subjects, trained against each other."""
     return _fit(data)[0]
 
 
 def leave_one_out(data: Phrasings, prose: Floats | None = None) -> LeaveOneOut:
-    """Leave-one-out predictions of the model that `train` returns for the same data.
+    """Leave-one-out predictions of the model that `train_classifier` returns for the same data.
 
     `prose`, (phrasings, entries), are the full-text scores of the entries' prose, in alphabetical order of their ids.
     """

@@ -222,43 +222,67 @@ class AnswerJson(Body):
 
 def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
     """An Answer in its language; with `brief` without folded parts, rows, charts, reasons and references."""
+    return AnswerJson.model_validate(
+        _fields_before_text(answer, brief) | _text_fields(answer, brief) | _fields_after_text(answer, brief)
+    )
+
+
+def _fields_before_text(answer: Answer, brief: bool) -> dict[str, Any]:
+    """The fields of `AnswerJson` from its first to `subject`, in its order."""
     lang, entry = answer.lang, answer.entry
-    parts = FIRST_PARTS if brief else PARTS
     matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
-    return AnswerJson(
-        id=answer.id,
-        status=answer.status,
-        lang=lang,
-        question=answer.question,
-        entry=_entry_link(entry, lang) if entry else None,
-        confidence=answer.confidence,
-        matches=[_match_json(match, lang, brief=brief) for match in matches],
-        subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
-        answer=prose.answer_text(answer, parts),
-        parts=_parts_json(answer, entry, parts) if entry else _reply_alone(answer),
-        calculation=_calculation_json(answer.calculation) if answer.calculation else None,
-        lecture=lecture_json(entry, lang) if entry and not brief else None,
-        params=_named_values(answer.params),
-        observations=[
-            ObservationJson(
-                kind=each.sign.kind,
-                value=each.sign.value,
-                text=each.text,
-                used_by=list(answer.used_by.get(str(each.sign), ())),
-            )
+    return {
+        "id": answer.id,
+        "status": answer.status,
+        "lang": lang,
+        "question": answer.question,
+        "entry": _entry_link(entry, lang) if entry else None,
+        "confidence": answer.confidence,
+        "matches": [_match_fields(match, lang, brief=brief) for match in matches],
+        "subject": {"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
+    }
+
+
+def _text_fields(answer: Answer, brief: bool) -> dict[str, Any]:
+    """Those from `answer` to `lecture`."""
+    entry = answer.entry
+    parts = FIRST_PARTS if brief else PARTS
+    return {
+        "answer": prose.answer_text(answer, parts),
+        "parts": _parts_json(answer, entry, parts) if entry else _reply_alone(answer),
+        "calculation": _calculation_json(answer.calculation) if answer.calculation else None,
+        "lecture": lecture_json(entry, answer.lang) if entry and not brief else None,
+    }
+
+
+def _fields_after_text(answer: Answer, brief: bool) -> dict[str, Any]:
+    """Those from `params` to the last."""
+    lang, entry = answer.lang, answer.entry
+    fields: dict[str, Any] = {
+        "params": _named_values(answer.params),
+        "observations": [
+            {
+                "kind": each.sign.kind,
+                "value": each.sign.value,
+                "text": each.text,
+                "used_by": list(answer.used_by.get(str(each.sign), ())),
+            }
             for each in answer.observations
         ],
-        clue=_clue_json(answer),
-        notes=[note[lang] for note in answer.notes],
-        evidence=[evidence_json(each, lang, brief=brief) for each in answer.evidence],
-        ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
-        references=list(entry.references) if entry and not brief else [],
-        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
-        alternatives=_alternatives_json(answer, brief=brief),
-        context=context_json(answer.context),
-        diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
-        part=answer.part,
-    )
+        "clue": _clue_json(answer),
+        "notes": [note[lang] for note in answer.notes],
+        "evidence": [evidence_json(each, lang, brief=brief) for each in answer.evidence],
+        "ladder": [] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
+        "references": list(entry.references) if entry and not brief else [],
+        "related": [{"entry": other.id, "question": other.question[lang]} for other in answer.related],
+        "alternatives": _alternatives_json(answer, brief=brief),
+        "context": context_json(answer.context),
+    }
+    if answer.diagnosis:
+        fields["diagnosis"] = diagnosis_json(answer.diagnosis, lang, brief=brief)
+    if answer.part:
+        fields["part"] = answer.part
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,51 +308,21 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
     entry's text, which is cached. The fields that depend on the question are not validated: their types are right
     already (tests compare both ways).
     """
-    entry, lang = answer.entry, answer.lang
+    entry = answer.entry
     if entry is None or answer.evidence or answer.diagnosis or answer.calculation or answer.part:
         return None
     told: tuple[Observation, ...] = ()
     if answer.observations:
         telling = {sign for row in entry.tell for sign in (*row.signs, *row.excluded_by)}
         told = tuple(replace(each, text="") for each in answer.observations if each.sign in telling)
-    matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
-    before = _write(
-        id=answer.id,
-        status=answer.status,
-        lang=lang,
-        question=answer.question,
-        entry=_entry_link(entry, lang),
-        confidence=answer.confidence,
-        matches=[_match_fields(match, lang, brief=brief) for match in matches],
-        subject={"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
-    )
-    after = _write(
-        params=answer.params,
-        observations=[
-            {
-                "kind": each.sign.kind,
-                "value": each.sign.value,
-                "text": each.text,
-                "used_by": answer.used_by.get(str(each.sign), ()),
-            }
-            for each in answer.observations
-        ],
-        clue=_clue_json(answer),
-        notes=[note[lang] for note in answer.notes],
-        evidence=(),
-        ladder=(),
-        references=() if brief else entry.references,
-        related=[{"entry": other.id, "question": other.question[lang]} for other in answer.related],
-        alternatives=_alternatives_json(answer, brief=brief),
-        context=context_json(answer.context),
-    )
+    before, after = _write(_fields_before_text(answer, brief)), _write(_fields_after_text(answer, brief))
     text = _text_piece(
-        _ByIdentity(entry.own or entry), entry.aspect, lang, told, _without_fragments(answer.clue), brief
+        _ByIdentity(entry.own or entry), entry.aspect, answer.lang, told, _without_fragments(answer.clue), brief
     )
     return AnswerPieces(before[:-1] + b",", text, after[1:])
 
 
-def _write(**fields: Any) -> bytes:
+def _write(fields: dict[str, Any]) -> bytes:
     """A JSON object with these fields."""
     return to_json(fields, inf_nan_mode="strings")
 
@@ -350,20 +344,13 @@ class _ByIdentity:
 def _text_piece(
     own: _ByIdentity, aspect: str, lang: Lang, told: tuple[Observation, ...], clue: FoundClue | None, brief: bool
 ) -> bytes:
-    """The fields `answer` to `lecture`, for observations and a clue without their fragments of the question."""
+    """The `_text_fields` as bytes, for observations and a clue without their fragments of the question."""
     entry = own.entry.focused_on(aspect)
     answer = Answer(
         id="", status=AnswerStatus.ANSWERED, lang=lang, question="", entry=entry, confidence=1.0, matches=(), params={},
         observations=told, clue=clue,
     )  # fmt: skip
-    parts = FIRST_PARTS if brief else PARTS
-    fields = _write(
-        answer=prose.answer_text(answer, parts),
-        parts=_parts_json(answer, entry, parts),
-        calculation=None,
-        lecture=None if brief else lecture_json(entry, lang),
-    )
-    return fields[1:-1] + b","
+    return _write(_text_fields(answer, brief))[1:-1] + b","
 
 
 def _without_fragments(found: FoundClue | None) -> FoundClue | None:
@@ -512,10 +499,6 @@ def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
         url=entry.address,
         aspect=entry.aspect or None,
     )
-
-
-def _match_json(match: Match, lang: Lang, *, brief: bool) -> MatchJson:
-    return MatchJson.model_validate(_match_fields(match, lang, brief=brief))  # one call for the match and its reasons
 
 
 def _match_fields(match: Match, lang: Lang, *, brief: bool) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class FormulaJson(Body):
     evidence: list[EvidenceJson] = Field(description="the run, which `numstab replay` repeats; without its rows")
 
 
-def read_formula(data: object) -> FormulaRequest:
+def read_formula_request(data: object) -> FormulaRequest:
     """A formula from JSON; raises `BadField`, which names the field and what is allowed."""
     return read_body(FormulaBody, data).to_request()
 

@@ -18,7 +18,7 @@ from qa_service.schemas.values import Body, without_default
 Seed = Annotated[int, Field(ge=0, le=allowed.MAX_SEED)]
 EntryId = Annotated[str, Field(min_length=1, max_length=100)]
 Ids = Annotated[list[str], Field(max_length=20)]
-Chip = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|fine|param):[A-Za-z0-9_]+$")]
+ChipName = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|fine|param):[A-Za-z0-9_]+$")]
 _WITHOUT = Text(
     '观察或参数的列表，例如 "what:nan"、"param:lr"', 'a list of observations and parameters, as "what:nan", "param:lr"'
 )
@@ -135,7 +135,7 @@ class AskRequest(RequestBody):
         description="only the first screen: the runs that it needs, without rows and charts; at most 9 KB",
     )
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
-    without: Annotated[list[Chip], Field(max_length=40), _WITHOUT] = Field(
+    without: Annotated[list[ChipName], Field(max_length=40), _WITHOUT] = Field(
         default=[], description="observations and parameters that were misread in the question and are to be ignored"
     )
 
@@ -251,7 +251,7 @@ def read_request(data: Any) -> Request:
     return read_body(AskRequest, data).to_request()
 
 
-def read_run(data: Any) -> RunRequest:
+def read_run_request(data: Any) -> RunRequest:
     """A run of the experiment that the route names, from JSON; raises `BadField`."""
     return read_body(
         RunRequest, data, Text("请求体只能有 params、seed、lang", "the body may have params, seed and lang")

@@ -26,7 +26,7 @@ Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """`read`: GET requests; `ask`: also questions, runs and feedback; `operate`: metrics and the reasons in /readyz."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
-KEY_PREFIX = "nst_"
+API_KEY_PREFIX = "nst_"
 _REFRESH_SECONDS, _RETRY_SECONDS = 1.0, 5.0  # between two readings of the database; after one that failed
 _FIRST_READ_SECONDS = 1.0  # that a starting service waits for the first reading
 
@@ -122,7 +122,7 @@ class ApiKeyStore:
 
     def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
         """Adds a key and returns its secret; raises `BadField` if the name has a key, and `StoreUnavailable`."""
-        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        secret = API_KEY_PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)
         if any(each.name == name for each in self.all().values()) or not self._keep(key):

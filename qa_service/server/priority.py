@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 0.02
@@ -21,11 +21,17 @@ class TextPriority:
         self._no_text_pending = threading.Event()
         self._no_text_pending.set()
         self._waiters: set[asyncio.Future[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._on_pause: tuple[float, Callable[[], None]] | None = None
 
     @property
     def is_pending(self) -> bool:
         """Whether a client waits for a text."""
         return self._pending > 0
+
+    def call_in_pauses(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have this called in the event loop whenever no text has been pending for so long since the last one."""
+        self._on_pause = seconds, call
 
     @contextmanager
     def pending(self) -> Iterator[None]:
@@ -33,12 +39,16 @@ class TextPriority:
         self.begun += 1
         self._pending += 1
         self._no_text_pending.clear()
+        if self._pause:
+            self._pause.cancel()
         try:
             yield
         finally:
             self._pending -= 1
             if not self._pending:
                 self._no_text_pending.set()
+                if self._on_pause:
+                    self._pause = asyncio.get_running_loop().call_later(*self._on_pause)
                 for each in self._waiters:
                     if not each.done():
                         each.set_result(None)

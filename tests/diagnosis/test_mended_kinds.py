@@ -14,7 +14,7 @@ from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.diagnosis.validation_rules import validation
 from qa_service.diagnosis.weights import JUDGED
-from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
 
 def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=None, settings=None, **series):
@@ -45,8 +45,8 @@ def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=
 
 def alarms(step, weights="a.weight"):
     return (
-        RunEvent(kind="message", name="alarm_gradient", text="gradient is nan", step=step),
-        RunEvent(kind="message", name="alarm_loss", text=f"loss is nan; not finite: {weights}", step=step + 1),
+        TrainingEvent(kind="message", name="alarm_gradient", text="gradient is nan", step=step),
+        TrainingEvent(kind="message", name="alarm_loss", text=f"loss is nan; not finite: {weights}", step=step + 1),
     )
 
 
@@ -76,14 +76,14 @@ def test_a_gradient_that_alone_is_nan_is_told_by_the_operations_of_the_loss(oper
 def test_an_operation_that_made_the_nan_itself_is_still_blamed():
     fault = OperationFault(operation="softmax", phase="forward", value=NAN, step=40, dtype="float32")
     run = trace_of(
-        LATER, events=(RunEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
+        LATER, events=(TrainingEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
     )
     assert first(run) == "empty_attention_row"
 
 
 def test_adams_eps_in_float16_outweighs_the_overflow_that_follows():
     fault = OperationFault(operation="add", phase="forward", value=math.inf, step=1, dtype="float16")
-    event = RunEvent(kind="message", name="alarm_loss", text="loss is nan; not finite: a.weight", step=1)
+    event = TrainingEvent(kind="message", name="alarm_loss", text="loss is nan; not finite: a.weight", step=1)
     run = trace_of(
         [1.4, *[NAN] * 79], events=(event,), fault=fault, facts={"bits": 16.0}, settings={"dtype": "float16"}
     )

@@ -10,7 +10,7 @@ from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_service.formula.mentions import MAX_CHARACTERS, find_mention
+from qa_service.formula.mentions import MAX_MENTION_CHARACTERS, find_mention
 from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.values import values_text
 from qa_service.parsing import parse_question
@@ -178,7 +178,7 @@ def test_a_question_carries_its_mention():
 
 @given(
     st.text(max_size=80)
-    | st.text(alphabet="0123456789.+-*/^()[]=,? xe的是多少什么里floatgradientof", max_size=MAX_CHARACTERS)
+    | st.text(alphabet="0123456789.+-*/^()[]=,? xe的是多少什么里floatgradientof", max_size=MAX_MENTION_CHARACTERS)
 )
 def test_any_text_is_searched_without_an_error(text):
     find_mention(text)

@@ -20,7 +20,7 @@ from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.errors import BadField
 from qa_service.model import Lang
-from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrapped
+from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrap_lines
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 
@@ -351,12 +351,12 @@ def test_cards_of_other_charts_have_the_same_size(client: Callable[..., TestClie
 
 def test_text_of_a_card_is_wrapped_and_cut() -> None:
     """Chinese between characters, not before punctuation; English between words."""
-    lines = wrapped("因为连乘随层数按指数变化，连加只按层数线性变化。", 6, 9)
+    lines = wrap_lines("因为连乘随层数按指数变化，连加只按层数线性变化。", 6, 9)
     assert all(len(line) <= 7 for line in lines)
     assert not [line for line in lines if line[0] in "，。"]
     assert "".join(lines) == "因为连乘随层数按指数变化，连加只按层数线性变化。"
-    assert wrapped("one two three four five six", 4, 2)[-1].endswith("…")
-    assert wrapped("", 10, 2) == []
+    assert wrap_lines("one two three four five six", 4, 2)[-1].endswith("…")
+    assert wrap_lines("", 10, 2) == []
 
 
 def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:

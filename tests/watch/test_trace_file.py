@@ -132,7 +132,7 @@ def test_what_is_no_trace_or_too_large_is_refused(data, words):
 
 def test_a_bomb_is_not_inflated(monkeypatch):
     """No more than the limit is ever inflated."""
-    monkeypatch.setattr(trace_file, "MAX_BYTES", 1000)
+    monkeypatch.setattr(trace_file, "MAX_TRACE_BYTES", 1000)
     with pytest.raises(BadTrace, match="too large"):
         read_trace(gzip.compress(b"x" * 50_000_000, 1))
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from numstab_watch.fault import nonfinite_kind
 from numstab_watch.problem import BadProblem, Problem, computes_all, loss_of, split
-from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train
+from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train_problem
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
@@ -50,7 +50,7 @@ def needs_ladder(course: Course, chance: float | None = None) -> bool:
     return not course.finite or is_diverging(course.losses) or is_stuck(course.losses, chance)
 
 
-def climb(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
+def run_interventions(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
     """Tries the interventions that apply, within `seconds`; `course` is the unchanged run, which shows harm.
 
     The first trial is that run, with the id "as_is".
@@ -80,7 +80,7 @@ def _trial(
         if detail is None:
             return None
         with _without_autocast() if id_ == "float32" else contextlib.nullcontext():
-            after = train(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
+            after = train_problem(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
     except (BadProblem, RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError):
         return None  # the user's code does not allow this change
     if after.stop == "time" and len(after.losses) < min(steps, len(course.losses) + 1):

@@ -8,7 +8,7 @@ from statistics import median
 
 from qa_service.model.training_run import TrainingRun
 
-Values = Mapping[str, float]
+Statistics = Mapping[str, float]
 
 
 _SCALE_FREE = ("adam", "lion", "lamb", "adafactor", "rmsprop", "adagrad", "muon")
@@ -18,7 +18,7 @@ _SCALE_FREE = ("adam", "lion", "lamb", "adafactor", "rmsprop", "adagrad", "muon"
 _RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Softplus")
 
 
-RECURRENT = ("RNN", "LSTM", "GRU")
+RECURRENT_CLASSES = ("RNN", "LSTM", "GRU")
 
 
 _HE = math.sqrt(2)
@@ -33,11 +33,11 @@ class Case:
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
-        self.facts: dict[str, Values] = {}
+        self.facts: dict[str, Statistics] = {}
         """Parameter → what it was before the first step."""
-        self.parameters: dict[int, dict[str, Values]] = {}
+        self.parameters: dict[int, dict[str, Statistics]] = {}
         """Step → parameter → its statistics."""
-        self.modules: dict[int, dict[str, Values]] = {}
+        self.modules: dict[int, dict[str, Statistics]] = {}
         for record in run.layers:
             if record.step < 0:
                 self.facts[record.layer] = record.values
@@ -51,7 +51,7 @@ class Case:
     def _is_weight(self, name: str) -> bool:
         facts = self.facts[name]
         kind = self.class_of(name)
-        skipped = ("Embedding", "Norm", *RECURRENT)
+        skipped = ("Embedding", "Norm", *RECURRENT_CLASSES)
         return facts["dimensions"] >= 2 and facts["trained"] > 0 and not any(each in kind for each in skipped)
 
     def class_of(self, parameter: str) -> str:
@@ -348,7 +348,7 @@ class Case:
         return median(gains) if gains else None
 
     @cached_property
-    def start(self) -> Mapping[str, Values]:
+    def start(self) -> Mapping[str, Statistics]:
         """The modules at the first sampled step, in the order in which they ran."""
         return self.modules[min(self.modules)] if self.modules else {}
 

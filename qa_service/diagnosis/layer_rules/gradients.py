@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.layer_rules.case import EARLY, RECURRENT, Case
+from qa_service.diagnosis.layer_rules.case import EARLY, RECURRENT_CLASSES, Case
 from qa_service.diagnosis.layer_rules.findings import findings
 from qa_service.model.diagnosis import Finding
 
@@ -63,7 +63,7 @@ def recurrence(case: Case) -> Iterator[Finding]:
         steps = values.get("time_steps", values.get("calls", 0.0))
         if first is None and values.get("calls", 0) >= 8:
             first, last = values.get("grad"), values.get("grad_last")
-        recurrent = case.run.module_classes.get(name, "") in RECURRENT
+        recurrent = case.run.module_classes.get(name, "") in RECURRENT_CLASSES
         if first and last and steps > 4 and math.isfinite(first) and math.isfinite(last):
             yield from _through_time(case, name, first / last, steps)
         elif recurrent and steps >= 20 and case.stuck:

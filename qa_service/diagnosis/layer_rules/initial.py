@@ -54,7 +54,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             vanishing_signal=-1.5,
             chance_labels=-2.0,
         )
-    factor = growth(case)
+    factor = signal_growth(case)
     if factor is not None and factor > 1.5 and (case.first_loss_over_chance or 0) > 3:
         yield from findings(
             "signal_grows_with_depth",
@@ -66,7 +66,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
         )
 
 
-def growth(case: Case) -> float | None:
+def signal_growth(case: Case) -> float | None:
     """The factor of the signal's rms per layer of weights at the first step; None for fewer than three layers."""
     sizes = [
         values["rms"] / values["in_rms"]

@@ -55,7 +55,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
         )
 
 
-def warm_up(case: Case) -> Iterator[Finding]:
+def post_norm_without_warm_up(case: Case) -> Iterator[Finding]:
     """Post-norm residual blocks under Adam from full rate on."""
     rates = [record.value for record in case.run.series.get("lr", ())]
     if not case.harmed or not case.scale_free or not rates or not post_norm(case):

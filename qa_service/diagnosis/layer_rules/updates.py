@@ -62,7 +62,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
         )
 
 
-def rate_jump(case: Case) -> Iterator[Finding]:
+def loss_after_rate_jump(case: Case) -> Iterator[Finding]:
     """A learning rate that jumps more than fourfold in a run that had not diverged, and the loss gets worse."""
     rates = {each.step: each.value for each in case.run.series.get("lr", ()) if each.step is not None}
     losses = [(each.step or 0, each.value) for each in case.run.series.get("loss", ())]

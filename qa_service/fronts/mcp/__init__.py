@@ -39,14 +39,14 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 @asynccontextmanager
 async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
     """Serves the protocol while the application runs; the endpoint finds the sessions in the request's state."""
-    from qa_service.fronts.mcp.http import STATE
+    from qa_service.fronts.mcp.http import SESSIONS_STATE
     from qa_service.fronts.mcp.sessions import sessions_on_demand
 
     async with sessions_on_demand(service) as sessions:
-        yield {STATE: sessions}
+        yield {SESSIONS_STATE: sessions}
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.fronts.mcp.stdio import serve
+    from qa_service.fronts.mcp.stdio import serve_stdio
 
-    return serve(settings)
+    return serve_stdio(settings)

@@ -33,10 +33,10 @@ class CallsInProgress:
     """The calls that another request can cancel, by session id and request id. Used in one event loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, int | str], Call] = {}
+        self._calls: dict[tuple[str, int | str], ToolCall] = {}
 
     @contextmanager
-    def keep(self, session: str, request: int | str | None, call: "Call") -> Iterator[None]:
+    def keep(self, session: str, request: int | str | None, call: "ToolCall") -> Iterator[None]:
         """Registers a call for the duration of the block; does nothing without a session."""
         key = (session, request if request is not None else "")
         if session:
@@ -59,7 +59,7 @@ class Report(Protocol):
     async def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
 
 
-class Call:
+class ToolCall:
     """A tool's view of its request: cancellation and progress. `lang` is the language of messages."""
 
     def __init__(self, lang: Lang) -> None:
@@ -96,7 +96,7 @@ class Call:
             case Queued():
                 self.message = _QUEUED[self.lang].format(id=event.id, before=event.position - 1)
 
-    async def run(self, work: Callable[["Call"], T], report: Report) -> T:
+    async def run(self, work: Callable[["ToolCall"], T], report: Report) -> T:
         """The result of `work(self)`, executed in a thread; raises its exception, or `Cancelled` if it is cancelled.
 
         If this coroutine is cancelled, so is the work. Raises `Overloaded` if no thread can be started.

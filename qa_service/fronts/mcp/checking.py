@@ -6,7 +6,7 @@ from typing import Any
 
 from qa_service.answering.service import Service, charge_runs
 from qa_service.errors import BadField
-from qa_service.fronts.mcp.calls import Call
+from qa_service.fronts.mcp.calls import ToolCall
 from qa_service.model import Entry, Run, Text, Verdict, judge_claims
 from qa_service.model.events import EvidenceReady
 from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, plan_claim_runs, summarise_over_seeds
@@ -23,7 +23,7 @@ class CheckedClaim:
     expected: Verdict
 
 
-def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: Call) -> list[CheckedClaim]:
+def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: ToolCall) -> list[CheckedClaim]:
     """Every claim of the entry, or the one with the id `claim`, at its parameters and its control.
 
     A run that draws no random number is executed for one seed only. Raises `BadField` for an unknown claim, and
@@ -65,7 +65,7 @@ def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, c
     ]
 
 
-def _measure(service: Service, planned: ClaimRun, call: Call) -> Run:
+def _measure(service: Service, planned: ClaimRun, call: ToolCall) -> Run:
     last = call.last(service.run(planned.block.experiment, planned.params, planned.seed, call.is_cancelled))
     assert isinstance(last, EvidenceReady)
     return last.evidence.run

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qa_service.answering.service import Service
-from qa_service.experiments.parameters import describe
+from qa_service.experiments.parameters import describe_allowed
 from qa_service.fronts.mcp.checking import CheckedClaim
-from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.fronts.mcp.results import (
     AskResult,
     CheckResult,
@@ -127,7 +127,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
             for claim in claims_json(evidence, lang)
         ],
         chart=chart_alt_text(experiment, run.rows, lang),
-        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+        rows=f"numstab://runs/{CompactReceipt.of(evidence, lang).encode()}",
         code_hash=experiment.hash[:_HASH_CHARACTERS],
         versions=dict(run.versions),
         machine=run.machine or machine(),
@@ -146,7 +146,7 @@ def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang)
                 title=each.title[lang],
                 params={
                     name: ExperimentParam(
-                        title=param.title[lang], default=param.default, allowed=describe(param, lang).strip()
+                        title=param.title[lang], default=param.default, allowed=describe_allowed(param, lang).strip()
                     )
                     for name, param in each.params.items()
                 },
@@ -211,7 +211,7 @@ def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
             FormulaRewritten(expression=form.expression, torch=form.torch, bits_gained=round(form.bits_gained, 1))
             for form in result.stable[:3]
         ],
-        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+        rows=f"numstab://runs/{CompactReceipt.of(evidence, lang).encode()}",
     )
 
 

@@ -13,7 +13,7 @@ from qa_service.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-STATE = "mcp_sessions"
+SESSIONS_STATE = "mcp_sessions"
 """The name in a request's state under which the endpoint finds the sessions of this server's lifespan."""
 _VERSION = b"mcp-protocol-version"
 _SESSION = SESSION_HEADER.encode()
@@ -41,7 +41,7 @@ class McpEndpoint:
         if not self._is_addressed_to_us(scope):
             await send_problem(HttpProblem(421), scope, receive, send)
             return
-        on_demand: SessionsOnDemand = scope["state"][STATE]
+        on_demand: SessionsOnDemand = scope["state"][SESSIONS_STATE]
         sessions = await on_demand.get()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if session := headers.get(_SESSION):

@@ -22,7 +22,7 @@ _NAME = Text("文件名", "the name of the file")
 _CLAIM = Text("断言的编号", "the id of a claim")
 
 Language = Annotated[Lang | None, allowed.LANG, Field(description="zh or en; default: the language of the question")]
-Params = Annotated[
+_Params = Annotated[
     types.Params,
     allowed.PARAMS,
     Field(description='parameters by name, such as {"n": 200, "dtype": "float16"}; others keep their values'),
@@ -48,7 +48,7 @@ class AskInput(ToolInput):
     aspect: Annotated[EntryId | None, allowed.ASPECT] = Field(
         default=None, description="the further question of this entry to answer; the entry's resource lists them"
     )
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = Field(
         default=None, description="for a follow-up such as 'and in float16?': the context of the result before"
@@ -61,7 +61,7 @@ class RunInput(ToolInput):
     experiment: Annotated[str, allowed.EXPERIMENT, Field(max_length=100)] = Field(
         description="its name, from find_experiments or from a run of an earlier result"
     )
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 
@@ -73,7 +73,7 @@ class CompareInput(ToolInput):
     )
     question: Annotated[str, allowed.QUESTION] = Field(default="", description="the question, or give an entry")
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(default=None, description="the entry, or give a question")
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 

@@ -16,7 +16,7 @@ _HASH_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class CompactReceipt:
     """Experiment, parameters and seed of a run, a prefix of the hash of its code, and the language of its texts."""
 
     experiment: str
@@ -26,7 +26,7 @@ class Receipt:
     lang: Lang
 
     @classmethod
-    def of(cls, evidence: Evidence, lang: Lang) -> "Receipt":
+    def of(cls, evidence: Evidence, lang: Lang) -> "CompactReceipt":
         """The receipt of a run."""
         experiment = evidence.experiment
         return cls(experiment.slug, evidence.params, evidence.seed, experiment.hash[:_HASH_CHARACTERS], lang)
@@ -38,7 +38,7 @@ class Receipt:
         return base64.urlsafe_b64encode(zlib.compress(data.encode(), 9)).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> "Receipt":
+    def decode(cls, text: str) -> "CompactReceipt":
         """The receipt that `encode` wrote; raises `BadField` for any other text."""
         try:
             data = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), _MAX_BYTES)

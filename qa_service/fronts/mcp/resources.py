@@ -9,8 +9,8 @@ from pathlib import Path
 from qa_service.answering.execute import measured_before
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.fronts.mcp.calls import Call
-from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.calls import ToolCall
+from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.model import LANGS, Entry, Evidence, Lang
 from qa_service.model.events import EvidenceReady
 from qa_service.presentation import chart, prose
@@ -33,7 +33,7 @@ class Template:
     title: str
     description: str
     mime_type: str
-    read: Callable[[Service, str, Call], str]
+    read: Callable[[Service, str, ToolCall], str]
 
     def match(self, uri: str) -> str | None:
         """The variable part of a URI that matches the template; None for any other."""
@@ -45,7 +45,7 @@ class Template:
         return None if "/" in variable else variable
 
 
-def read(service: Service, uri: str, call: Call) -> tuple[str, str]:
+def read(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
     """(text, media type) of a resource. Raises `BadRequest` for an unknown URI."""
     if uri == APP_URI:
         return app_html(), APP_MIME_TYPE
@@ -80,7 +80,7 @@ def _experiment_index(service: Service) -> str:
     return "\n".join(lines)
 
 
-def _entry(service: Service, entry_id: str, _call: Call) -> str:
+def _entry(service: Service, entry_id: str, _call: ToolCall) -> str:
     entry = service.knowledge.library[entry_id]
     evidence = measured_before(entry, service.knowledge.experiments, service.runner)
     texts = [_entry_in(entry, evidence, lang) for lang in reversed(LANGS)]
@@ -107,16 +107,16 @@ def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
     return "\n".join([f"# {entry.question[lang]}", "", text, "", *heading, *claims, ""])
 
 
-def _source(service: Service, slug: str, _call: Call) -> str:
+def _source(service: Service, slug: str, _call: ToolCall) -> str:
     return service.knowledge.experiment(slug).source
 
 
-def _run(service: Service, receipt: str, call: Call) -> str:
+def _run(service: Service, receipt: str, call: ToolCall) -> str:
     evidence, lang = _repeat(service, receipt, call)
     return json.dumps(evidence_json(evidence, lang).to_dict(), ensure_ascii=False)
 
 
-def _chart(service: Service, receipt: str, call: Call) -> str:
+def _chart(service: Service, receipt: str, call: ToolCall) -> str:
     import vl_convert
 
     evidence, lang = _repeat(service, receipt, call)
@@ -129,9 +129,9 @@ def _chart(service: Service, receipt: str, call: Call) -> str:
     return svg
 
 
-def _repeat(service: Service, text: str, call: Call) -> tuple[Evidence, Lang]:
+def _repeat(service: Service, text: str, call: ToolCall) -> tuple[Evidence, Lang]:
     """The run of a receipt, from the cache or executed again, with the same results."""
-    receipt = Receipt.decode(text)
+    receipt = CompactReceipt.decode(text)
     experiment = service.knowledge.experiment(receipt.experiment)
     receipt.check(experiment)
     ready = call.last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled))

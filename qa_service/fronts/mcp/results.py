@@ -1,6 +1,6 @@
 """The structured content that the tools return; `text.py` writes all of it as text, too.
 
-Some clients pass the text to the model, others the structured content, so both are complete, within `MAX_BYTES`.
+Some clients pass the text to the model, others the structured content, so both are complete, within `MAX_RESULT_BYTES`.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from qa_service.schemas.diagnosis import CauseJson, HarmJson, RuledOutJson, RunV
 from qa_service.schemas.evidence import ParamsJson, SpreadJson
 from qa_service.schemas.values import Body, NamedValues, Number
 
-MAX_BYTES = 9_000
+MAX_RESULT_BYTES = 9_000
 """The maximal size in UTF-8 of the text and of the structured content, so that clients do not truncate them."""
 
 
@@ -80,7 +80,7 @@ class EntryName(Body):
     question: str
 
 
-class Result(Body):
+class ToolResult(Body):
     """Base of the results."""
 
     left_out: list[str] = Field(description="the fields that were shortened to limit the size")
@@ -90,7 +90,7 @@ class Result(Body):
         yield self
 
 
-class RunsResult(Result):
+class RunsResult(ToolResult):
     """Base of the results with runs."""
 
     runs: list[RunResult]
@@ -177,7 +177,7 @@ class ExperimentFound(Body):
     metrics: dict[str, str] = Field(description="name → title")
 
 
-class FindResult(Result):
+class FindResult(ToolResult):
     """The experiments found, best first."""
 
     lang: Lang
@@ -210,7 +210,7 @@ class ClaimChecked(Body):
     confirmed: bool = Field(description="false if too few seeds agree with the entry")
 
 
-class CheckResult(Result):
+class CheckResult(ToolResult):
     """The claims of an entry, checked at its parameters and at their controls."""
 
     lang: Lang
@@ -251,7 +251,7 @@ class FormulaRewritten(Body):
     bits_gained: Number
 
 
-class FormulaToolResult(Result):
+class FormulaToolResult(ToolResult):
     """A formula in the float formats."""
 
     lang: Lang
@@ -322,7 +322,7 @@ class Renderer(Protocol):
     def __call__(self, result: Any) -> str: ...
 
 
-def fit(result: Result, render: Renderer, limit: int = MAX_BYTES) -> tuple[Result, str]:
+def fit_to_limit(result: ToolResult, render: Renderer, limit: int = MAX_RESULT_BYTES) -> tuple[ToolResult, str]:
     """The longest form of the result that has at most `limit` bytes both as text and as JSON, and its text.
 
     If none fits, it is the shortest form.

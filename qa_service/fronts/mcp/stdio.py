@@ -19,7 +19,7 @@ from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 
 
-def serve(settings: Settings) -> int:
+def serve_stdio(settings: Settings) -> int:
     """Serves until the client closes standard input; returns the exit status.
 
     The service is built, and its classifier loaded or trained, in a thread, so that the client gets replies at once.

@@ -12,7 +12,7 @@ from uuid import uuid4
 from qa_service.errors import NumstabError
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, Reply
+from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Citation, Passage
 from qa_service.server.problems import problem_json
 
@@ -42,7 +42,7 @@ class ChatCompletion:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._common("chat.completion"), "choices": [choice], "usage": self._usage(len(text))}
 
-    async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
+    async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
         """The reply as server-sent events. An error is sent as the last event, without `[DONE]`."""
         yield self._chunk({"role": "assistant", "content": "", "refusal": None})
         length = 0

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from qa_service.answering.execute import IsCancelled, measured_before
+from qa_service.answering.execute import measured_before
 from qa_service.answering.service import Service
 from qa_service.errors import ShuttingDown
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.text import AnswerWriter, Passage, follow_ups
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, Queued, Started
 from qa_service.server.streaming import EventStream, open_stream
@@ -54,7 +55,7 @@ Delta = Passage | Progress | FollowUps | Ping
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplyStream:
     """A reply in progress."""
 
     conversation: Conversation
@@ -101,9 +102,9 @@ class Reply:
         return AnswerWriter(self.answer, self.base, runs=self.conversation.runs, kept=self.kept)
 
 
-async def ask(
+async def open_reply(
     service: Service, http: "HttpRequest", conversation: Conversation, base: str, reader: Lang | None
-) -> Reply:
+) -> ReplyStream:
     """Asks the last question of a conversation, and returns once its text is known. Raises `NumstabError`.
 
     `base` is our own address, `reader` the language of the answer if the question shows none.
@@ -112,7 +113,7 @@ async def ask(
     begun = await open_stream(http, partial(_events, service, opening, later))
     assert isinstance(begun.first, AnswerReady)
     kept = () if conversation.runs else await to_thread.run_sync(_measured_before, service, begun.first.answer)
-    return Reply(conversation, begun, base, kept)
+    return ReplyStream(conversation, begun, base, kept)
 
 
 def _events(

@@ -13,7 +13,7 @@ from uuid import uuid4
 from qa_service.fronts.openai_api.chat import encoded_json, estimated_tokens, logged
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, Reply
+from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Citation, Passage
 from qa_service.server.problems import problem_json
 
@@ -36,7 +36,7 @@ class Response:
             self._take(passage)
         return self._object("completed")
 
-    async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
+    async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
         """The reply as events. An error is sent as the events `error` and `response.failed`."""
         yield self._opening()
         try:
@@ -99,7 +99,7 @@ class Response:
             self._event("response.completed", response=self._object("completed")),
         ])  # fmt: skip
 
-    def _failure(self, error: Exception, reply: Reply) -> bytes:
+    def _failure(self, error: Exception, reply: ReplyStream) -> bytes:
         detail = openai_error(problem_json(error, reply.answer.lang))[1].error
         failed = {**self._object("failed"), "error": {"code": "server_error", "message": detail.message}}
         return self._event("error", code=detail.code, message=detail.message, param=detail.param) + self._event(

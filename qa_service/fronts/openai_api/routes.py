@@ -17,7 +17,7 @@ from qa_service.fronts.openai_api.conversation import (
     read_responses,
 )
 from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
-from qa_service.fronts.openai_api.replying import ask
+from qa_service.fronts.openai_api.replying import open_reply
 from qa_service.fronts.openai_api.responses import Response as ResponseObject
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.model import Lang
@@ -85,7 +85,7 @@ async def _reply(
     text = await to_thread.run_sync(housekeeping_reply, service, conversation)
     if text is not None:
         return _stream(form.stream_text(text)) if conversation.stream else JSONResponse(form.whole([Passage(text)]))
-    reply = await ask(service, http, conversation, _base(http, settings), reader)
+    reply = await open_reply(service, http, conversation, _base(http, settings), reader)
     if conversation.stream:
         return _stream(form.stream(reply))
     return JSONResponse(form.whole(await reply.whole(http)))

@@ -10,7 +10,7 @@ from qa_service.errors import BadField
 from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
 
-MAX_FILE_BYTES = 64 << 20
+_MAX_INPUT_BYTES = 64 << 20
 """The largest file that is read."""
 
 
@@ -40,16 +40,16 @@ def _read(path: str) -> bytes:
     """The contents of a file, or of standard input for "-"; raises `BadField` if it cannot be read or is too large."""
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+            data = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = file.read(_MAX_INPUT_BYTES + 1)
     except OSError as error:
         raise options.unreadable_file(path, error) from error
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > _MAX_INPUT_BYTES:
         raise BadField(
-            zh=f"文件太大，最多 {MAX_FILE_BYTES >> 20} MiB",
-            en=f"the file is too large; at most {MAX_FILE_BYTES >> 20} MiB",
+            zh=f"文件太大，最多 {_MAX_INPUT_BYTES >> 20} MiB",
+            en=f"the file is too large; at most {_MAX_INPUT_BYTES >> 20} MiB",
             field="file",
         )
     return data

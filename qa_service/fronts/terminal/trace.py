@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qa_service.diagnosis.trace_file import read_trace
 from qa_service.fronts.terminal import options
 from qa_service.model.training_run import TrainingRun
 from qa_service.settings import Settings
@@ -31,6 +30,8 @@ def _to_csv(arguments: Namespace, settings: Settings) -> int:
         data = Path(arguments.file).read_bytes()
     except OSError as error:
         raise options.unreadable_file(arguments.file, error, "FILE") from error
+    from qa_service.diagnosis.trace_file import read_trace
+
     run = read_trace(data)
     rows = _steps(run) if arguments.table == "steps" else _layers(run, arguments.table.removesuffix("s"))
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)

@@ -5,7 +5,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import BadField, TrialFailed
 from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
@@ -42,6 +41,7 @@ def add_commands(parsers: Any) -> None:
 
 def run_with_settings(arguments: Namespace, settings: Settings) -> int:
     """Tries the model and prints the report; returns the exit status. Raises `TrialFailed` and `BadField`."""
+    from qa_service.diagnosis.engine import diagnose
     from qa_service.tools.trial import try_model
 
     lang = _language(arguments)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from qa_service.experiments.parameters import describe, fill_defaults
+from qa_service.experiments.parameters import describe_allowed, fill_defaults
 from qa_service.fronts.web.entry_parts import figure_sign
 from qa_service.machine import machine
 from qa_service.model import PLACEHOLDER, Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
@@ -138,7 +138,7 @@ def form_control(
         "max": _input_text(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
         "slider": slider_range(parameter, default),
-        "hint": describe(parameter, lang).strip(),
+        "hint": describe_allowed(parameter, lang).strip(),
         "visible": visible,
     }
 

@@ -34,9 +34,9 @@ from qa_service.schemas.evidence import evidence_json
 from qa_service.server.problems import ClientDisconnected
 from qa_service.server.streaming import open_stream
 
-MAX_LOG_BYTES = 8 << 20
+MAX_UPLOAD_BYTES = 8 << 20
 """The largest log or file that the page accepts."""
-_MAX_BODY_BYTES = MAX_LOG_BYTES + (64 << 10)
+_MAX_BODY_BYTES = MAX_UPLOAD_BYTES + (64 << 10)
 _MAX_NAME_CHARS = 200
 _MAX_FINDINGS, _MAX_METRICS = 6, 6
 _MAX_LINES = 40
@@ -92,7 +92,7 @@ def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, s
     """Adds the routes of `/diagnose`: GET shows the form, POST the report."""
 
     def respond(http: Request, lang: Lang, status: int = 200, **values: Any) -> Response:
-        shown = {"report": None, "error": "", "text": "", "file_name": "", "max_bytes": MAX_LOG_BYTES, **values}
+        shown = {"report": None, "error": "", "text": "", "file_name": "", "max_bytes": MAX_UPLOAD_BYTES, **values}
         page = render.render_page("diagnosis.html", lang, here=http.url.path, script="diagnose.js", **shown)
         return HTMLResponse(page, status, dict(headers))
 
@@ -170,7 +170,7 @@ async def _bounded(http: Request) -> AsyncGenerator[bytes, None]:
     async for chunk in http.stream():
         total += len(chunk)
         if total > _MAX_BODY_BYTES:
-            limit = MAX_LOG_BYTES >> 20
+            limit = MAX_UPLOAD_BYTES >> 20
             raise BodyTooLarge(
                 zh=f"日志太大，这一页最多收 {limit} MiB。更大的文件请在自己的机器上用命令 numstab diagnose 来看。",
                 en=f"The log is too large: this page takes at most {limit} MiB. "

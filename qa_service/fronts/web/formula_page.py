@@ -16,7 +16,7 @@ from qa_service.answering.calculating import OPEN_RANGE
 from qa_service.answering.formula import DEFAULT_DTYPE, FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.printing import latex
 from qa_service.formula.values import values_text
 from qa_service.fronts.web import labels, markup, render
@@ -48,7 +48,7 @@ _STEPS_SHOWN = 60
 _WHERE_SHOWN = 3
 _NEARLY = 0.5
 """The greatest number of bits by which a second form may be worse than the best one and still be shown."""
-EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
+_EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
 
 
 def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
@@ -78,8 +78,8 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
             lang,
             here=http.url.path,
             other_address=f"{http.url.path}?{urlencode({**fields, 'lang': other})}",
-            examples=EXAMPLES,
-            dtypes=DTYPES,
+            examples=_EXAMPLES,
+            dtypes=FLOAT_DTYPES,
             dtype=fields.get("dtype", DEFAULT_DTYPE),
             expression=fields.get("expression", ""),
             gradient="gradient" in fields,
@@ -101,7 +101,7 @@ def read_fields(fields: Mapping[str, str]) -> FormulaRequest:
         elif value.strip():
             at[name] = value.strip()
     dtype = fields.get("dtype", "")
-    order = (dtype, *(each for each in DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *DTYPES)
+    order = (dtype, *(each for each in FLOAT_DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *FLOAT_DTYPES)
     return FormulaRequest(
         expression=fields["expression"],
         at=at,
@@ -135,10 +135,10 @@ def _result_values(study: FormulaStudy, result: FormulaResult, fields: Mapping[s
         "at": [(name, _number(value, lang, 9)) for name, value in result.at.items()],
         "at_breaking": bool(result.over),
         "exact": labels.LABELS["formula_beyond"][lang] if result.exceeds_float64 else _elements(result.exact, lang, 17),
-        "values": [_row(dtype, result.values[dtype], lang) for dtype in DTYPES if dtype in result.values],
+        "values": [_row(dtype, result.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in result.values],
         "wrong": [
             (dtype, node.text, texts[f"formula_how_{node.values[dtype].how or 'none'}"])
-            for dtype in DTYPES
+            for dtype in FLOAT_DTYPES
             if (node := _node(result, result.first_wrong.get(dtype)))
         ],
         **_steps(result, lang),
@@ -146,12 +146,12 @@ def _result_values(study: FormulaStudy, result: FormulaResult, fields: Mapping[s
             (
                 each.variable,
                 _elements(each.exact, lang, 17),
-                [_row(dtype, each.values[dtype], lang) for dtype in DTYPES if dtype in each.values],
+                [_row(dtype, each.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in each.values],
             )
             for each in result.gradient
         ],
         "map": _Map.of(result).template_values(result, lang) if result.over else None,
-        "breaks": [_breaking_values(result, dtype, lang) for dtype in DTYPES if dtype in result.breaks_at],
+        "breaks": [_breaking_values(result, dtype, lang) for dtype in FLOAT_DTYPES if dtype in result.breaks_at],
         "sought": bool(result.over),
         "stable": [_stable(result, form, lang) for form in _best(result)],
         "dtype": result.dtype,
@@ -292,7 +292,7 @@ class _Map:
         """Strips and ticks; None without points."""
         if len(self.grid) < 3:
             return None
-        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in DTYPES]
+        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in FLOAT_DTYPES]
         if result.stable:
             best = self._strip(result.points, result.dtype, result.stable[0].form)
             strips.insert(0, (labels.LABELS["formula_stable_strip"][lang].format(result.dtype), best))

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, chips, entry_parts, labels, markup
+from qa_service.fronts.web.entry_parts import Experiments
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
 from qa_service.model import (
     LANGS,
@@ -32,7 +33,6 @@ from qa_service.schemas.events import event_json
 from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
-Experiments = Mapping[str, Experiment]
 SURE = 0.9
 """The least confidence at which the page does not show it."""
 NO_QUESTIONS: Mapping[str, str] = {}

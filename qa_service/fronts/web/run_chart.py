@@ -43,7 +43,7 @@ class Size(NamedTuple):
     height: int
 
 
-SIZES = (Size("wide", 720, 260), Size("narrow", 340, 220))
+_SIZES = (Size("wide", 720, 260), Size("narrow", 340, 220))
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
         "marks": [mark.text[lang] for mark in marks],
         "alt": _alt_text(curves, marks, across, lang),
         "curves": [series_name(curve.key, lang) for curve in curves],
-        "drawings": [_drawing(size, curves, marks, values, log=log, lang=lang) for size in SIZES],
+        "drawings": [_drawing(size, curves, marks, values, log=log, lang=lang) for size in _SIZES],
         "x_title": across,
         "y_title": series_name(key, lang) + (_LOG_SCALE[lang] if log else ""),
     }

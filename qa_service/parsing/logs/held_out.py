@@ -3,18 +3,19 @@
 import re
 
 from qa_service.parsing.logs.names import meaning_of
+from qa_service.patterns import lazy_pattern
 
-_VALIDATION = re.compile(
+_VALIDATION = lazy_pattern(
     r"^(?:\W|在|对|于){0,8}(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
     r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b"
     r"|^\s*\* +(?:acc|prec|top)|saving dict for global step",
     re.IGNORECASE,
 )
-_VALIDATION_HEADING = re.compile(
+_VALIDATION_HEADING = lazy_pattern(
     r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
 )
 """Before a line of values."""
-_SET_APART = re.compile(
+_SET_APART = lazy_pattern(
     r"[\[(<{](?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)[\])>}]"
     r"|^\W{0,4}(?:\w{1,12} ){1,3}(?:test|testing|validation|evaluation|测试|验证)\s?:"
     r"|[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
@@ -22,11 +23,11 @@ _SET_APART = re.compile(
 )
 """A part of the data between marks: "[Epoch 3] validation: "."""
 _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
-_TRAINS = re.compile(r"train", re.IGNORECASE)
-_SECTION = re.compile(
+_TRAINS = lazy_pattern(r"train", re.IGNORECASE)
+_SECTION = lazy_pattern(
     r"(?<![A-Za-z_])['\"]?(?:val|valid|validation|eval|test)\w*['\"]?\s*[:=]\s*\{([^{}]{1,400})\}", re.IGNORECASE
 )
-_KEY = re.compile(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
+_KEY = lazy_pattern(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
 
 
 def is_of_validation(text: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from qa_service.parsing.logs.names import meaning_of
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _NEARLY_ZERO = 0.02
 """A loss below this share of the first one may be 0 or negative in the next records."""
@@ -13,15 +13,15 @@ _FEW = 0.15
 """Missing losses are nan if at most this share of the records lacks one: of a loss about 0, half would be missing."""
 LEADING = "plain leading"
 """The counter of rows whose step is a number without a name at the beginning of the line."""
-STATE = "trainer_state"
+TRAINER_STATE = "trainer_state"
 
 
-def is_configured(row: Row) -> bool:
+def is_configured(row: LogRow) -> bool:
     """Whether a row has only a learning rate from a line of JSON, which is then a configuration and no record."""
-    return row.form == STATE and row.values.keys() == {"learning_rate"}
+    return row.form == TRAINER_STATE and row.values.keys() == {"learning_rate"}
 
 
-def restore_losses(rows: Sequence[Row]) -> None:
+def restore_losses(rows: Sequence[LogRow]) -> None:
     """Sets the loss of Megatron-LM records that print none, though no update was skipped, to nan, in place.
 
     Megatron-LM prints a mean only if it is above 0. Nothing is set where the loss may have been 0 or negative.
@@ -41,7 +41,7 @@ def restore_losses(rows: Sequence[Row]) -> None:
             row.values["lm_loss"] = math.nan
 
 
-def forget_numbers(rows: Sequence[Row]) -> None:
+def forget_numbers(rows: Sequence[LogRow]) -> None:
     """Removes the steps of rows, in place, whose leading numbers decrease or are all equal, and so count nothing."""
     led = [row for row in rows if row.counter == LEADING]
     numbers = [row.step or 0.0 for row in led]

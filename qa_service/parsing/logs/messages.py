@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 
+from qa_service.patterns import lazy_pattern
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class KnownMessage:
     """A known message."""
 
     id: str
@@ -16,8 +18,8 @@ class Message:
     """The signs, as "kind:value"."""
 
 
-def _message(id_: str, hint: str, pattern: str, *signs: str) -> Message:
-    return Message(id=id_, hint=hint, pattern=re.compile(pattern, re.IGNORECASE), signs=signs)
+def _message(id_: str, hint: str, pattern: str, *signs: str) -> KnownMessage:
+    return KnownMessage(id=id_, hint=hint, pattern=lazy_pattern(pattern, re.IGNORECASE), signs=signs)
 
 
 _SCALER = ("in:float16", "in:grad_scaler")
@@ -151,7 +153,7 @@ MESSAGES = (
 _HINTS = tuple(dict.fromkeys(each.hint for each in MESSAGES))
 
 
-def find_message(line: str) -> tuple[Message, str] | None:
+def find_message(line: str) -> tuple[KnownMessage, str] | None:
     """The known message in a line, and its words; None if there is none."""
     lower = line.lower()
     if not any(hint in lower for hint in _HINTS):

@@ -4,13 +4,14 @@
 is not known makes the name another quantity: "box_loss" is no "loss", but it tells how training goes.
 """
 
-import re
 from functools import lru_cache
 
-_SEPARATORS = re.compile(r"[\s/.\-:#_()\[\]]+")
-_SCRIPTS = re.compile(r"(?<=[a-z\d])(?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[a-z])")
+from qa_service.patterns import lazy_pattern
+
+_SEPARATORS = lazy_pattern(r"[\s/.\-:#_()\[\]]+")
+_SCRIPTS = lazy_pattern(r"(?<=[a-z\d])(?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[a-z])")
 """Where a name changes between Latin and East Asian letters: loss值."""
-_LATIN = re.compile(r"[A-Za-z]")
+_LATIN = lazy_pattern(r"[A-Za-z]")
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -99,12 +100,12 @@ _METRICS = words_of(
     """
 )
 """Words of quantities that measure how a run goes."""
-_COEFFICIENT = re.compile(r"coef")
+_COEFFICIENT = lazy_pattern(r"coef")
 _HAS_COEFFICIENT = words_of("dice correlation pearson spearman kendall matthews silhouette jaccard gini")
 """Before "coefficient" they name a measure; other coefficients are settings."""
-_PREFIX, _AT = re.compile(r"^(?:min|max|avg|mean|best)(?=\w)"), re.compile(r"@[\d.:]+$")
+_PREFIX, _AT = lazy_pattern(r"^(?:min|max|avg|mean|best)(?=\w)"), lazy_pattern(r"@[\d.:]+$")
 """Beside the name of a metric: minADE, hit@10."""
-_METRIC_STEMS = re.compile(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
+_METRIC_STEMS = lazy_pattern(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
 _NO_METRICS = words_of(
     """
         weight weights coef coefficient coeff lambda decay fn func function type name dir path file threshold
@@ -116,9 +117,9 @@ _NO_METRICS = words_of(
 )
 """Words that mark a name as a setting, a time or a size."""
 
-_PLACE = re.compile(r"_(?:at|after|for|in|of)_(?:the_)?(epoch|ep|steps?|iter(?:ation)?|it|update|batch)$")
+_PLACE = lazy_pattern(r"_(?:at|after|for|in|of)_(?:the_)?(epoch|ep|steps?|iter(?:ation)?|it|update|batch)$")
 """An ending that makes the number after it a step or an epoch: "score at iteration 5"."""
-_OPEN = re.compile(
+_OPEN = lazy_pattern(
     r"(?:^|_)(?:over|last|past|first|within|after|next|every|the|a|at|of|on|for|in|per|to)$|_(?:last|past|first)_"
 )
 """An ending after which the name continues behind the number: "loss over the last 100 batches"."""

@@ -12,38 +12,39 @@ from functools import lru_cache
 from qa_service.parsing.logs.morphemes import kinds_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.notation import plainly
+from qa_service.patterns import lazy_pattern
 
-_SPLIT = re.compile(
+_SPLIT = lazy_pattern(
     r"(?<![A-Za-z0-9_.@#])"
     r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
     r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg]|nats?|bits?|db)?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
 )
-_WRAPPER = re.compile(
+_WRAPPER = lazy_pattern(
     r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
 )
-_DELIMITER = re.compile(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
-_REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
+_DELIMITER = lazy_pattern(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
+_REMARK = lazy_pattern(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
-_COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
+_COPULA = lazy_pattern(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """The copula between a name and its number in a Chinese sentence: 损失为 0.37."""
-_COPULA_EN = re.compile(
+_COPULA_EN = lazy_pattern(
     r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
     r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
     re.IGNORECASE,
 )
 """The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
 _EDGES = " \t'\"*`•~≈↓↑▸"
-_BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
+_BRACKETED = lazy_pattern(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
-_CELL = re.compile(r"\s*[|│┃║]$")
+_CELL = lazy_pattern(r"\s*[|│┃║]$")
 """A line of a table between a name and its number."""
-_OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
+_OF_NAME = lazy_pattern(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
-_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
+_LEADING = lazy_pattern(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
-_PART = re.compile(
+_PART = lazy_pattern(
     r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
     r"|(?P<held2>验证|测试|検証|검증)|训练|訓練|훈련",
     re.IGNORECASE,
@@ -52,40 +53,40 @@ _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _PARTS_ALONE = frozenset({"train", "val", "valid"})
-_OWN_NAME = re.compile(r"(?:[^\W\d]|_)[\w./@\-]{0,60}")
-_TAGGED = re.compile(
+_OWN_NAME = lazy_pattern(r"(?:[^\W\d]|_)[\w./@\-]{0,60}")
+_TAGGED = lazy_pattern(
     r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
 )
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
-_NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
+_NAMED_VALUE = lazy_pattern(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
 """The same as a dictionary: train_loss: {"value": 0.5}."""
-_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
-_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
+_LONE_WORD = lazy_pattern(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
+_CAMEL = lazy_pattern(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
-_OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
+_OF_JULIA = lazy_pattern(r"(?<=\d)f(?=[-+]?\d)")
 """0.5f0, a number of single precision."""
-_TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
+_TWO_COUNTERS = lazy_pattern(r"epoch/(?:iter\w*|step|batch)")
 """Names that two numbers share: "epoch/iter: 20/5399"."""
-_PLACE = re.compile(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
+_PLACE = lazy_pattern(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
 """Epoch15, which makes no other quantity of the loss behind it."""
-_OF_TWO_WORDS = re.compile(r"coef\w{0,9}|index|distance|rate|ratio|gap")
+_OF_TWO_WORDS = lazy_pattern(r"coef\w{0,9}|index|distance|rate|ratio|gap")
 """Words that only make a measure together with the one before them."""
-_PER = re.compile(
+_PER = lazy_pattern(
     r"(?<=\w) per(?: \w{1,20}){0,2} (?:episode|epoch|step|iteration|batch|sample|frame|token|game|update)$",
     re.IGNORECASE,
 )
 """The unit that a quantity is divided by: "return per training episode"."""
-_IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
+_IN_CELL = lazy_pattern(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
 """A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
-_UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
+_UNICODE = lazy_pattern(r"(?<![\w])u(?=['\"])")
 """The mark of Python 2 before a string: {u'loss': 0.5}."""
 _TOTALS = frozenset({"t", "total", "sum", "all"})
 _FEWEST_PARTS = 3
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
-_LISTED = re.compile(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
+_LISTED = lazy_pattern(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
 """A list of the parts of a measure: "loss: x 0.5, y 0.25"."""
-_LISTED_NAME = re.compile(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
+_LISTED_NAME = lazy_pattern(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
 _NO_QUALIFIERS = frozenset(
     (
         "a",
@@ -120,20 +121,20 @@ _NO_QUALIFIERS = frozenset(
     )
 )
 """Words before "loss" that do not make it another loss, as "discriminator" or "box" do."""
-_COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合|批次?|个?batch)", re.IGNORECASE)
+_COUNTED = lazy_pattern(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合|批次?|个?batch)", re.IGNORECASE)
 """第 3 轮: in Chinese the name stands after the number."""
-_DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
+_DATA_SET = lazy_pattern(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
-_SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
+_SECTION = lazy_pattern(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
 """The word before a bracket with names in it."""
 _MAX_SECTIONED = 60
 _OF_ANY_PART = frozenset({"step", "epoch", "lr", "grad_norm", "loss_scale"})
 """Meanings of which a validation has no value of its own."""
-_RATE = re.compile(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
+_RATE = lazy_pattern(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
 """Behind a number in parentheses that is no mean: (120.5 ex/s)."""
 _OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
 """What opens a list of values after a name, what separates them, and how many are kept."""
-_QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
+_QUOTED = lazy_pattern(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,

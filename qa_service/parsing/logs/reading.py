@@ -43,7 +43,7 @@ class LogReading:
     """A log in a question."""
 
     format: str
-    """Id of the format that most lines have, see `formats.FORMATS`; "" for messages and tracebacks alone."""
+    """Id of the format that most lines have (`formats.TRAINER_LOG_FORMATS`); "" for messages and tracebacks alone."""
     framework: str
     """Its name, as people write it; "" if it is unknown."""
     lines: tuple[LogLine, ...]

@@ -12,11 +12,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from qa_service.parsing.logs.configuration import is_configuration
-from qa_service.parsing.logs.formats import PLAIN
+from qa_service.parsing.logs.formats import PLAIN_FORMAT
 from qa_service.parsing.logs.morphemes import kinds_of, words_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
 _MAX_LINE_CHARS = 600
 _MAX_KINDS, _MAX_OF_KIND, _MAX_LINES = 300, 4_000, 20_000
@@ -31,31 +32,31 @@ _ABOVE = 2
 _MIN_BARE = 3
 """Lines of numbers without any word are records from this many on."""
 _DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
-_IGNORED = re.compile(
+_IGNORED = lazy_pattern(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
     r"(?:[kmgt]i?b\b|m?s\b|us\b|secs?\b|seconds?\b|min(?:ute)?s?\b|hours?\b|h\b|[a-z]{1,8}/s(?:ec)?\b|s/[a-z]{1,8}\b|fps\b|hz\b|"
     r"°?c\b|w\b)|[\w.-]{0,40}/[\w./-]{1,80}\.[A-Za-z]\w{0,5}\b|\b[\w-]{1,60}\.(?:py|pth?|ckpt|pkl|npy|npz|json|ya?ml|txt|h5|cpp|cc|jpg|png)\b",
     re.IGNORECASE,
 )
 """Dates, times, durations, sizes, rates, paths."""
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"(?<![A-Za-z0-9_.@#])([-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d{1,3})?"
     r"|nan|inf(?:inity)?))(?:%|nats)?(?![A-Za-z0-9_]|\.\d)",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
-_EXPLICIT = re.compile(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
-_OF_MACHINES = re.compile(
+_CLAUSE = lazy_pattern(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
+_EXPLICIT = lazy_pattern(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_OF_MACHINES = lazy_pattern(
     r"\b(?:[cg]pus?|workers?|queue|used|busy|free|cached?|download\w*|fetch\w*|served?|requests?|bytes|port|pid|process(?:es|ed)?"
     r"|threads?|disk|latency|shards?|files?|images?|users?|memory|http|usage|uploaded|copied|loaded|saved|wrote)\b",
     re.IGNORECASE,
 )
 """Words of lines that tell of machines and data: without a measure they are no record."""
-_DIGIT = re.compile(r"(?<![\w@])\d")
-_CELLS = re.compile(r"\s{2,}|\t|\|")
+_DIGIT = lazy_pattern(r"(?<![\w@])\d")
+_CELLS = lazy_pattern(r"\s{2,}|\t|\|")
 _MIN_CELLS, _ROWS_OF_TABLE = 3, 40
-_OF = re.compile(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d][\w./@%\-]*")
+_OF = lazy_pattern(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
+_WORD = lazy_pattern(r"[^\W\d][\w./@%\-]*")
 _FILLERS = words_of(
     """
         is was are were at of to the a an and in on for with by as has reached equals equal be now it its so far
@@ -84,11 +85,11 @@ class LabelledTable:
     """Rows of numbers behind a label, under a line of names: "        MRR   hit@10" and "l(raw)   0.05   0.11"."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[LogRow] = []
         self._names: list[str] = []
         self._line = 0
 
-    def read(self, number: int, text: str) -> bool:
+    def take(self, number: int, text: str) -> bool:
         """Whether a line is the head of such a table, or a row of it."""
         if "  " not in text and "\t" not in text and "|" not in text:
             return False
@@ -106,7 +107,7 @@ class LabelledTable:
             return False
         label = re.sub(r"\W+", "_", cells[0]).strip("_").lower()
         values = {f"{label}.{name.lower()}": parse_value(cell) for name, cell in zip(behind, cells[1:], strict=True)}
-        self.rows.append(Row(number, PLAIN.id, text, values, counter="labelled"))
+        self.rows.append(LogRow(number, PLAIN_FORMAT.id, text, values, counter="labelled"))
         return True
 
 
@@ -125,7 +126,7 @@ class RecurringLines:
         last, self._last = self._last, (number, text)
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
             return
-        if self._labelled.read(number, text):
+        if self._labelled.take(number, text):
             return
         shape = text.translate(_DIGITS)
         if "n" in shape:
@@ -142,9 +143,9 @@ class RecurringLines:
             kind.lines.append((number, text))
             self._count += 1
 
-    def rows(self, first: int | None, *, has_loss: bool) -> list[Row]:
+    def rows(self, first: int | None, *, has_loss: bool) -> list[LogRow]:
         """The rows of the kinds that are records. `first` is the line of the first row that others have found."""
-        found: list[Row] = self._labelled.rows
+        found: list[LogRow] = self._labelled.rows
         for shape, kind in self._kinds.items():
             if len(kind.lines) > 1:
                 bare = not re.search(r"[^\W\d_]", shape)
@@ -184,7 +185,7 @@ class _Columns:
             return None
         return next((index for index in self.told if len({each.value for each in self.columns[index]}) > 1), None)
 
-    def rows(self, *, has_loss: bool) -> list[Row]:
+    def rows(self, *, has_loss: bool) -> list[LogRow]:
         """A row for each line."""
         names = _names(self.columns, self.told)
         if not has_loss and "loss" not in map(meaning_of, names.values()):
@@ -198,11 +199,11 @@ class _Columns:
             epoch = next((each.value for each in values if meaning_of(each.name) == "epoch"), None)
             counter = f"plain {counted}" if meaning_of(counted) == "step" else "recurring"
             told = {names[index]: values[index].value for index in self.told}
-            rows.append(Row(number, PLAIN.id, text, told, step=step, epoch=epoch, counter=counter))
+            rows.append(LogRow(number, PLAIN_FORMAT.id, text, told, step=step, epoch=epoch, counter=counter))
         return rows if self.told else []
 
 
-def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[Row]:
+def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[LogRow]:
     """The rows of a kind of line; [] if its first lines say that it is no record."""
     header = _columns_named(kind.above) if bare else []
     sample = _columns_of(kind.lines[:_SAMPLE], header)

@@ -12,6 +12,7 @@ from qa_service.model.observation import Observation, Sign
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.messages import MESSAGES, find_message
 from qa_service.parsing.logs.reading import LogLine, Point
+from qa_service.patterns import lazy_pattern
 
 Series = Mapping[str, Sequence[Point]]
 _Found = tuple[str, LogLine, str]
@@ -38,7 +39,7 @@ _FIRST_STEPS = 1
 _LATER_RECORDS = 2
 _LATER_STEPS = 20
 _MAX_FRAGMENT_CHARS = 60
-_FROM_SCALE = re.compile(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
+_FROM_SCALE = lazy_pattern(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
 
 
 def is_bad(key: str, value: float) -> bool:
@@ -190,7 +191,7 @@ def _constant(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
         yield "where:loss", line, "loss"
 
 
-def classes_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
+def classes_if_flat_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
     """C if the loss stays at ln C (log2 C in bits) to the end and has never been far above; None if it does not."""
     values = [point.value for point in points if math.isfinite(point.value)]
     last = values[-12:]
