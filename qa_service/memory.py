@@ -1,4 +1,4 @@
-"""Pages of mapped files that a process lets go of. What is used again comes back from the kernel's cache of files."""
+"""Removes pages of mapped files from the resident set of this process; the kernel's page cache still holds them."""
 
 import ctypes
 import mmap
@@ -20,11 +20,11 @@ def kib_in_huge_pages(address: int) -> int:
 
 
 def forget_pages(start: int, end: int) -> None:
-    """Take the whole pages between two addresses out of this process. Does nothing but on Linux.
+    """Calls madvise(MADV_DONTNEED) on the whole pages between two addresses. Does nothing except on Linux.
 
-    They must be of a mapped file, and unchanged: what is only in memory would be lost.
+    The pages must belong to a file mapping and be unmodified: the contents of anonymous or modified pages are lost.
     """
-    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE  # pages that hold anything else are left alone
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE  # pages that are only partly in the range hold other data
     length = end // mmap.PAGESIZE * mmap.PAGESIZE - first
     if sys.platform.startswith("linux") and length > 0:
         _libc().madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)

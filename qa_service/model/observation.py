@@ -130,9 +130,10 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "eps": Text("加 eps 就好", "fine with an eps"),
     },
 }
-"""Kind → sign → its name.
+"""Kind → value → its name.
 
-Where something was seen, what, when, in what setting, what was tried in vain, and with what it does not happen.
+The kinds: where something was seen, what, when, in which setting, what was tried without success, and with which
+change the problem disappears ("fine").
 """
 
 
@@ -163,7 +164,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A sign that was read from a question, with the words that say so."""
+    """A sign that was found in a question, with the words that state it."""
 
     sign: Sign
     text: str

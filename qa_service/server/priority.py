@@ -1,4 +1,4 @@
-"""Gives texts priority over evidence: while a client waits for the text of its answer, runs and rows are delayed."""
+"""Prioritises the text of answers: while any client waits for a text, runs and rows of all answers are delayed."""
 
 import asyncio
 import threading
@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 0.02
-"""The delay of rows in any case: other questions may arrive meanwhile."""
+"""The least delay of rows, in which other questions may arrive."""
 MAX_DELAY_SECONDS = 3.0
-"""The longest delay of runs and rows."""
+"""The greatest delay of runs and rows."""
 
 
 class TextPriority:
-    """Shared by all streams of an application, which run in one event loop."""
+    """The texts that clients wait for; shared by all streams of an application, which run in one event loop."""
 
     def __init__(self) -> None:
         self.begun = 0
-        """How many texts have been asked for."""
+        """The number of texts requested so far."""
         self._pending = 0
         self._no_text_pending = threading.Event()
         self._no_text_pending.set()

@@ -1,4 +1,4 @@
-"""Listeners that subscribe and unsubscribe."""
+"""A thread-safe registry of listeners."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ _Listener = TypeVar("_Listener")
 
 
 class Subscribers(Generic[_Listener]):
-    """The listeners subscribed now, in the order in which they subscribed. May be used from several threads."""
+    """The current listeners, in the order in which they subscribed. May be used from several threads."""
 
     def __init__(self) -> None:
         self._listeners: dict[object, _Listener] = {}
@@ -16,7 +16,7 @@ class Subscribers(Generic[_Listener]):
         return iter(tuple(self._listeners.values()))
 
     def add(self, listener: _Listener) -> Callable[[], None]:
-        """Subscribes a listener; returns what unsubscribes it, once or several times."""
+        """Subscribes a listener; returns a function that unsubscribes it, and may be called repeatedly."""
         subscription = object()
         self._listeners[subscription] = listener
 

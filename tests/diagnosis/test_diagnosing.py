@@ -263,7 +263,7 @@ def test_exit_status_and_standard_input(terminal, env):
     missing = terminal("diagnose", "/no/such/file", "--lang", "zh", env=env)
     assert missing.returncode == 2 and "读不了" in missing.stderr
     shown = " ".join(terminal("diagnose", "--help", env=env).stdout.split())
-    assert "0 it said what it is (healthy included), 1 it cannot tell" in shown
+    assert "0 diagnosed (healthy included), 1 undecided" in shown
 
 
 def test_an_experiment_that_fails_is_status_3(service, capsys, monkeypatch):

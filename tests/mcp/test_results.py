@@ -151,6 +151,14 @@ def test_an_answer_to_a_question_with_a_log_names_its_diagnosis(toy_service, lan
     assert note in render(found)
 
 
+def test_a_result_has_the_whole_context_of_its_answer(service):
+    """Aspect and seed, too, so that a follow-up keeps them, as with the context that the API sends."""
+    entry = next(entry for entry in service.knowledge.library.values() if entry.aspects)
+    asked = Request(question="", entry=entry.id, aspect=entry.aspects[0].id, seed=3, lang="en", run=False)
+    context = conversion.ask_result(service.answer(asked)).to_dict()["context"]
+    assert (context["entry"], context["aspect"], context["seed"]) == (entry.id, entry.aspects[0].id, 3)
+
+
 def test_experiments_found_fit(service, monkeypatch):
     known = list(service.knowledge.experiments.values())
     for at in range(0, len(known), 10):

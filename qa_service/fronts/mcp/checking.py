@@ -16,7 +16,7 @@ _FEWER_RUNS = Text("请少取几个种子，或只检验一个断言。", "Use f
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """A claim under one condition over the seeds: the parameters that it was measured at, and the verdict to expect."""
+    """A claim under one condition over the seeds, with the parameters of its runs and the expected verdict."""
 
     summary: ClaimSummary
     params: Mapping[str, Any]
@@ -24,9 +24,10 @@ class CheckedClaim:
 
 
 def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: ToolCall) -> list[CheckedClaim]:
-    """Every claim of the entry, or the one of that id, at its parameters and its control.
+    """Every claim of the entry, or the one with the id `claim`, at its parameters and its control.
 
-    A run that draws no random number is made once. Raises `BadField` for a claim that the entry does not make.
+    A run that draws no random number is executed for one seed only. Raises `BadField` for an unknown claim, and
+    `RateLimited` if the client may not start that many runs.
     """
     known = [each.id for block in entry.evidence for each in block.claims]
     if claim is not None and claim not in known:

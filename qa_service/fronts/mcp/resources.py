@@ -19,14 +19,14 @@ from qa_service.schemas.evidence import evidence_json
 APP_URI = "ui://numstab/evidence.html"
 APP_MIME_TYPE = "text/html;profile=mcp-app"
 _SCHEME = "numstab://"
-_VEGA_LITE = "6.4"  # of the specifications in CHART
+_VEGA_LITE = "6.4"  # the version for which charts are written
 _FURTHER = {"zh": "它还回答（aspect）", "en": "It also answers (aspect)"}
 _NOT_MEASURED = {"zh": "（用 ask 测量）", "en": "(measured by ask)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A family of resources. `read` gets the variable part of the address."""
+    """A resource template. `read` is called with the service, the variable part of the URI, and the call."""
 
     uri: str
     name: str
@@ -36,7 +36,7 @@ class Template:
     read: Callable[[Service, str, ToolCall], str]
 
     def match(self, uri: str) -> str | None:
-        """The variable part of an address of this family, else None."""
+        """The variable part of a URI that matches the template; None for any other."""
         before, _, after = self.uri.partition("{")
         after = after.partition("}")[2]
         if not uri.startswith(before) or not uri.endswith(after) or len(uri) < len(before) + len(after) + 1:
@@ -46,7 +46,7 @@ class Template:
 
 
 def read(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
-    """(text, media type) of a resource. Raises `BadRequest` for an address at which there is nothing."""
+    """(text, media type) of a resource. Raises `BadRequest` for an unknown URI."""
     if uri == APP_URI:
         return app_html(), APP_MIME_TYPE
     if uri in INDEXES:
@@ -62,7 +62,7 @@ def read(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
 
 @functools.cache
 def app_html() -> str:
-    """The page that shows a result; self-contained."""
+    """The self-contained page that shows a result."""
     return Path(__file__).with_name("evidence.html").read_text("utf-8")
 
 
@@ -91,6 +91,7 @@ def _entry(service: Service, entry_id: str, _call: ToolCall) -> str:
 
 
 def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
+    """The entry as Markdown in one language: its text, its aspects and its claims."""
     text = prose.fill_text(prose.entry_text(entry, lang), entry, evidence, lang, _NOT_MEASURED[lang])
     claims = [
         f"- {claim.says[lang]} (`{claim.id}`: {claim.metric} {claim.op} {claim.bound!r}, {claim.expected_verdict})"
@@ -129,7 +130,7 @@ def _chart(service: Service, receipt: str, call: ToolCall) -> str:
 
 
 def _repeat(service: Service, text: str, call: ToolCall) -> tuple[Evidence, Lang]:
-    """The run of a receipt, remembered or made again: the same parameters and seed give the same numbers."""
+    """The run of a receipt, from the cache or executed again, with the same results."""
     receipt = CompactReceipt.decode(text)
     experiment = service.knowledge.experiment(receipt.experiment)
     receipt.check(experiment)
@@ -142,7 +143,7 @@ INDEXES: dict[str, Callable[[Service], str]] = {
     f"{_SCHEME}entries": _entry_index,
     f"{_SCHEME}experiments": _experiment_index,
 }
-"""Address → the list of what there is."""
+"""URI → the function that lists all entries, or all experiments."""
 TEMPLATES = (
     Template(
         f"{_SCHEME}entries/{{id}}", "entry", "Entry", "One curated answer in both languages, with its claims.",

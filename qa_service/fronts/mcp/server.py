@@ -1,4 +1,4 @@
-"""The protocol's server: lists and serves the tools, resources and prompts, whatever the transport."""
+"""The server of the protocol, for any transport: lists and serves the tools, resources and prompts."""
 
 import logging
 from collections.abc import Callable
@@ -49,9 +49,9 @@ _LISTED = (
 
 
 def build_server(service: Callable[[], Service], calls: CallsInProgress | None = None) -> Server[Any]:
-    """The server; `service` is called, in a thread, by each request that needs it, and may block.
+    """The server; `service` is called in a thread by each request that needs the service, and may block.
 
-    `calls` are those in progress, for a transport in which another request cancels them.
+    `calls` is the registry of calls in progress, for a transport in which another request cancels them.
     """
     handlers = _Handlers(service, calls or CallsInProgress())
     server: Server[Any] = Server(
@@ -82,10 +82,10 @@ def build_server(service: Callable[[], Service], calls: CallsInProgress | None =
 
 
 class _UntitledSchema(GenerateJsonSchema):
-    """JSON Schema without a title for each field, which would only repeat its name."""
+    """JSON Schema without titles of fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        """Never."""
+        """False for every field."""
         return False
 
 
@@ -97,7 +97,10 @@ class _Handlers:
         self._calls = calls
 
     async def call_tool(self, context: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Serves a tool. What is wrong with its arguments is a result with `is_error`, so that a model can mend it."""
+        """Calls a tool. An error in its arguments is a result with `is_error`, so that the model can correct them.
+
+        Raises `MCPError` for an unknown tool or a cancelled call.
+        """
         tool = TOOLS.get(params.name)
         if tool is None:
             names = ", ".join(TOOLS)
@@ -117,14 +120,14 @@ class _Handlers:
             return _error_result(f"{error.code}: {error[call.lang]}")
         except Cancelled:
             raise MCPError(types.INTERNAL_ERROR, "cancelled") from None
-        except Exception:  # what it is, the log says; the client gets no detail
+        except Exception:  # the details are in the log only
             logging.getLogger("numstab").exception("tool failed: %s", tool.name)
             return _error_result(_BROKEN[call.lang])
 
     async def read_resource(
         self, context: _Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        """Reads a resource; raises the protocol's error where there is none."""
+        """Reads a resource; raises `MCPError` if it does not exist or cannot be read."""
         uri = str(params.uri)
         call = ToolCall("en")
         try:
@@ -263,7 +266,7 @@ def _tool_result(result: results.ToolResult, entries: list[Entry]) -> types.Call
 
 
 def _session(context: _Context) -> str:
-    """The client's secret name in the older specification over HTTP; "" where there is none."""
+    """The session id of a client of the specification 2025-11-25 over HTTP; "" for any other."""
     return context.request.headers.get(SESSION_HEADER, "") if context.request is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""Results as text, in their language: every number and verdict of the structured content, to its last digit."""
+"""Results as Markdown, in their language, with every number and verdict of the structured content in full precision."""
 
 import json
 import math
@@ -104,7 +104,7 @@ _WORDS: Mapping[str, Text] = {
 
 
 def render(result: ToolResult) -> str:
-    """A result as markdown."""
+    """A result as Markdown; raises TypeError for an unknown type of result."""
     match result:
         case AskResult():
             lines = _ask(result)
@@ -126,7 +126,7 @@ def render(result: ToolResult) -> str:
 
 
 def all_digits(value: Any) -> str:
-    """A value to its last digit: 0.1, 1e-06, inf, nan, true, [1.0, 2.0]; "–" for none."""
+    """A value in full precision: 0.1, 1e-06, inf, nan, true, [1.0, 2.0]; "–" for None."""
     match value:
         case None:
             return "–"
@@ -313,7 +313,7 @@ def _diagnosis(result: DiagnoseResult) -> list[str]:
 
 
 def _with_place(text: str, place: FactFound | HarmJson | None, lang: Lang) -> str:
-    """A text with the lines or the step where it stands."""
+    """A text with the lines and the step that show it."""
     if place is None:
         return text
     where = [_word("line", lang).format(", ".join(map(str, place.lines)))] if place.lines else []

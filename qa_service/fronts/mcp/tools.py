@@ -1,4 +1,4 @@
-"""The tools: what each is for, as a model reads it, what it takes, and the function that serves it."""
+"""The tools: description for language models, arguments, results, and the function that serves each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Serve = Callable[[Service, Any, ToolCall], tuple[results.ToolResult, list[Entry]
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool. `with_app` says whether its result is also shown as a page, where the client can."""
+    """A tool. With `with_app`, a client that supports it shows the result as a page."""
 
     name: str
     title: str
@@ -94,9 +94,9 @@ def _evidence(event: Event) -> EvidenceReady:
 
 
 def language(arguments: Any) -> Lang:
-    """The language of messages about these arguments: the one that they name, else that of their texts, else English.
+    """The language of messages: that named by the arguments, else that of their texts, else English.
 
-    They may be anything that JSON can be: they are not validated yet.
+    The arguments are not validated yet, so they may be any JSON value.
     """
     if not isinstance(arguments, dict):
         return "en"

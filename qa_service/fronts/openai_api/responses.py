@@ -20,7 +20,7 @@ from qa_service.server.problems import problem_json
 
 @dataclass(slots=True)
 class Response:
-    """One reply, while it is written."""
+    """One reply and its state while it is being written."""
 
     conversation: Conversation
     id: str = field(default_factory=lambda: f"resp_{uuid4().hex}")
@@ -37,7 +37,7 @@ class Response:
         return self._object("completed")
 
     async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
-        """The reply as events. An error after the first of them is an event `error` and a response that failed."""
+        """The reply as events. An error is sent as the events `error` and `response.failed`."""
         yield self._opening()
         try:
             async with aclosing(reply.deltas()) as deltas:
@@ -49,10 +49,11 @@ class Response:
         yield self._closing()
 
     async def stream_text(self, text: str) -> AsyncIterator[bytes]:
-        """A text that is there already, as events."""
+        """A complete text as events."""
         yield self._opening() + self._encoded(Passage(text)) + self._closing()
 
     def _take(self, passage: Passage) -> list[dict[str, Any]]:
+        """Appends a passage to the text; returns its annotations."""
         self.text += passage.text
         added = [_url_citation(each) for each in passage.citations]
         self.annotations += added

@@ -18,9 +18,9 @@ def add_commands(parsers: Any) -> None:
     """Adds the command `diagnose`."""
     parser: ArgumentParser = parsers.add_parser(
         "diagnose",
-        help="what is wrong with a training run, from its log or trace",
+        help="say what is wrong with a training run, from its log or trace",
         description="Reads a training log (any trainer's, CSV, trainer_state.json, an event file) or a trace, and "
-        "says what is wrong, by which of its numbers, and what to do.",
+        "says what is wrong, on which evidence, and what to do.",
         epilog=diagnosis_report.EXIT_STATUSES,
     )
     parser.add_argument("file", metavar="FILE", help="the log or trace; - reads standard input")
@@ -37,7 +37,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _read(path: str) -> bytes:
-    """The file; raises `BadField` if it cannot be read, or is too large."""
+    """The contents of a file, or of standard input for "-"; raises `BadField` if it cannot be read or is too large."""
     try:
         if path == "-":
             data = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)

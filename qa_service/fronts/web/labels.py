@@ -414,5 +414,5 @@ def labels_in(lang: Lang) -> dict[str, str]:
 
 
 def script_labels(lang: Lang) -> dict[str, str]:
-    """The labels that scripts need; all others are in the HTML."""
+    """Label name → text in one language, for the labels that scripts need; all others are in the HTML."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}
