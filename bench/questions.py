@@ -56,7 +56,7 @@ def question_rate() -> None:
         warm, asked = asked[:_WARM_UP], asked[_WARM_UP:]
         replies = [_ask(server, warm)[1] for server in servers.values()]
         if AGAINST:
-            print(_compare_replies(*servers.values(), asked[:QUESTIONS]), flush=True)
+            print(_compare_replies([*servers.values()], asked[:QUESTIONS]), flush=True)
         median = sorted(replies[0], key=len)[len(replies[0]) // 2]
         control, bare = stack.enter_context(_bare_application(median)), "bare application"
         rounds: dict[str, list[Round]] = {name: [] for name in (*servers, bare)}
@@ -70,12 +70,12 @@ def question_rate() -> None:
         print(format_rounds(name, measured), flush=True)
 
 
-def _compare_replies(one: Server, other: Server, bodies: Sequence[bytes]) -> str:
+def _compare_replies(servers: Sequence[Server], bodies: Sequence[bytes]) -> str:
     """Whether two servers reply the same, but for ids, to questions that are asked one after the other.
 
     Asked together the last digits of scores depend on which questions are matched at once.
     """
-    replies = [[_without_id(_ask(server, [body])[1][0]) for body in bodies] for server in (one, other)]
+    replies = [[_without_id(_ask(server, [body])[1][0]) for body in bodies] for server in servers]
     differing = [
         json.loads(body)["question"] for body, own, their in zip(bodies, *replies, strict=True) if own != their
     ]
