@@ -25,6 +25,7 @@ from qa_service.model import (
     Observation,
     ObservationKind,
     Part,
+    Sign,
     rank,
 )
 from qa_service.presentation import prose
@@ -283,9 +284,10 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
     entry, lang = answer.entry, answer.lang
     if entry is None or answer.evidence or answer.diagnosis or answer.calculation or answer.part:
         return None
+    own = _ByIdentity(entry.own or entry)
     told: tuple[Observation, ...] = ()
-    if answer.observations:
-        telling = {sign for row in entry.tell for sign in (*row.signs, *row.excluded_by)}
+    if answer.observations and entry.tell:
+        telling = _telling(own)
         told = tuple(replace(each, text="") for each in answer.observations if each.sign in telling)
     matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
     before = _write(
@@ -293,7 +295,7 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
         status=answer.status,
         lang=lang,
         question=answer.question,
-        entry=_entry_link(entry, lang),
+        entry=_entry_fields(entry, lang),
         confidence=answer.confidence,
         matches=[_match_fields(match, lang, brief=brief) for match in matches],
         subject={"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
@@ -315,12 +317,10 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
         ladder=(),
         references=() if brief else entry.references,
         related=[{"entry": other.id, "question": other.question[lang]} for other in answer.related],
-        alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
-        context=_context_json(answer.context),
+        alternatives=[_alternative_fields(other, lang) for other in answer.alternatives],
+        context=_context_fields(answer.context),
     )
-    text = _text_piece(
-        _ByIdentity(entry.own or entry), entry.aspect, lang, told, _without_fragments(answer.clue), brief
-    )
+    text = _text_piece(own, entry.aspect, lang, told, _without_fragments(answer.clue), brief)
     return AnswerPieces(before[:-1] + b",", text, after[1:])
 
 
@@ -340,6 +340,12 @@ class _ByIdentity:
 
     def __hash__(self) -> int:
         return hash(self.entry.id)
+
+
+@lru_cache(_KEPT_TEXTS)
+def _telling(own: _ByIdentity) -> frozenset[Sign]:
+    """The signs that tell the rows of an entry apart; an aspect has the same rows."""
+    return frozenset(sign for row in own.entry.tell for sign in (*row.signs, *row.excluded_by))
 
 
 @lru_cache(_KEPT_TEXTS)
@@ -389,7 +395,11 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
 
 
 def _alternative_json(entry: Entry, lang: Lang) -> AlternativeJson:
-    return AlternativeJson(entry=entry.id, aspect=entry.aspect or None, question=entry.question[lang])
+    return AlternativeJson(**_alternative_fields(entry, lang))
+
+
+def _alternative_fields(entry: Entry, lang: Lang) -> dict[str, Any]:
+    return {"entry": entry.id, "question": entry.question[lang], **({"aspect": entry.aspect} if entry.aspect else {})}
 
 
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
@@ -484,14 +494,18 @@ def _signs(observations: Sequence[Observation]) -> list[str]:
 
 
 def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
-    return EntryLink(
-        id=entry.id,
-        item=entry.item,
-        expands=entry.expands,
-        question=entry.question[lang],
-        url=entry.address,
-        aspect=entry.aspect or None,
-    )
+    return EntryLink(**_entry_fields(entry, lang))
+
+
+def _entry_fields(entry: Entry, lang: Lang) -> dict[str, Any]:
+    fields = {
+        "id": entry.id,
+        "item": entry.item,
+        "expands": entry.expands,
+        "question": entry.question[lang],
+        "url": entry.address,
+    }
+    return {**fields, "aspect": entry.aspect} if entry.aspect else fields
 
 
 def _match_json(match: Match, lang: Lang, *, brief: bool) -> MatchJson:
@@ -521,14 +535,20 @@ def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
 
 
 def _context_json(context: Context) -> ContextJson:
-    return ContextJson(
-        entry=context.entry,
-        aspect=context.aspect or None,
-        params=_named_values(context.params),
-        lang=context.lang,
-        candidates=None if context.entry else list(context.candidates),
-        seed=context.seed or None,
-    )
+    return ContextJson(**_context_fields(context))
+
+
+def _context_fields(context: Context) -> dict[str, Any]:
+    """Those that are sent, in the order of the schema."""
+    fields: dict[str, Any] = {"entry": context.entry}
+    if context.aspect:
+        fields["aspect"] = context.aspect
+    fields |= {"params": _named_values(context.params), "lang": context.lang}
+    if not context.entry:
+        fields["candidates"] = list(context.candidates)
+    if context.seed:
+        fields["seed"] = context.seed
+    return fields
 
 
 def _named_values(named: NamedValues) -> dict[str, types.Value | list[types.Value]]:
