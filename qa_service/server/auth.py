@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,6 +21,7 @@ _FRAMED_PATHS = "/embed/"  # pages of other sites show these: no cookie of ours 
 OPERATORS_PATHS = ("/metrics",)
 """Paths whose routes ask for an operator themselves (`require_operator`), whatever other scopes a key has."""
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
+_KEPT_HOSTS = 64  # names and addresses that were looked at last
 
 
 class AuthMiddleware:
@@ -120,11 +122,13 @@ def require_operator(http: Any) -> None:
         raise Unauthorized("operate", known=getattr(http.state, "api_key", None) is not None)
 
 
+@lru_cache(_KEPT_HOSTS)
 def host_name(host: str) -> str:
     """The name or address in a Host header or a URL's authority, without the port, in small letters."""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
 
 
+@lru_cache(_KEPT_HOSTS)
 def is_loopback(host: str) -> bool:
     """Whether a name or address is this machine's own."""
     try:
