@@ -56,7 +56,7 @@ def question_rate() -> None:
         warm, asked = asked[:_WARM_UP], asked[_WARM_UP:]
         replies = [_ask(server, warm)[1] for server in servers.values()]
         if AGAINST:
-            print(_compare_replies([*servers.values()], asked[:QUESTIONS]), flush=True)
+            print(_compare_replies([*servers.values()], asked[-QUESTIONS:]), flush=True)
         median = sorted(replies[0], key=len)[len(replies[0]) // 2]
         control, bare = stack.enter_context(_bare_application(median)), "bare application"
         rounds: dict[str, list[Round]] = {name: [] for name in (*servers, bare)}
