@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +27,7 @@ AGAINST = os.environ.get("BENCH_AGAINST", "")
 """Another checkout whose server is measured in turn with this one."""
 _WARM_UP = 200  # questions before the first round
 _PATH = "/api/v1/ask"
+_CHANGING = re.compile(rb'^{"id":"[0-9A-Z]{26}",')  # of a reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ def question_rate() -> None:
             servers[AGAINST] = stack.enter_context(_serving(Path(AGAINST)))
         warm, asked = asked[:_WARM_UP], asked[_WARM_UP:]
         replies = [_ask(server, warm)[1] for server in servers.values()]
+        if AGAINST:
+            print(_compare_replies([*servers.values()], asked[-_QUESTIONS:]), flush=True)
         median = sorted(replies[0], key=len)[len(replies[0]) // 2]
         control, bare = stack.enter_context(_bare_application(median)), "bare application"
         rounds: dict[str, list[Round]] = {name: [] for name in (*servers, bare)}
@@ -63,6 +68,22 @@ def question_rate() -> None:
     print(f"{_CLIENTS} clients, {_QUESTIONS} questions a round, load {Path('/proc/loadavg').read_text().split()[0]}")
     for name, measured in rounds.items():
         print(format_rounds(name, measured), flush=True)
+
+
+def _compare_replies(servers: Sequence[Server], bodies: Sequence[bytes]) -> str:
+    """Whether two servers reply the same, but for ids, to questions that are asked one after the other.
+
+    Asked together the last digits of scores depend on which questions are matched at once.
+    """
+    replies = [[_without_id(_ask(server, [body])[1][0]) for body in bodies] for server in servers]
+    differing = [
+        json.loads(body)["question"] for body, own, their in zip(bodies, *replies, strict=True) if own != their
+    ]
+    return f"replies to {len(bodies)} questions, one after the other: {len(differing)} differ {differing[:5] or ''}"
+
+
+def _without_id(reply: bytes) -> bytes:
+    return _CHANGING.sub(b"{", gzip.decompress(reply))
 
 
 def format_rounds(name: str, rounds: Sequence[Round]) -> str:

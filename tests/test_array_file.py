@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,21 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
     os.truncate(path, 1000)
     with pytest.raises(ValueError):
         rows[np.array([4999])]
+
+
+def test_rows_that_make_room_for_others_are_read_again(tmp_path):
+    """Those of the array, whichever are kept, asked for by several threads, some twice in one call."""
+    path, table = tmp_path / "arrays.npz", np.arange(60_000, dtype=np.int32).reshape(-1, 3)
+    save_arrays(path, {"table": table})
+    rows = map_arrays(path, as_rows=("table",))["table"]
+
+    def ask(seed: int) -> list[int]:
+        drawn = np.random.default_rng(seed)
+        calls = [(drawn.zipf(1.2, size) - 1) % len(table) for size in drawn.integers(0, 6000, 60)]
+        return [call for call, numbers in enumerate(calls) if not np.array_equal(rows[numbers], table[numbers])]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(ask, range(4))] == [[]] * 4
 
 
 def test_a_mapped_file_can_be_replaced(tmp_path):

@@ -87,6 +87,44 @@ def test_client_that_does_not_accept_the_response_is_disconnected(monkeypatch):
         post(TimeoutMiddleware(hello_app), take=60.0)
 
 
+def test_a_cancelled_request_ends_what_it_waits_for():
+    """Sending a piece may wait several times: the cancellation, or an error of the connection, arrives where it waits,
+    and can be cleaned up after there.
+    """
+
+    async def end_by(error: Exception | None, happened: list[str]) -> None:
+        waiting, going_on = asyncio.Event(), asyncio.Event()
+
+        async def send(_message: dict) -> None:
+            await asyncio.sleep(0)
+            await going_on.wait()
+            going_on.clear()
+            happened.append("went on")
+            waiting.set()
+            try:
+                if error is not None:
+                    raise error
+                await going_on.wait()
+            finally:
+                await asyncio.sleep(0)
+                happened.append("cleaned up")
+
+        request = asyncio.ensure_future(TimeoutMiddleware(hello_app)({"type": "http"}, None, send))
+        going_on.set()
+        await waiting.wait()
+        if error is None:
+            request.cancel()
+        try:
+            await request
+        except (asyncio.CancelledError, OSError) as ended:
+            happened.append(type(ended).__name__)
+
+    for error, name in ((None, "CancelledError"), (ConnectionError(), "ConnectionError")):
+        happened: list[str] = []
+        run_async(end_by(error, happened))
+        assert happened == ["went on", "cleaned up", name]
+
+
 def test_rate_limit_is_per_api_key(toy_service, tmp_path):
     """Two keys at one address are counted separately; requests with an invalid key are not counted."""
     keys = ApiKeyStore(tmp_path)

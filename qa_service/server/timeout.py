@@ -1,7 +1,8 @@
 """Timeouts for slow clients: while they send a request's body and while they read a response."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from qa_service.errors import RequestTimeout
 from qa_service.server.problems import SlowClient, send_problem
@@ -35,8 +36,7 @@ class TimeoutMiddleware:
             nonlocal replying
             replying = True
             try:
-                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                    await send(message)
+                await _in_time(send(message), SEND_TIMEOUT_SECONDS)
             except TimeoutError:
                 raise SlowClient from None
 
@@ -57,11 +57,60 @@ def _receive_in_time(receive: "Receive") -> "Receive":
         if complete:  # the only message left is the disconnect, which may come at any time
             return await receive()
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                message = await receive()
+            message = await _in_time(receive(), BODY_TIMEOUT_SECONDS)
         except TimeoutError:
             raise RequestTimeout(BODY_TIMEOUT_SECONDS) from None
         complete = not message.get("more_body", False)
         return message
 
     return receive_in_time
+
+
+_Result = TypeVar("_Result")
+
+
+class _in_time(Generic[_Result]):  # noqa: N801  # awaited as a function would be
+    """The result of an awaitable; raises TimeoutError after so many seconds.
+
+    What need not wait is given no timer, which would cost more than all else.
+    """
+
+    def __init__(self, awaitable: Awaitable[_Result], seconds: float) -> None:
+        self._awaitable = awaitable
+        self._seconds = seconds
+
+    def __await__(self) -> Generator[Any, Any, _Result]:
+        steps = self._awaitable.__await__()
+        try:
+            waited_for = next(steps)
+        except StopIteration as end:
+            return cast("_Result", end.value)
+        return (yield from self._wait(_Begun(steps, waited_for)).__await__())
+
+    async def _wait(self, begun: "_Begun[_Result]") -> _Result:
+        async with asyncio.timeout(self._seconds):
+            return await begun
+
+
+class _Begun(Generic[_Result]):
+    """An awaitable whose first step has been made, and what it waits for now."""
+
+    def __init__(self, steps: Generator[Any, Any, _Result], waited_for: Any) -> None:
+        self._steps = steps
+        self._waited_for = waited_for
+
+    def __await__(self) -> Generator[Any, Any, _Result]:
+        steps, waited_for = self._steps, self._waited_for
+        try:
+            while True:
+                try:
+                    sent = yield waited_for
+                except GeneratorExit:
+                    steps.close()
+                    raise
+                except BaseException as error:
+                    waited_for = steps.throw(error)
+                else:
+                    waited_for = steps.send(sent)
+        except StopIteration as end:
+            return cast("_Result", end.value)

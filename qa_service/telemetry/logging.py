@@ -18,12 +18,15 @@ from qa_service.telemetry.request_context import REQUEST_CONTEXT
 _UNQUOTED = re.compile(r"[^\s\"=\\\x00-\x1f]+")
 _API_KEY = re.compile(r"nst_[\w-]{8,}")
 _LOGGER = "numstab"
+_NUMSTAB = logging.getLogger(_LOGGER)
 _REPEAT_SECONDS = 10.0
 """The least time between two lines of asyncio with the same message, such as one per connection not accepted."""
 
 
 def configure_logging(settings: Settings) -> None:
     """Sends the logs of numstab, uvicorn and asyncio to standard error, in the format that the settings name."""
+    # of a record no line has these: they take as long as all else
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(settings.log))
     for name in (_LOGGER, "uvicorn", "uvicorn.error"):
@@ -40,7 +43,10 @@ def configure_logging(settings: Settings) -> None:
 
 def log_event(message: str, level: int = logging.INFO, **about: Any) -> None:
     """Logs one line; `about` are its fields after time, level, message and request id, without those that are None."""
-    logging.getLogger(_LOGGER).log(level, message, extra={"about": about})
+    if _NUMSTAB.isEnabledFor(level):
+        record = logging.LogRecord(_LOGGER, level, __file__, 0, message, None, None)  # nobody asks for the caller
+        record.about = about
+        _NUMSTAB.handle(record)
 
 
 class RepeatFilter(logging.Filter):
