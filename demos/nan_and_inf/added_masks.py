@@ -1,8 +1,8 @@
 """Two additive masks of finfo.min add up to −inf; where they cover a row its softmax is nan, and layer 2 is lost.
 
 `n` positions of one sequence, `padding` of them padding on its left or right `side`, queries, keys and values of 16
-features from N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with `both_sides` query
-padding as well (the rows of padding). Five ways to combine them:
+features from N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with
+`both_sides` query padding as well (the rows of padding). Five ways to combine them:
 
 added     each mask is finfo(dtype).min where it forbids; they are added to the scores
 infinite  the same with −inf
