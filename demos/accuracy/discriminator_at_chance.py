@@ -4,7 +4,8 @@ Real points are N(0, I) in 2 dimensions, generated ones N((`distance`, 0), I), 5
 2 - 16 - 1 with ReLU, PyTorch's default initialisation, is trained for `n` full-batch steps of Adam at rate 0.01; its
 loss is that of a GAN, cross-entropy of the real points plus that of the generated ones, so 2 ln 2 = 1.386 for logits
 of 0. `fault`: none; dead, the biases of the hidden layer are −100, no unit is ever active, and the output is one number
-for all points. Beside it a fresh discriminator without the fault is trained on the same points in the same way.
+for all points; leaky, the same biases with LeakyReLU of slope 0.2, whose units always have a gradient. Beside it a
+fresh discriminator without the fault is trained on the same points in the same way.
 Theory: the best discriminator of these two normals has logits −distance·x + distance²/2; its expected loss is
 2·E softplus(−distance²/2 + distance·N(0, 1)), 2 ln 2 at distance 0. Random: points, weights.
 Source: Goodfellow et al. 2014, Generative adversarial nets, section 4.
@@ -52,10 +53,12 @@ Row = dict[str, float]
 Metrics = dict[str, float]
 
 
-def run(fault: Literal["none", "dead"] = "dead", distance: float = 3.0, n: int = 200) -> Generator[Row, None, Metrics]:
+def run(
+    fault: Literal["none", "dead", "leaky"] = "dead", distance: float = 3.0, n: int = 200
+) -> Generator[Row, None, Metrics]:
     real, fake = torch.randn(512, 2), torch.randn(512, 2) + torch.tensor([distance, 0.0])
-    own, fresh = discriminator(), discriminator()
-    if fault == "dead":
+    own, fresh = discriminator(nn.LeakyReLU(0.2) if fault == "leaky" else nn.ReLU()), discriminator(nn.ReLU())
+    if fault != "none":
         nn.init.constant_(own[0].bias, -100.0)
     adams = [torch.optim.Adam(net.parameters(), lr=0.01, fused=True) for net in (own, fresh)]
     rows: list[Row] = []
@@ -78,8 +81,8 @@ def run(fault: Literal["none", "dead"] = "dead", distance: float = 3.0, n: int =
     }
 
 
-def discriminator() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
+def discriminator(activation: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, 16), activation, nn.Linear(16, 1))
 
 
 def gan_loss(net: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

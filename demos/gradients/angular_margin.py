@@ -76,7 +76,7 @@ def run(
 
     embed = (torch.randn(dims, dims) / math.sqrt(dims)).requires_grad_()
     vectors = torch.randn(classes, dims).requires_grad_()
-    adam = torch.optim.Adam([embed, vectors], lr=lr)
+    adam = torch.optim.Adam([embed, vectors], lr=lr, fused=True)
     test, test_labels = draw(500)
 
     def cosines(samples: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def run(
         return counted, plain
 
     losses: list[float] = []
-    every = max(1, n // 30)
+    every = max(1, n // 15)
     for step in range(1, n + 1):
         samples, labels = draw(BATCH)
         loss = cross_entropy(scale * with_margin(cosines(samples), labels, margin), labels)

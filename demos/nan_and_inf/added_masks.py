@@ -1,8 +1,8 @@
 """Two additive masks of finfo.min add up to −inf; where they cover a row its softmax is nan, and layer 2 is lost.
 
-`n` positions of one sequence, the first `padding` of them left padding, queries, keys and values of 16 features from
-N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with `both_sides` query
-padding as well (the rows of padding). Five ways to combine them:
+`n` positions of one sequence, `padding` of them padding on its left or right `side`, queries, keys and values of 16
+features from N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with
+`both_sides` query padding as well (the rows of padding). Five ways to combine them:
 
 added     each mask is finfo(dtype).min where it forbids; they are added to the scores
 infinite  the same with −inf
@@ -12,7 +12,8 @@ diagonal  one boolean mask filled with −inf, but each padding position may see
 
 finfo.min + finfo.min is beyond the range: −inf. A row of nothing but −inf is nan in the softmax. layer_1: fraction of
 the queries whose output is nan. layer_2: fraction of the real positions whose output is nan after a second attention
-whose values are the outputs of the first: the weight 0 of a padded key times its nan is nan. Random: queries, keys,
+whose values are the outputs of the first: the weight 0 of a padded key times its nan is nan. A row of right padding
+comes after the real positions and sees them, masked once at most where keys alone are masked. Random: queries, keys,
 values. Source: IEEE 754-2019; Vaswani et al. 2017, Attention is all you need.
 """
 
@@ -26,9 +27,10 @@ from torch import Tensor
 TITLE = {"zh": "加在一起的注意力掩码", "en": "Attention masks that are added"}
 PARAMS = {
     "dtype": {"zh": "数据类型", "en": "dtype"},
-    "padding": {"zh": "左填充的位置数", "en": "positions of left padding", "ge": 0, "le": 255},
+    "padding": {"zh": "填充的位置数", "en": "positions of padding", "ge": 0, "le": 255},
     "n": {"zh": "序列长度", "en": "length of the sequence", "ge": 2, "le": 256},
     "both_sides": {"zh": "填充的行也屏蔽", "en": "rows of padding are masked as well"},
+    "side": {"zh": "填充在哪一侧", "en": "side of the padding"},
 }
 LIMITS = [{"ascending": ["padding", "n"]}]
 COLUMNS = {
@@ -79,15 +81,20 @@ WAYS = ("added", "infinite", "clamped", "merged", "diagonal")
 
 
 def run(
-    dtype: Literal["float16", "bfloat16", "float32"] = "float32", padding: int = 8, n: int = 32, both_sides: bool = True
+    dtype: Literal["float16", "bfloat16", "float32"] = "float32",
+    padding: int = 8,
+    n: int = 32,
+    both_sides: bool = True,
+    side: Literal["left", "right"] = "left",
 ) -> Generator[Row, None, Metrics]:
     kind = getattr(torch, dtype)
     q, k, v = torch.randn(3, n, 16).to(kind)
     scores = q @ k.T / 4
     place = torch.arange(n)
-    masks = [place[None, :] > place[:, None], (place < padding)[None, :].expand(n, n)]
+    padded = place < padding if side == "left" else place >= n - padding
+    masks = [place[None, :] > place[:, None], padded[None, :].expand(n, n)]
     if both_sides:
-        masks.append((place < padding)[:, None].expand(n, n))
+        masks.append(padded[:, None].expand(n, n))
     weights = {way: combined(way, scores, masks).float().softmax(-1).to(kind) for way in WAYS}
     for i in range(n):
         yield {
@@ -96,7 +103,7 @@ def run(
         }
     first = {way: weight @ v for way, weight in weights.items()}
     second = {way: weights[way] @ first[way] for way in WAYS}
-    real = place >= padding
+    real = ~padded
     alone = (scores[real][:, real].masked_fill(masks[0][real][:, real], -math.inf).float().softmax(-1).to(kind)) @ v[
         real
     ]

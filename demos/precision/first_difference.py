@@ -84,7 +84,8 @@ def run(
             loss = cross_entropy(forward(leaves, inputs[chosen], mask), labels[chosen])
             gradient = torch.autograd.grad(loss, leaves)
             losses.append(loss.item())
-            gradients.append(torch.cat([value.flatten() for value in gradient]).double())
+            if step == 1:
+                gradients.append(torch.cat([value.flatten() for value in gradient]).double())
             with torch.no_grad():
                 for value, velocity, slope in zip(weights, momentum, gradient, strict=True):
                     velocity.mul_(0.9).add_(slope)

@@ -61,7 +61,7 @@ def run(
     centres = torch.randn(CLASSES, INPUTS)
     encoder, predictor = nets(batch_norm)
     parameters = [*encoder.parameters(), *predictor.parameters()]
-    optimiser = torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+    optimiser = torch.optim.SGD(parameters, lr=lr, momentum=0.9, fused=True)
     labels = torch.arange(400) % CLASSES
     test = centres[labels] + 0.5 * torch.randn(400, INPUTS)
 
@@ -72,7 +72,7 @@ def run(
     before = outputs()
     spread_start, nearest_start = spread(before), nearest(before, labels)
     losses: list[float] = []
-    every = max(1, n // 100)
+    every = max(1, n // 60)
     for step in range(1, n + 1):
         chosen = torch.randint(CLASSES, (128,))
         clean = centres[chosen] + 0.5 * torch.randn(128, INPUTS)

@@ -5,11 +5,11 @@ import pytest
 from oracles import INF, draws, measure, measured
 
 
-def all_minus_inf(n: int, padding: int, both_sides: bool, needed: int) -> np.ndarray:
+def all_minus_inf(n: int, padded: range, both_sides: bool, needed: int) -> np.ndarray:
     """Whether every key of a query is forbidden by at least `needed` masks, counted one by one."""
     rows = []
     for query in range(n):
-        counts = [(key > query) + (key < padding) + (both_sides and query < padding) for key in range(n)]
+        counts = [(key > query) + (key in padded) + (both_sides and query in padded) for key in range(n)]
         rows.append(min(counts) >= needed)
     return np.array(rows)
 
@@ -17,10 +17,12 @@ def all_minus_inf(n: int, padding: int, both_sides: bool, needed: int) -> np.nda
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("both_sides", [False, True])
 @pytest.mark.parametrize("padding", [0, 1, 8])
-def test_rows_that_are_nan(dtype, both_sides, padding):
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_that_are_nan(dtype, both_sides, padding, side):
     """Two masks of finfo.min, or one of −inf, at every key; then all real positions one layer later."""
-    metrics = measured("added_masks", dtype=dtype, both_sides=both_sides, padding=padding)
-    twice, once = (all_minus_inf(32, padding, both_sides, needed) for needed in (2, 1))
+    metrics = measured("added_masks", dtype=dtype, both_sides=both_sides, padding=padding, side=side)
+    padded = range(padding) if side == "left" else range(32 - padding, 32)
+    twice, once = (all_minus_inf(32, padded, both_sides, needed) for needed in (2, 1))
     assert metrics["sum"] == -INF
     assert metrics["layer_1_added"] == twice.mean()
     assert metrics["layer_1_infinite"] == once.mean()

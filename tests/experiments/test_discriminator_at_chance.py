@@ -25,3 +25,10 @@ def test_a_dead_one_never_moves(seed):
     assert metrics["gradient"] == 0
     right = 0.5 * (1 + math.erf(1.5 / math.sqrt(2)))  # the two normals cut half-way
     assert metrics["fresh_accuracy"] == pytest.approx(right, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_leaky_relu_the_same_biases_are_no_death(seed):
+    metrics = measured("discriminator_at_chance", seed, fault="leaky", distance=3.0, n=500)
+    assert metrics["theory_best"] - 0.1 < metrics["loss_end"] < 0.6
+    assert metrics["spread"] > 1 and metrics["gradient"] > 0

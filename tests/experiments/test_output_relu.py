@@ -17,7 +17,7 @@ def test_a_dead_output_stays_dead(seed):
     for output in ("linear", "softplus"):
         other = measured("output_relu", seed, output=output)
         assert other["dead_start"] == other["dead_end"] == 0
-        assert other["gradient"] is None
+        assert other["gradient"] > 0
 
 
 @pytest.mark.parametrize("seed", range(3))
