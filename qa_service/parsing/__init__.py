@@ -13,6 +13,7 @@ from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
+from qa_service.parsing.particulars import read_particulars
 from qa_service.parsing.posts import code_of_post, read_post
 from qa_service.parsing.spelling import correct_spelling
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
@@ -94,6 +95,8 @@ class ParsedQuestion:
     """The parameters it names, by the names that all experiments share; not checked against any bounds."""
     observations: tuple[Observation, ...]
     """What it says about a run, each sign once."""
+    particulars: tuple[Observation, ...] = ()
+    """The tools, losses, operations and data that it names; they choose the clue and do not help to find the entry."""
     log: LogReading | None
     """The log that is pasted into it; None if there is none."""
     number: Quantity | None
@@ -223,6 +226,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
         params={} if choice else _settings(prose, log) | _in_use(extract_parameters(lower), observations),
         observations=observations,
+        particulars=read_particulars(question),
         log=log,
         number=None if choice else single_quantity(lower),
         choice=choice,
