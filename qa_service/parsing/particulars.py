@@ -47,7 +47,7 @@ PARTICULARS: Mapping[str, str] = {
     "mse": r"(?<![a-z])mse(?:loss|_loss)?(?![a-z])|mean[_ ]squared[_ ]error|squared (?:error|sum|loss)|均方误差"
     r"|平方误差|回归(?:任务|问题|模型|预测)|(?<!logistic )regression",
     "kl": r"kl[ _-]?div\w*|kl ?散度|(?<![a-z])kl[ _-]?loss|(?<![a-z])kld(?![a-z])",
-    "vae": r"(?<![a-z])vae(?![a-z])|variational auto|变分自编码",
+    "vae": r"(?<![a-z])vae(?![a-z]|[_.=])|variational auto|变分自编码",
     "log_variance": r"log[_ ]?var(?![a-z])|logvar|gaussian_?nll|gaussiannll|log[_ -]?std|heteroscedastic",
     "wgan": r"(?<![a-z])wgan|wasserstein|gradient penalty|梯度惩罚",
     "lsgan": r"(?<![a-z])ls-?gan|cycle-?gan|pix2pix|least[- ]squares gan",
