@@ -80,6 +80,7 @@ def strike(question: ParsedQuestion, without: Collection[str]) -> ParsedQuestion
         question,
         params=strike_params(question.params, without),
         observations=tuple(each for each in question.observations if not _is_struck(each.sign, without)),
+        particulars=tuple(each for each in question.particulars if not _is_struck(each.sign, without)),
     )
 
 

@@ -155,7 +155,9 @@ def decide(
     )
     params = asked | dict(request.params)
     observations = question.observations if question else ()
-    clue = find_clue(knowledge.library.clues, observations, entry) if entry else None
+    particulars = question.particulars if question else ()
+    clue = find_clue(knowledge.library.clues, (*observations, *particulars), entry) if entry else None
+    observations += tuple(each for each in particulars if clue and each in clue.because)
     used_by = chips.used_by(runs, params, observations, entry, clue)
     changed = said if question and topic.is_follow_up and _changes(question) else {}
     unused = followups.unused_notes(changed, runs, used_by)

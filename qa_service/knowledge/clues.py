@@ -10,7 +10,7 @@ from qa_service.model import LANGS, PLACEHOLDER, Clue, Sign
 
 FOLDER = "clues"
 """The subfolder of kb/ that holds clues instead of entries."""
-_KEYS = ("signs", "excluded_by", "says", "entry")
+_KEYS = ("signs", "excluded_by", "below", "says", "entry")
 _SENTENCE_END = {"zh": "。！？", "en": ".!?"}
 
 
@@ -26,15 +26,20 @@ def read_clue(reader: TomlReader, entries: Collection[str]) -> Clue | None:
         reader.add_problem(
             partial(reader.line, "excluded_by"), f"excluded_by: other signs than those of the clue, not {sign}"
         )
-    entry = table.get("entry")
-    if entry not in entries:
+    entry = table.get("entry", "")
+    if entry and entry not in entries:
         reader.add_problem(partial(reader.line, "entry"), f"entry: the id of the entry that shows it, not {entry!r}")
+    below = tuple(dict.fromkeys(reader.list_of(table, "below", str)))
+    for each in below:
+        if each not in entries:
+            reader.add_problem(partial(reader.line, "below"), f"below: ids of entries, not {each!r}")
     clue = Clue(
         id=reader.path.stem,
         signs=signs,
         excluded_by=excluded_by,
         says=reader.bilingual_text(table, "says"),
         entry=str(entry),
+        below=below,
     )
     return None if reader.problems else clue
 
@@ -57,8 +62,8 @@ def clue_problems(clue: Clue) -> Iterator[str]:
 
 def duplicate_clues(clues: Sequence[Clue]) -> list[str]:
     """A sentence for each clue whose signs are another one's: only one of them could ever be shown."""
-    owners: dict[tuple[frozenset[Sign], frozenset[Sign]], str] = {}
-    keys = [(clue.id, (frozenset(clue.signs), frozenset(clue.excluded_by))) for clue in clues]
+    owners: dict[tuple[frozenset[Sign], frozenset[Sign], frozenset[str]], str] = {}
+    keys = [(clue.id, (frozenset(clue.signs), frozenset(clue.excluded_by), frozenset(clue.below))) for clue in clues]
     return [
         f"{owner}: expected other signs than those of {owners[key]}"
         for owner, key in keys

@@ -10,6 +10,8 @@ from qa_service.model.values import Text
 
 _CONTRASTS: frozenset[ObservationKind] = frozenset({"fine", "tried"})
 """Kinds of signs that tell causes apart better than what is seen and where."""
+_PARTICULAR: frozenset[ObservationKind] = frozenset({"with"})
+"""Kinds of signs that no entry is about, so that a clue which needs one says more than any entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +25,10 @@ class Clue:
     """None may be."""
     says: Text
     """One sentence."""
-    entry: str
-    """Id of the entry whose run shows it."""
+    entry: str = ""
+    """Id of the entry whose run shows it; "" where it only says how a step of the answer is written with a tool."""
+    below: tuple[str, ...] = ()
+    """Ids of the entries below whose short answer it stands; () for any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,10 @@ class FoundClue:
 def find_clue(clues: Iterable[Clue], observations: Sequence[Observation], entry: Entry) -> FoundClue | None:
     """The clue to show with an entry's answer; None if none applies or none says more than the entry.
 
-    The clue with the most signs wins; ties are broken by the number of contrasts ("fine", "tried"), then by id. A clue
-    that the entry itself proves, or whose signs are all the entry's own, is left out. If the observations single out a
-    row of the entry's `tell`, there is no clue: the row is shown, which was written for this entry.
+    A clue for this entry wins over one for any; then the one with the most signs; ties are broken by the number of
+    particulars ("with"), of contrasts ("fine", "tried"), then by id. A clue for any entry that this one proves itself,
+    or whose signs are all its own, is left out. If the observations single out a row of the entry's `tell`, there is no
+    clue: the row is shown, which was written for this entry.
     """
     if not observations:
         return None
@@ -48,7 +53,7 @@ def find_clue(clues: Iterable[Clue], observations: Sequence[Observation], entry:
     fitting = [clue for clue in clues if _applies(clue, observed, entry)]
     if not fitting or single_out(rank(entry.tell, observations), entry.signs) is not None:
         return None
-    best = min(fitting, key=lambda clue: (-len(clue.signs), -_contrasts(clue), clue.id))
+    best = min(fitting, key=_rank)
     first = {one.sign: one for one in reversed(observations)}
     return FoundClue(clue=best, because=tuple(first[sign] for sign in best.signs))
 
@@ -58,10 +63,15 @@ def _applies(clue: Clue, observed: frozenset[Sign], entry: Entry) -> bool:
         len(clue.signs) <= len(observed)
         and observed.issuperset(clue.signs)
         and observed.isdisjoint(clue.excluded_by)
-        and clue.entry != entry.id
-        and not set(clue.signs) <= set(entry.signs)
+        and (not clue.below or entry.id in clue.below)
+        and (bool(clue.below) or not set(clue.signs) <= set(entry.signs))
+        and (clue.entry != entry.id or _count(clue, _PARTICULAR) > 0)
     )
 
 
-def _contrasts(clue: Clue) -> int:
-    return sum(sign.kind in _CONTRASTS for sign in clue.signs)
+def _rank(clue: Clue) -> tuple[bool, int, int, int, str]:
+    return not clue.below, -len(clue.signs), -_count(clue, _PARTICULAR), -_count(clue, _CONTRASTS), clue.id
+
+
+def _count(clue: Clue, kinds: frozenset[ObservationKind]) -> int:
+    return sum(sign.kind in kinds for sign in clue.signs)

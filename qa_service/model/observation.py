@@ -6,7 +6,7 @@ from typing import Literal
 
 from qa_service.model.values import Text
 
-ObservationKind = Literal["where", "what", "when", "in", "tried", "fine"]
+ObservationKind = Literal["where", "what", "when", "in", "tried", "fine", "with"]
 
 SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
     "where": {
@@ -129,11 +129,83 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "batch_size": Text("换批量大小就好", "fine with another batch size"),
         "eps": Text("加 eps 就好", "fine with an eps"),
     },
+    "with": {
+        "trainer_arguments": Text("Trainer 的参数", "Trainer arguments"),
+        "accelerate": Text("Accelerate", "Accelerate"),
+        "fsdp": Text("FSDP", "FSDP"),
+        "apex": Text("apex", "apex"),
+        "detectron2": Text("detectron2", "detectron2"),
+        "ultralytics": Text("Ultralytics", "Ultralytics"),
+        "stable_baselines": Text("Stable-Baselines3", "Stable-Baselines3"),
+        "mindspore": Text("MindSpore", "MindSpore"),
+        "diffusers": Text("diffusers", "diffusers"),
+        "webui": Text("SD WebUI", "SD WebUI"),
+        "comfyui": Text("ComfyUI", "ComfyUI"),
+        "vllm": Text("vLLM", "vLLM"),
+        "tensorrt": Text("TensorRT", "TensorRT"),
+        "onnx": Text("ONNX", "ONNX"),
+        "four_bit": Text("4 bit 加载", "loaded in 4 bits"),
+        "eight_bit_optimiser": Text("8-bit 优化器", "8-bit optimiser"),
+        "half_weights": Text("权重是 float16", "weights in float16"),
+        "sdxl": Text("SDXL", "SDXL"),
+        "boxes": Text("检测框", "boxes"),
+        "bce": Text("二元交叉熵", "binary cross-entropy"),
+        "focal": Text("focal loss", "focal loss"),
+        "dice": Text("Dice", "Dice"),
+        "mse": Text("均方误差、回归", "squared error, regression"),
+        "kl": Text("KL 散度", "KL divergence"),
+        "vae": Text("VAE", "VAE"),
+        "log_variance": Text("对数方差", "log variance"),
+        "wgan": Text("WGAN", "WGAN"),
+        "lsgan": Text("LSGAN、CycleGAN", "LSGAN, CycleGAN"),
+        "triplet": Text("三元组损失", "triplet loss"),
+        "cosine": Text("余弦相似度", "cosine similarity"),
+        "small_temperature": Text("很小的温度", "a small temperature"),
+        "policy_gradient": Text("策略梯度", "policy gradient"),
+        "ppo": Text("PPO", "PPO"),
+        "grpo": Text("GRPO", "GRPO"),
+        "dpo": Text("DPO", "DPO"),
+        "sac": Text("SAC", "SAC"),
+        "dqn": Text("DQN", "DQN"),
+        "reward": Text("奖励", "reward"),
+        "equal_rewards": Text("reward_std 为 0", "reward_std of 0"),
+        "ratio_threshold": Text("比值超过阈值", "ratio above the threshold"),
+        "log": Text("取对数", "a logarithm"),
+        "sqrt": Text("开平方", "a square root"),
+        "where": Text("torch.where", "torch.where"),
+        "std": Text("标准差", "standard deviation"),
+        "svd": Text("奇异值或特征值分解", "SVD or eigendecomposition"),
+        "mask": Text("掩码", "mask"),
+        "loss_mask": Text("损失的掩码", "a loss mask"),
+        "ignored_labels": Text("忽略的标签", "ignored labels"),
+        "left_padding": Text("左侧填充", "left padding"),
+        "speech": Text("语音", "speech"),
+        "segmentation": Text("分割", "segmentation"),
+        "time_series": Text("时间序列", "time series"),
+        "table": Text("表格数据", "tabular data"),
+        "graph": Text("图网络", "graph network"),
+        "eval_mode": Text("model.eval()", "model.eval()"),
+        "small_batch": Text("批量很小", "a small batch"),
+        "accumulation": Text("梯度累积", "gradient accumulation"),
+        "seed_fixed": Text("种子已固定", "a fixed seed"),
+        "resumed": Text("断点续训", "resumed"),
+        "adapter": Text("适配器", "adapter"),
+        "merged": Text("合并权重", "merged weights"),
+        "nan_cast": Text("invalid value encountered in cast", "invalid value encountered in cast"),
+        "exclamation_marks": Text("满屏感叹号", "exclamation marks"),
+        "limit_65504": Text("超过 65504", "above 65504"),
+        "perfect_score": Text("loss 为 0、准确率为 1", "loss 0 and accuracy 1"),
+        "generator_loss_zero": Text("G 的 loss 到 0", "generator loss at 0"),
+        "other_model_fine": Text("别的模型正常", "another model works"),
+        "other_card_fine": Text("换张卡就正常", "another card works"),
+        "fewer_devices_fine": Text("卡少时正常", "fewer cards work"),
+    },
 }
 """Kind → value → its name.
 
-The kinds: where something was seen, what, when, in which setting, what was tried without success, and with which
-change the problem disappears ("fine").
+The kinds: where something was seen, what, when, in which setting, what was tried without success, with which change
+the problem disappears ("fine"), and with which tool, loss, operation or data ("with"), which distinguishes cases of one
+symptom and does not help to find an entry.
 """
 
 

@@ -14,6 +14,7 @@ from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import SIGN_TABLES, observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import PARAMETER_TABLES, Quantity, extract_parameters, single_quantity
+from qa_service.parsing.particulars import PARTICULAR_TABLE, read_particulars
 from qa_service.parsing.posts import code_of_post, read_post
 from qa_service.parsing.spelling import correct_spelling
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
@@ -102,6 +103,8 @@ class ParsedQuestion:
     """The parameters it names, by the names that all experiments share; not checked against any bounds."""
     observations: tuple[Observation, ...]
     """What it says about a run, each sign once."""
+    particulars: tuple[Observation, ...] = ()
+    """The tools, losses, operations and data that it names; they choose the clue and do not help to find the entry."""
     log: LogReading | None
     """The log that is pasted into it; None if there is none."""
     number: Quantity | None
@@ -231,6 +234,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
         params={} if choice else _settings(prose, log) | _in_use(extract_parameters(lower), observations),
         observations=observations,
+        particulars=read_particulars(question),
         log=log,
         number=None if choice else single_quantity(lower),
         choice=choice,
@@ -244,7 +248,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
 
 def recall_patterns(parsed: ParseCache) -> None:
     """Take over what `parsed` holds of the patterns that questions are read with; the rest is found, and held there."""
-    for table in (*SIGN_TABLES, *PARAMETER_TABLES):
+    for table in (*SIGN_TABLES, *PARAMETER_TABLES, PARTICULAR_TABLE):
         table.recall(parsed)
 
 

@@ -207,12 +207,14 @@ def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASUR
 def clue_text(answer: Answer, *, linked: bool = False) -> str:
     """The clue as a Markdown sentence with the entry that shows it; "" if there is none.
 
-    It names the entry by its id or, with `linked`, links to it.
+    It names the entry by its id or, with `linked`, links to it, unless there is none or it is the answer's own.
     """
     found, lang = answer.clue, answer.lang
     if found is None:
         return ""
     says, entry = found.clue.says[lang], found.clue.entry
+    if not entry or (answer.entry and entry == answer.entry.id):
+        return _CLUE[lang].format(observation_names(found.because, lang), says)
     named = f"{says}（{entry}）" if lang == "zh" else f"{says} ({entry})"
     text = f"[{says}](/entries/{entry}?lang={lang})" if linked else named
     return _CLUE[lang].format(observation_names(found.because, lang), text)

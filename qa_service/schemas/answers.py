@@ -159,7 +159,7 @@ class ClueJson(Body):
 
     id: str
     text: str = Field(description="a sentence in markdown, with the signs in words and the id of the entry")
-    entry: str = Field(description="the entry whose run shows it")
+    entry: str = Field(description="the entry whose run shows it; that of the answer where the clue names none")
     because: list[str] = Field(description="the signs that it follows from")
 
 
@@ -368,9 +368,8 @@ def _clue_json(answer: Answer) -> ClueJson | None:
     found = answer.clue
     if found is None:
         return None
-    return ClueJson(
-        id=found.clue.id, text=prose.clue_text(answer), entry=found.clue.entry, because=_signs(found.because)
-    )
+    shown_by = found.clue.entry or (answer.entry.id if answer.entry else "")
+    return ClueJson(id=found.clue.id, text=prose.clue_text(answer), entry=shown_by, because=_signs(found.because))
 
 
 def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
