@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session, wait_until
+from bench.running import SLUG
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
@@ -21,7 +22,7 @@ from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, Queu
 from qa_service.model import Experiment, Params
 from qa_service.paths import bundled
 
-_SLUG, _RANDOM = "pow_vs_sum", "shared_coin"
+_RANDOM = "shared_coin"
 _SEEDS = 300
 _ROUNDS, _RUNS, _CANCELS = 30, 60, 10
 _SLOW = """import time
@@ -35,7 +36,7 @@ def run():
 
 def cluster_figures() -> None:
     """First row, verdict, runs a second, cancellation, recovery after kill -9, and memory."""
-    experiment = load_specs(bundled("demos"))[_SLUG]
+    experiment = load_specs(bundled("demos"))[SLUG]
     params = fill_defaults(experiment, {})
     local = _local(1)
     with cluster() as started:
@@ -68,7 +69,7 @@ def _local(slots: int) -> ProcessRunner:
 
 
 def _latency(runners: dict[str, Runner], experiment: Experiment, params: Params) -> None:
-    """Milliseconds to the first row and to the run, in turn, with another seed each time."""
+    """Prints milliseconds to the first row and to the end of a run; the runners take turns, with a new seed each."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
     for seed in range(_ROUNDS + 3):
         for name, runner in runners.items():
@@ -90,7 +91,7 @@ def _quantiles(values: list[float]) -> str:
 
 
 def _throughput(runners: dict[str, Runner], experiment: Experiment, params: Params, sessions: set[int]) -> None:
-    """Runs a second with as many readers as slots, each alternative twice, in turn; and CPU time, whoever spends it.
+    """Prints runs a second with as many clients as slots, each runner twice, in turn; and CPU time of all processes.
 
     Where the machine is busy only the CPU time compares: Linux shares cores between sessions, and a cluster has more.
     """
@@ -105,7 +106,7 @@ def _throughput(runners: dict[str, Runner], experiment: Experiment, params: Para
 
 
 def _many_seeds(runners: dict[str, Runner], experiment: Experiment) -> None:
-    """Prints how many seconds a thousand seeds of the experiment, as `numstab check` runs them, take each runner."""
+    """Prints the seconds that each runner takes for `_SEEDS` seeds of the experiment, as `numstab check` runs them."""
     for name, runner in runners.items():
         began = time.perf_counter()
         runs = runner.run_seeds(experiment, fill_defaults(experiment, {}), range(_SEEDS))
@@ -118,7 +119,7 @@ def _slow(experiment: Experiment) -> Experiment:
 
 
 def _cancellation(runners: dict[str, Runner], slow: Experiment) -> None:
-    """Milliseconds from the reader's leaving until the runner has let go, and until the next run has its first row."""
+    """Prints milliseconds from a cancellation until the runner raises `Cancelled`, and until the next first row."""
     for name, runner in runners.items():
         let_go, next_row = [], []
         for seed in range(_CANCELS):
@@ -139,7 +140,7 @@ def _cancellation(runners: dict[str, Runner], slow: Experiment) -> None:
 
 
 def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
-    """The longest pause between two rows of a run during which something was killed, and whether it was complete."""
+    """Prints the longest pause between two rows of a run during which a process is killed, and its number of rows."""
     second = started.nodes[1]
     for name, node, process in (
         ("nothing", second, "ray::Node"),
@@ -158,7 +159,7 @@ def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
 
 
 def _on(node: ClusterNode, runner: RayRunner, slow: Experiment) -> Generator[Any, None, Any]:
-    """A run that has begun on this machine: equally busy ones take turns."""
+    """The events of a run that has begun on this node; runs that begin on another are closed."""
     for seed in range(100):
         events = runner.stream(slow, {}, seed, lambda: False)
         next(events)
@@ -169,7 +170,7 @@ def _on(node: ClusterNode, runner: RayRunner, slow: Experiment) -> Generator[Any
 
 
 def _longest_pause(events: Generator[Any, None, Any]) -> tuple[float, int]:
-    """In seconds, after the first row; and the number of rows."""
+    """(longest pause between two rows in seconds, number of rows) of a run whose first row has been read."""
     last, longest, rows = time.perf_counter(), 0.0, 1
     for event in events:
         if not isinstance(event, QueuePosition):
@@ -183,7 +184,7 @@ def _wait_for_slots(runner: RayRunner, slots: int, started: Cluster) -> None:
 
 
 def _memory(started: Cluster, runner: RayRunner) -> None:
-    """PSS in MiB: what Ray takes by itself, and what a machine's runner takes with its children."""
+    """Prints the PSS in MiB of each node and of the driver: Ray's own processes, and the runner with its children."""
     processes: list[tuple[str, dict[int, str]]] = [
         ("head", session(started.head.process.pid)),
         ("further machine", session(started.nodes[1].process.pid)),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.formula_values import DTYPES, Array, Undefined, bit_patterns, bits_of_error, exact, in_torch, rounded
-from bench.fpcore import Problem, read_problems
+from bench.formula_values import TORCH_DTYPES, Undefined, bit_patterns, bits_of_error, exact, in_torch, rounded
+from bench.fpcore import FPCore, read_problems
 from qa_service.formula.rewrites import proposals
+from qa_service.formula.rounding import Array
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import Node, variables
 
@@ -65,10 +66,10 @@ def stable_forms(points: int = POINTS, names: Iterable[str] = ()) -> None:
         print("Hamming's problems are not here: hamming-ch3.fpcore of FPBench is read from", HAMMING)
         return
     problems = [each for each in read_problems(HAMMING) if not names or each.name in names]
-    for dtype in DTYPES:
+    for dtype in TORCH_DTYPES:
         rows = []
         for problem in problems:
-            before, ours, textbook, form = compare(problem, dtype, points)
+            before, ours, textbook, form = compare_forms(problem, dtype, points)
             rows.append((before, ours, textbook))
             print(
                 f"{dtype} {problem.name:30} {before:6.2f} → {ours:6.2f}   textbook {textbook:6.2f}   {form}", flush=True
@@ -82,7 +83,7 @@ def stable_forms(points: int = POINTS, names: Iterable[str] = ()) -> None:
         )
 
 
-def compare(problem: Problem, dtype: str, count: int) -> tuple[float, float, float, str]:
+def compare_forms(problem: FPCore, dtype: str, count: int) -> tuple[float, float, float, str]:
     """Average bits of error of a problem as written, in the form chosen, in the textbook's form; the form chosen."""
     points, right = valid_points(problem, dtype, count, seed=1)
     textbook = from_sexpr(TEXTBOOK[problem.name])
@@ -91,7 +92,7 @@ def compare(problem: Problem, dtype: str, count: int) -> tuple[float, float, flo
     return error(problem.tree), error(chosen), error(textbook), to_sexpr(chosen)
 
 
-def choose(problem: Problem, dtype: str) -> Node:
+def choose(problem: FPCore, dtype: str) -> Node:
     """The proposal with the least error at points of its own, as the service chooses; or the problem as written."""
     points, right = valid_points(problem, dtype, _POINTS_TO_CHOOSE, seed=2)
     candidates = [problem.tree, *(each.tree for each in proposals(problem.tree, _PROPOSALS, dtype=dtype))]
@@ -103,7 +104,7 @@ def average_error(tree: Node, points: dict[str, Array], right: Array, dtype: str
     return float(bits_of_error(in_torch(tree, points, dtype), right, dtype).mean())
 
 
-def valid_points(problem: Problem, dtype: str, count: int, seed: int) -> tuple[dict[str, Array], Array]:
+def valid_points(problem: FPCore, dtype: str, count: int, seed: int) -> tuple[dict[str, Array], Array]:
     """Points under the precondition where the value is finite in the format, and the values, rounded to the format."""
     random = np.random.default_rng(seed)
     names = variables(problem.tree)

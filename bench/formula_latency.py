@@ -17,7 +17,7 @@ _FORMULAS = {
     "1/(1+exp(-x))": "-100", "log(sum(exp([x, 1, 2])))": "200", "sqrt(x**2+1)-1": "1e-5",
 }  # fmt: skip
 """Formula → a value of x."""
-ROUNDS = 3
+_ROUNDS = 3
 
 
 def formula_latency() -> None:
@@ -46,6 +46,6 @@ def formula_latency() -> None:
         ],
     }
     for kind, requests in kinds.items():
-        seconds = sorted(measure(request) for _ in range(ROUNDS) for request in requests)
+        seconds = sorted(measure(request) for _ in range(_ROUNDS) for request in requests)
         print(f"{kind:40} median {statistics.median(seconds):.2f} s, most {seconds[-1]:.2f} s", flush=True)
     runner.close()

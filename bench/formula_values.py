@@ -11,19 +11,19 @@ import numpy.typing as npt
 import torch
 
 from qa_service.formula.functions import FUNCTIONS
+from qa_service.formula.rounding import Array
 from qa_service.formula.tree import Call, Node, Number, Variable
 
-Array = npt.NDArray[np.float64]
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+TORCH_DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _INTEGERS = {"float64": np.int64, "float32": np.int32}
 _FLOATS: dict[str, Any] = {"float64": np.float64, "float32": np.float32}
 
 
 def in_torch(tree: Node, points: Mapping[str, Array], dtype: str) -> Array:
     """The formula's values at points, computed by torch in this format."""
-    variables = {name: torch.tensor(values, dtype=DTYPES[dtype]) for name, values in points.items()}
+    variables = {name: torch.tensor(values, dtype=TORCH_DTYPES[dtype]) for name, values in points.items()}
     count = len(next(iter(points.values())))
-    value = _torch_value(tree, variables, DTYPES[dtype]).to(torch.float64)
+    value = _torch_value(tree, variables, TORCH_DTYPES[dtype]).to(torch.float64)
     return np.asarray(value.expand(count).numpy() if value.ndim == 0 else value.numpy())
 
 

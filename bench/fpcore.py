@@ -17,8 +17,8 @@ Nested = str | list["Nested"]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One FPCore."""
+class FPCore:
+    """A problem of the benchmark suite: a formula, and where its variables lie."""
 
     name: str
     tree: Node
@@ -29,14 +29,14 @@ class Problem:
         return bool(_condition(self.precondition, {name: Fraction(value) for name, value in point.items()}))
 
 
-def read_problems(path: Path) -> list[Problem]:
+def read_problems(path: Path) -> list[FPCore]:
     """The FPCores of a file."""
     problems = []
     for each in _nested(path.read_text("utf-8")):
         assert isinstance(each, list)
         properties = dict(zip(each[2:-1:2], each[3:-1:2], strict=True)) if len(each) > 3 else {}
         name = str(properties.get(":name", "")).strip('"')
-        problems.append(Problem(name, _tree(each[-1]), properties.get(":pre", "TRUE")))
+        problems.append(FPCore(name, _tree(each[-1]), properties.get(":pre", "TRUE")))
     return problems
 
 

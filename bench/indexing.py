@@ -17,9 +17,9 @@ from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Vectors, l2_normalise
 from qa_service.retrieval.index import Index, open_vectors, save_vectors
 
-SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
+_PHRASING_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 """Phrasings; an entry has ten."""
-CLASSES = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
+_CLASS_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
 SEARCH = bool(os.environ.get("BENCH_SEARCH"))
 """Whether to measure a search among all phrasings, too: building its index takes minutes."""
 QUESTION_COUNT = 200
@@ -27,7 +27,7 @@ _PHRASINGS_EACH = 10
 _MATCHES = 5
 _BATCH = 16
 _TRAINED_ON = 16_000
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def index_sizes() -> None:
     _, matcher = matcher_of_settings()
     ours = matcher.corpus.vectors
     random = np.random.default_rng(0)
-    for size in SIZES:
+    for size in _PHRASING_COUNTS:
         with tempfile.TemporaryDirectory(prefix="numstab-index-") as folder:
             _measure_index(Path(folder) / "vectors", size, ours, random)
-    for classes in CLASSES:
+    for classes in _CLASS_COUNTS:
         _measure_classifier(classes, random)
 
 
@@ -145,7 +145,7 @@ def _paraphrases(ours: Vectors, size: int, random: np.random.Generator) -> Vecto
     return vectors
 
 
-def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
+def _timed(call: Callable[[], _Result]) -> tuple[_Result, float]:
     """What a call returns, and its CPU seconds."""
     started = time.process_time()
     result = call()

@@ -12,7 +12,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
-CLIENTS = 300
+_CLIENTS = 300
 
 
 def load_test() -> None:
@@ -28,13 +28,13 @@ def load_test() -> None:
 def workloads() -> dict[str, list[dict[str, Any]]]:
     """Workload → request bodies: texts only, the same question, a question each, a run each."""
     wordings = distinct_questions()
-    questions = wordings[:: max(1, len(wordings) // CLIENTS)][:CLIENTS]
+    questions = wordings[:: max(1, len(wordings) // _CLIENTS)][:_CLIENTS]
     same = "What happens when 100 factors of 1.5 are multiplied?"
     return {
         "no runs": [{"question": question, "run": False} for question in questions],
-        "the same": [{"question": same}] * CLIENTS,
+        "the same": [{"question": same}] * _CLIENTS,
         "one each": [{"question": question} for question in questions],
-        "own seed": [{"question": same, "blocks": None, "seed": seed} for seed in range(CLIENTS)],
+        "own seed": [{"question": same, "blocks": None, "seed": seed} for seed in range(_CLIENTS)],
     }
 
 

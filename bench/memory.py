@@ -13,7 +13,7 @@ from bench.load import distinct_questions
 from bench.server import Server, run_server
 from qa_service.store import Store
 
-QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "200"))
+_QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "200"))
 _RUNS = 20
 _REST_SECONDS = 8.0  # a worker gives memory back when no question comes
 _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
@@ -31,8 +31,8 @@ def memory_use() -> None:
         Store(store).ping()
         for workers in (1, 2, 4):
             with run_server({"NUMSTAB_RATE": "", "NUMSTAB_STORE": store}, workers=workers) as server:
-                run_clients(server.port, [{"question": each, "run": False} for each in asked[:QUESTIONS]])
-                for each in asked[QUESTIONS : QUESTIONS + _RUNS]:
+                run_clients(server.port, [{"question": each, "run": False} for each in asked[:_QUESTIONS]])
+                for each in asked[_QUESTIONS : _QUESTIONS + _RUNS]:
                     run_clients(server.port, [{"question": each}])
                 _print_memory("at once", workers, server)
                 time.sleep(_REST_SECONDS)
@@ -43,7 +43,7 @@ def _print_memory(when: str, workers: int, server: Server) -> None:
     sizes = {pid: mapped_mib(pid) for pid in server.processes()}
     total = sum(each.total() for each in sizes.values())
     print(
-        f"{workers} worker{'s'[: workers - 1]}, {QUESTIONS} questions, {_RUNS} runs, {when}: "
+        f"{workers} worker{'s'[: workers - 1]}, {_QUESTIONS} questions, {_RUNS} runs, {when}: "
         f"{total:.0f} MiB (PSS) in all, {total / workers:.0f} a worker"
     )
     for pid, command in server.processes().items():

@@ -14,7 +14,7 @@ from typing import Any
 
 EXAMPLE_QUESTIONS = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
 VIEWPORTS = {"telephone": {"width": 375, "height": 800}, "desk": {"width": 1280, "height": 900}}
-ROUNDS = 5
+_ROUNDS = 5
 LAYOUT_SHIFT_OBSERVER = """
 window.moved = 0;
 new PerformanceObserver((list) => {
@@ -36,7 +36,7 @@ def page_load() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for lang, question in EXAMPLE_QUESTIONS.items():
             for size, viewport in VIEWPORTS.items():
-                seen = [_measure_visit(browser, address, lang, question, viewport) for _ in range(ROUNDS)]
+                seen = [_measure_visit(browser, address, lang, question, viewport) for _ in range(_ROUNDS)]
                 paints = sorted(each["paint"] for each in seen)
                 first = f"{statistics.median(paints):.0f} ms ({paints[0]:.0f} to {paints[-1]:.0f})"
                 loaded = seen[0]["before"] / 1e3, seen[0]["after"] / 1e3

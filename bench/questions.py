@@ -19,10 +19,10 @@ from bench.clients import percentile
 from bench.load import distinct_questions
 from bench.server import Server, cpu_seconds_of, free_port, run_server
 
-CLIENTS = 16
-QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "800"))
+_CLIENTS = 16
+_QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "800"))
 """A round; no question comes twice."""
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+_ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 AGAINST = os.environ.get("BENCH_AGAINST", "")
 """Another checkout whose server is measured in turn with this one."""
 _WARM_UP = 200  # questions before the first round
@@ -56,16 +56,16 @@ def question_rate() -> None:
         warm, asked = asked[:_WARM_UP], asked[_WARM_UP:]
         replies = [_ask(server, warm)[1] for server in servers.values()]
         if AGAINST:
-            print(_compare_replies([*servers.values()], asked[-QUESTIONS:]), flush=True)
+            print(_compare_replies([*servers.values()], asked[-_QUESTIONS:]), flush=True)
         median = sorted(replies[0], key=len)[len(replies[0]) // 2]
         control, bare = stack.enter_context(_bare_application(median)), "bare application"
         rounds: dict[str, list[Round]] = {name: [] for name in (*servers, bare)}
-        for number in range(ROUNDS):
-            bodies = asked[number * QUESTIONS : (number + 1) * QUESTIONS]
+        for number in range(_ROUNDS):
+            bodies = asked[number * _QUESTIONS : (number + 1) * _QUESTIONS]
             for name, server in servers.items():
                 rounds[name].append(_ask(server, bodies)[0])
             rounds[bare].append(_ask(control, bodies)[0])
-    print(f"{CLIENTS} clients, {QUESTIONS} questions a round, load {Path('/proc/loadavg').read_text().split()[0]}")
+    print(f"{_CLIENTS} clients, {_QUESTIONS} questions a round, load {Path('/proc/loadavg').read_text().split()[0]}")
     for name, measured in rounds.items():
         print(format_rounds(name, measured), flush=True)
 
@@ -154,7 +154,7 @@ def _bare_application(reply: bytes) -> Iterator[_BareServer]:
 
 
 def _ask(server: Server | _BareServer, bodies: Sequence[bytes]) -> tuple[Round, list[bytes]]:
-    """Asks all questions over `CLIENTS` connections, each client the next one as soon as it has its answer."""
+    """Asks all questions over `_CLIENTS` connections, each client the next one as soon as it has its answer."""
     latencies: list[float] = []
     replies: list[bytes] = []
     errors = 0
@@ -176,7 +176,7 @@ def _ask(server: Server | _BareServer, bodies: Sequence[bytes]) -> tuple[Round, 
         writer.close()
 
     async def clients() -> None:
-        await asyncio.gather(*(client() for _ in range(min(CLIENTS, len(bodies)))))
+        await asyncio.gather(*(client() for _ in range(min(_CLIENTS, len(bodies)))))
 
     cpu, started = cpu_seconds_of(server.process.pid), time.perf_counter()
     asyncio.run(clients())

@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from bench.clients import percentile, run_clients
+from bench.running import SLUG
 from bench.server import Server, run_server
 from bench.valkey import ValkeyServer, run_valkey
 from qa_service.experiments.parameters import fill_defaults
@@ -26,10 +27,9 @@ from qa_service.paths import bundled
 from qa_service.server.rate_limit import RateLimits
 from qa_service.shared_state import SharedState
 
-QUESTIONS, ROUNDS, HITS = 1000, 100, 500
+_QUESTIONS, _ROUNDS, HITS = 1000, 100, 500
 _PAUSE = 0.3  # seconds
-QUESTION = {"question": "What happens when 100 factors of 1.5 are multiplied?"}
-SLUG = "pow_vs_sum"
+_QUESTION = {"question": "What happens when 100 factors of 1.5 are multiplied?"}
 
 
 def sharing() -> None:
@@ -50,7 +50,7 @@ def _ask_two_services(name: str, env: dict[str, str]) -> None:
         before = sum(map(_runs_executed, servers))
         started = time.perf_counter()
         with ThreadPoolExecutor(2) as pool:
-            found = pool.map(lambda server: run_clients(server.port, [QUESTION] * (QUESTIONS // 2)), servers)
+            found = pool.map(lambda server: run_clients(server.port, [_QUESTION] * (_QUESTIONS // 2)), servers)
             results = [result for each in found for result in each]
         seconds = time.perf_counter() - started
         executed = sum(map(_runs_executed, servers)) - before
@@ -86,7 +86,7 @@ def _added_latency(valkey: ValkeyServer) -> None:
         sharing_runner = stack.enter_context(_service(processes, valkey))
         runners: dict[str, Runner] = {"alone": SharedRunner(processes), "shared": sharing_runner}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
-        for seed in range(ROUNDS + 3):
+        for seed in range(_ROUNDS + 3):
             for name in sorted(runners, reverse=bool(seed % 2)):
                 time.sleep(_PAUSE)
                 times[name].append(_time_run(runners[name], experiment, seed))
@@ -130,7 +130,7 @@ def _follow(processes: ProcessRunner, valkey: ValkeyServer, experiment: Experime
 
 
 def _rates(valkey: ValkeyServer) -> None:
-    """A request counted, and the headers of its reply: in memory and on the server."""
+    """Prints the seconds of counting a request and making the headers of its reply: in memory, and on the server."""
 
     async def count(limits: RateLimits) -> list[float]:
         seconds = []
@@ -176,7 +176,9 @@ def lead(url: str) -> None:
 
 
 def _losses(valkey: ValkeyServer) -> None:
-    """A service that is killed while it executes a run for another, and the last reader of a run who leaves it."""
+    """Prints the gap in a run's rows when the service that executes it is killed, and the delay until it ends once the
+    last client has left it at the other service.
+    """
     experiment = load_specs(bundled("demos"))[SLUG]
     gaps, delays = [], []
     for _ in range(5):
@@ -226,7 +228,7 @@ def _listen(events: Iterator[Row | QueuePosition]) -> None:
 
 
 def _failures(valkey: ValkeyServer) -> None:
-    """The first run after the server was stopped or killed, and those after it."""
+    """Prints what the first run takes after the server was stopped or killed, and those after it."""
     experiment = load_specs(bundled("demos"))[SLUG]
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
         "silent": (valkey.silence, valkey.speak),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from qa_service.paths import watch_folder
 
 BLOCK_SECONDS = 1.0
-BLOCKS = 30
+_BLOCKS = 30
 STEADY_FROM = 256
 """Steps before the comparison: the recorder measures more often at first."""
 
@@ -53,7 +53,7 @@ def _compare(name: str, make: Callable[[], "_Loop"], level: Literal["steps", "la
         each = (time.process_time() - started) / 10
         steps = max(10, int(BLOCK_SECONDS / each))
         ratios = []
-        for block in range(BLOCKS):
+        for block in range(_BLOCKS):
             times = {}
             for loop in (plain, watched) if block % 2 else (watched, plain):
                 started = time.process_time()
@@ -64,7 +64,7 @@ def _compare(name: str, make: Callable[[], "_Loop"], level: Literal["steps", "la
     quartiles = statistics.quantiles(ratios, n=4)
     print(
         f"{name:28s} level {level:7s} {100 * quartiles[1]:+5.1f} % of CPU time "
-        f"(quartiles {100 * quartiles[0]:+.1f} … {100 * quartiles[2]:+.1f}; {BLOCKS} pairs of {steps} steps of "
+        f"(quartiles {100 * quartiles[0]:+.1f} … {100 * quartiles[2]:+.1f}; {_BLOCKS} pairs of {steps} steps of "
         f"{1e3 * each:.1f} ms); the first 30 steps {100 * (start / (30 * each) - 1):+.0f} %",
         flush=True,
     )

@@ -6,16 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from numstab.results import Answer, Comparison, Diagnosis, Formula, Listing, Run
+from numstab.results import Answer, Comparison, Diagnosis, Formula, JsonObject, Listing, Run
 from qa_service.errors import BadField, NumstabError
-from qa_service.model import Lang
+from qa_service.model import MAX_RUNS, Lang
 from qa_service.model.json_numbers import json_safe
 
 Number = float | int | str
 """A number, or a text such as "1/3" or "inf"."""
-JsonObject = dict[str, Any]
-MAX_RUNS = 200
-"""The largest number of runs of one comparison."""
 _LONGEST_PATH = 4096
 
 

@@ -7,15 +7,15 @@ take away (styles, pictures) leaves a readable text.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from numstab.results import JsonObject
 from numstab.text import comparison_table, formula_table, metric_rows, number_text, run_line, verdict_of
 from numstab.words import MARKS, WORDS
 from qa_service.model import Lang
 
-JsonObject = Mapping[str, Any]
 _HTML_LANG = {"zh": "zh-CN", "en": "en"}
 _TONES = {"holds": "#2e8b57", "fails": "#d2513b", "unknown": "#b7791f", "elsewhere": "#8a8f98"}
 """Colours of verdicts, of a border: 3:1 against white and against near black."""

@@ -6,7 +6,8 @@ from contextlib import closing
 from functools import cache
 from typing import TYPE_CHECKING
 
-from numstab.client import Client, JsonObject, Reply
+from numstab.client import Client, Reply
+from numstab.results import JsonObject
 from qa_service.model import Evidence, Lang
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class LocalEngine:
         """The evidence of one run."""
         from qa_service.model.events import EvidenceReady
         from qa_service.schemas.evidence import evidence_json
-        from qa_service.schemas.requests import read_run
+        from qa_service.schemas.requests import read_run_request
 
-        asked = read_run(body)
+        asked = read_run_request(body)
         with closing(self._service().run(experiment, asked.params, asked.seed)) as events:
             *_, last = events
         assert isinstance(last, EvidenceReady)
@@ -50,9 +51,9 @@ class LocalEngine:
         """A formula, measured."""
         from qa_service.answering.formula import FormulaStudy
         from qa_service.model.events import EvidenceReady
-        from qa_service.schemas.formula import formula_json, read_formula
+        from qa_service.schemas.formula import formula_json, read_formula_request
 
-        study = FormulaStudy.of(read_formula(body))
+        study = FormulaStudy.of(read_formula_request(body))
         with closing(study.stream(self._service())) as events:
             *_, last = events
         assert isinstance(last, EvidenceReady)

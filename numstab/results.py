@@ -119,7 +119,7 @@ class Run(ApiResult, Table):
     @cached_property
     def params(self) -> JsonObject:
         """The parameters of the run."""
-        return {name: number(value) for name, value in self.data["params"].items()}
+        return {name: json_number(value) for name, value in self.data["params"].items()}
 
     @cached_property
     def metrics(self) -> dict[str, float | None]:
@@ -129,7 +129,7 @@ class Run(ApiResult, Table):
     @cached_property
     def rows(self) -> list[JsonObject]:
         """What the experiment measured at each step."""
-        return [{name: number(cell) for name, cell in row.items()} for row in self.data["rows"]]
+        return [{name: json_number(cell) for name, cell in row.items()} for row in self.data["rows"]]
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -214,7 +214,7 @@ class Answer(ApiResult, Table):
     @property
     def params(self) -> JsonObject:
         """What was read from the question, its context and the request."""
-        return {name: number(value) for name, value in self.data["params"].items()}
+        return {name: json_number(value) for name, value in self.data["params"].items()}
 
     @property
     def notes(self) -> list[str]:
@@ -305,7 +305,7 @@ class Comparison(Table):
     def rows(self) -> list[JsonObject]:
         """One row per run: the compared parameters and the metrics."""
         return [
-            {**{name: number(value) for name, value in each.data["compared"].items()}, **each.metrics}
+            {**{name: json_number(value) for name, value in each.data["compared"].items()}, **each.metrics}
             for each in self.runs
         ]
 
@@ -341,12 +341,12 @@ class Formula(ApiResult, Table):
     @property
     def exact(self) -> Any:
         """The value in exact arithmetic, rounded to float64; a list for a vector, None where there is none."""
-        return number(self.data["exact"])
+        return json_number(self.data["exact"])
 
     @property
     def values(self) -> dict[str, Any]:
         """Format → value."""
-        return {dtype: number(each["value"]) for dtype, each in self.data["values"].items()}
+        return {dtype: json_number(each["value"]) for dtype, each in self.data["values"].items()}
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -367,7 +367,12 @@ class Formula(ApiResult, Table):
     def rows(self) -> list[JsonObject]:
         """One row per format: value, error in units in the last place, status."""
         return [
-            {"dtype": dtype, "value": number(each["value"]), "ulp": number(each["ulp"]), "status": each["status"]}
+            {
+                "dtype": dtype,
+                "value": json_number(each["value"]),
+                "ulp": json_number(each["ulp"]),
+                "status": each["status"],
+            }
             for dtype, each in self.data["values"].items()
         ]
 
@@ -418,7 +423,7 @@ class Diagnosis(ApiResult):
     def facts(self) -> list[JsonObject]:
         """What was found about the causes: line or step, layer, text, and how much it speaks for each of them."""
         return [
-            {**each, "weights": {cause: number(weight) for cause, weight in each["weights"].items()}}
+            {**each, "weights": {cause: json_number(weight) for cause, weight in each["weights"].items()}}
             for each in self.data["facts"]
         ]
 
@@ -491,15 +496,15 @@ class Listing(list[JsonObject], Table):
         return html.listing_html(self.rows, self.lang)
 
 
-def number(value: Any) -> Any:
+def json_number(value: Any) -> Any:
     """A value of the JSON with its infinities and nan as floats."""
     if isinstance(value, list):
-        return [number(each) for each in value]
+        return [json_number(each) for each in value]
     return _NONFINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _metric(value: Any) -> float | None:
-    return None if value is None else float(number(value))
+    return None if value is None else float(json_number(value))
 
 
 def _in_short(cell: Any, lang: Lang) -> Any:

@@ -1,9 +1,10 @@
 """Results as text: what the terminal prints, where the model's values are at hand; else from the JSON; and Markdown."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from numstab.results import JsonObject
 from numstab.words import MARKS, WORDS
 from qa_service.model import Lang
 from qa_service.presentation.numbers import format_number
@@ -11,7 +12,6 @@ from qa_service.presentation.numbers import format_number
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
 
-JsonObject = Mapping[str, Any]
 _NONFINITE = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}
 
 

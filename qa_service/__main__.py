@@ -40,16 +40,17 @@ class _BilingualParser(ArgumentParser):
 
 
 def run() -> NoReturn:
-    """The program: `main` in a process of its own, which ends as soon as its command has.
+    """The entry point of the program: runs `main` and exits with its status by `os._exit`.
 
-    Python would take its objects apart one by one first, which takes longer than many a command.
+    This skips the deallocation of every object at interpreter shutdown, which takes longer than many a command. Exits
+    the ordinary way if a thread that is no daemon is alive, or if the output cannot be flushed.
     """
     status = main()
     if all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        with suppress(OSError):  # a full disk, say, of which Python's own way to end tells
+        with suppress(OSError):  # a full disk, for example: the ordinary exit below reports it
             sys.stdout.flush()
             sys.stderr.flush()
-            atexit._run_exitfuncs()  # noqa: SLF001  # what `os._exit` leaves out
+            atexit._run_exitfuncs()  # noqa: SLF001  # which `os._exit` skips
             os._exit(status)
     sys.exit(status)
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     """Runs one command; returns its exit status: 2 for an error, 130 for an interrupt, else the command's."""
     env = os.environ if env is None else env
     if argv is None:
-        gc.disable()  # until the command begins: what is imported and read by then stays
+        gc.disable()  # until the command begins: objects made by imports and by reading kb/ stay alive anyway
         argv = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):  # characters that the terminal cannot encode are escaped
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
     except NumstabError as error:
         print(f"numstab: {error[lang]}", file=sys.stderr)
         return _EXIT_USAGE
-    except ModuleNotFoundError as error:  # numstab-core leaves out what its extras bring
+    except ModuleNotFoundError as error:  # a package of an extra of numstab-core that is not installed
         if (missing := MissingPackage.from_import(error)) is None:
             raise
         print(f"numstab: {missing[lang]}", file=sys.stderr)
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
 
 
 def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
+    """Parses the arguments and runs the command, with a service unless it needs only the settings."""
     from qa_service.app import add_core_commands, fronts
     from qa_service.settings import Settings
 
@@ -105,7 +107,7 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
     from qa_service.answering.service import build
     from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
 
-    if is_check := getattr(arguments, "many_runs", False):  # a slow machine changes no verdict
+    if is_check := getattr(arguments, "many_runs", False):  # so that no verdict depends on the machine's speed
         settings = replace(settings, deadline=max(settings.deadline, _CHECK_DEADLINE))
     many_runs = is_check or getattr(arguments, "batch", None)
     warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many_runs else CLI_PRELOAD

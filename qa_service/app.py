@@ -28,7 +28,7 @@ _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
 _FORK_SERVER = "fork-server"
 """The socket, in the folder that workers share, of the fork server that they share."""
-_COLLECT_AFTER = 20_000  # objects: those of some twenty answers
+_COLLECT_AFTER = 20_000  # net allocations before a collection of the youngest generation: some twenty answers
 _MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
 
 
@@ -108,11 +108,11 @@ def create_app(
 
 
 def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -> None:
-    """From the innermost to the outermost: each one added wraps those before it.
+    """Adds the middlewares from the innermost to the outermost: each one wraps those added before it.
 
     Rate limits count by API key, so they come after authentication. Both refuse requests themselves, so the timeouts
-    and the security headers wrap them, and CORS wraps these: without its headers a browser shows a script no refusal.
-    The access log sees every request as it came and every reply as it left.
+    and the security headers wrap them, and so does CORS: a browser hides a refusal without CORS headers from scripts.
+    The access log is outermost, so it sees the request before and the reply after every other middleware.
     """
     from starlette.middleware.cors import CORSMiddleware
     from starlette.middleware.gzip import GZipMiddleware
@@ -141,6 +141,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
 
 
 def _words(listed: str) -> frozenset[str]:
+    """The items of a comma-separated setting."""
     return frozenset(word.strip() for word in listed.split(",") if word.strip())
 
 
@@ -148,14 +149,19 @@ def _words(listed: str) -> frozenset[str]:
 async def _lifespan(
     app: "FastAPI", *, service: "Service", settings: Settings, watch_knowledge: bool
 ) -> AsyncIterator[dict[str, Any]]:
-    """Starts everything that listens to the service or has a thread, in this order; ends it in the reverse order.
+    """Starts the subscribers and the background threads, and stops them in reverse order.
 
-    Yields what the fronts' lifespans yield, together: the state of every request.
+    Yields the lifespan state: the merged mappings of the fronts' lifespans, available as `request.state`.
     """
     import asyncio
 
     from qa_service.server.access_log import log_answer
-    from qa_service.server.lifecycle import give_back_when_quiet, handle_signals
+    from qa_service.server.lifecycle import (
+        PAUSE_SECONDS,
+        give_back_when_quiet,
+        handle_signals,
+        let_go_between_texts,
+    )
     from qa_service.store.writer import BackgroundWriter
 
     state = app.state
@@ -185,16 +191,17 @@ async def _lifespan(
             if hasattr(front, "lifespan"):
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
         stack.callback(asyncio.create_task(give_back_when_quiet(state.text_priority)).cancel)
+        state.text_priority.call_in_pauses(PAUSE_SECONDS, let_go_between_texts)
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them
-        gc.set_threshold(_COLLECT_AFTER)  # hardly any of an answer's objects refer to each other in a circle
+        gc.set_threshold(_COLLECT_AFTER)  # an answer leaves hardly any reference cycles
         yield request_state
 
 
 def add_core_commands(parsers: Any) -> None:
     """Adds `prepare`, `serve`, `node` and `doctor`, which concern every front."""
-    prepare: ArgumentParser = parsers.add_parser("prepare", help="build what is built once")
+    prepare: ArgumentParser = parsers.add_parser("prepare", help="build the caches ahead of the first question")
     prepare.add_argument("--export", metavar="FOLDER", help="write the trained classifier there as a wheel, to publish")
     prepare.add_argument(
         "--from", dest="source", metavar="WHEEL",
@@ -202,17 +209,17 @@ def add_core_commands(parsers: Any) -> None:
     )  # fmt: skip
     prepare.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     prepare.set_defaults(run_with_settings=_prepare)
-    parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
+    parser: ArgumentParser = parsers.add_parser("serve", help="serve the web pages and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
-    parser.add_argument("--public", action="store_true", help="on any address, let everybody in without a key")
+    parser.add_argument("--public", action="store_true", help="require no API key, whatever the address")
     parser.add_argument("--workers", default="1", help="processes (default 1)")
-    parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
+    parser.add_argument("--reload-kb", action="store_true", help="reload kb and demos whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(run_with_settings=_serve)
     node: ArgumentParser = parsers.add_parser("node", help="run experiments for the services of a cluster")
     node.add_argument(
-        "head", nargs="?", metavar="HEAD", help="host:port of the cluster's head; without it: be the head"
+        "head", nargs="?", metavar="HEAD", help="host:port of the cluster's head (default: become the head)"
     )
     node.add_argument("--slots", help="experiments at once (default NUMSTAB_SLOTS; 0: none here)")
     node.add_argument("--port", default="6379", help="port of the head (default 6379)")
@@ -221,14 +228,14 @@ def add_core_commands(parsers: Any) -> None:
     node.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     node.set_defaults(run_with_settings=_node)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
-    doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
+    doctor.add_argument("--port", default="8000", help="port that should be free (default 8000)")
     doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     doctor.add_argument("--lang", choices=("zh", "en"), help="language of the report (default: the system's)")
     doctor.set_defaults(run_with_settings=_doctor)
 
 
 def _prepare(arguments: Namespace, settings: Settings) -> int:
-    """Builds every cache ahead of the first question, or exchanges the classifier with others."""
+    """Builds every cache ahead of the first question; imports or exports the classifier as a wheel if asked to."""
     import sys
 
     from qa_service.answering.service import build
@@ -241,7 +248,7 @@ def _prepare(arguments: Namespace, settings: Settings) -> int:
         sys.stdout.write(f"{matcher.export(Path(arguments.export))}\n")
         return 0
     for front in fronts():
-        with suppress(ModuleNotFoundError):  # of numstab-core, an extra that is not installed: nothing to build for it
+        with suppress(ModuleNotFoundError):  # an extra of numstab-core that is not installed has nothing to build
             if hasattr(front, "prepare"):
                 front.prepare(settings)
     return 0
@@ -259,7 +266,7 @@ def _doctor(arguments: Namespace, settings: Settings) -> int:
 
 
 def _node(arguments: Namespace, settings: Settings) -> int:
-    """Replaces this process by Ray's, which leaves the cluster when it is terminated."""
+    """Replaces this process (exec) by a Ray node, which leaves the cluster when it is terminated."""
     from qa_service.lab.cluster_start import become_node, check_address, check_token, start_command
 
     port = _number(arguments.port, "--port", 1, 65535)
@@ -273,6 +280,7 @@ def _node(arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
+    """Serves from this process, or from several workers that share a fork server and the folder of their metrics."""
     from qa_service.server.lifecycle import open_to_all, serve, serve_many, use_one_heap
     from qa_service.telemetry import logging as logs
 
@@ -301,13 +309,13 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
 
 def worker_app() -> "FastAPI":
-    """The application of one of several worker processes, with the settings of the environment that it inherited.
+    """The application factory of one of several worker processes; its options come from the inherited environment.
 
-    Slots and places in the queue are limits for all workers together: each gets its share.
+    NUMSTAB_SLOTS and NUMSTAB_QUEUE are limits for all workers together, so each worker gets its share of them.
     """
     import os
 
-    from qa_service.lab.interpreter import connect
+    from qa_service.lab.interpreter import connect_interpreter
     from qa_service.lab.runner import SERVER_PRELOAD
     from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
     from qa_service.telemetry import logging as logs
@@ -321,7 +329,7 @@ def worker_app() -> "FastAPI":
     settings = replace(
         settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
     )  # fmt: skip
-    lab = connect(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
+    lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
         warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
         watch_knowledge=worker_options["reload_kb"],
@@ -331,7 +339,7 @@ def worker_app() -> "FastAPI":
 
 
 def warm_service(settings: Settings) -> "Service":
-    """A service for many clients at once, with its experiments' processes started ahead of need."""
+    """A service for many concurrent clients; it starts the processes of experiments before they are needed."""
     from qa_service.answering.service import build
     from qa_service.lab.runner import SERVER_PRELOAD
 
@@ -339,6 +347,7 @@ def warm_service(settings: Settings) -> "Service":
 
 
 def _number(word: str, option: str, low: int, high: int) -> int:
+    """The value of an integer option; raises `BadField` outside `low` to `high`, both inclusive."""
     if word.isdecimal() and low <= int(word) <= high:
         return int(word)
     raise BadField(

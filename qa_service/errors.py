@@ -13,14 +13,14 @@ NumstabError
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
 │   ├── UnreadableRun         a file that is empty, too large, damaged, or no log of a training run
-│   ├── BadTrace              a file of the recorder that is not one, or is too large
+│   ├── BadTrace              a trace that was not written by the recorder, or is too large
 │   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
 ├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
-├── TrialFailed           a trial of a reader's model gave no report; `kind` says why
+├── TrialFailed           a trial of a user's model gave no report; `kind` says why
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
 ├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
@@ -129,7 +129,10 @@ class BadTrace(BadRequest):
 
 
 class BadExpression(BadRequest):
-    """A formula that is not one, or is too large. `position` is that of the first character concerned, from 0."""
+    """A formula that the grammar does not accept, or that is too large.
+
+    `position` is the index, from 0, of the first character concerned; None if the error has no place.
+    """
 
     code = "bad_expression"
 
@@ -219,7 +222,7 @@ class ShuttingDown(NumstabError):
 class TrialFailed(NumstabError):
     """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch …
 
-    `output` is the end of what the reader's code printed.
+    `output` is the end of what the user's code printed.
     """
 
     code = "trial_failed"
@@ -257,12 +260,12 @@ _EXTRAS = {
 
 
 class MissingPackage(NumstabError):
-    """A package that this needs, and numstab otherwise does not, is not installed."""
+    """A package that only this operation needs is not installed."""
 
     code = "missing_package"
 
     def __init__(self, package: str, extra: str = "") -> None:
-        """`extra` is the one of `numstab-core` that brings the package, if one does."""
+        """`extra` is the extra of `numstab-core` that installs the package, "" if there is none."""
         install = f"pip install 'numstab-core[{extra}]'" if extra else f"pip install {package}"
         super().__init__(
             zh=f"这需要 {package}，它没有安装：{install}", en=f"this needs {package}, which is not installed: {install}"
@@ -270,13 +273,13 @@ class MissingPackage(NumstabError):
 
     @classmethod
     def from_import(cls, error: ModuleNotFoundError) -> "MissingPackage | None":
-        """The same as a failed import says it; None if that was of a module that every installation has."""
+        """The error for a failed import; None if the module belongs to no extra, so that every installation has it."""
         module = (error.name or "").partition(".")[0]
         return cls(module, _EXTRAS[module]) if module in _EXTRAS else None
 
 
 class BadModel(NumstabError):
-    """A published classifier cannot be had, is damaged, or was trained for other entries."""
+    """A published classifier cannot be downloaded, is damaged, or was trained for other entries."""
 
     code = "bad_model"
 

@@ -1,4 +1,4 @@
-"""Atomic writes of files that other processes may read at any time."""
+"""Files that several processes share: atomic writes, and eviction of the least recently used files of a cache."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
     """Has `save` write a temporary file and renames it to `path`: other processes see the whole old or new file.
 
-    Makes the folder. A new file can be read by its owner only, a file that is replaced keeps its permissions. Raises
-    what `save` raises, and OSError; nothing is then left behind.
+    Creates the folder. A new file has mode 0600; a file that is replaced keeps its permissions. Raises `OSError` and
+    whatever `save` raises; the temporary file is then removed.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,9 +31,9 @@ def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
 
 
 def delete_unused(folder: Path, pattern: str, *, keep: int, days: float) -> None:
-    """Deletes the files of a pattern that were last used (`mark_used`) so many days ago, but for the newest `keep`.
+    """Deletes the files matching `pattern` that were last used (`mark_used`) more than `days` ago.
 
-    What cannot be deleted stays.
+    The `keep` (at least 1) most recently used ones stay. Stops without an error at a file that cannot be deleted.
     """
     with suppress(OSError):
         oldest_first = sorted((file.stat().st_mtime, file) for file in folder.glob(pattern))
@@ -43,6 +43,6 @@ def delete_unused(folder: Path, pattern: str, *, keep: int, days: float) -> None
 
 
 def mark_used(path: Path) -> None:
-    """Notes that a cached file is in use, in its time of modification; does nothing where that is not allowed."""
+    """Sets the modification time of a cached file to now, for `delete_unused`; does nothing if that is not allowed."""
     with suppress(OSError):
         os.utime(path)

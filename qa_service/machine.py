@@ -1,6 +1,6 @@
-"""The machine of this process, as receipts name it, and what the last bits of results depend on besides the source.
+"""The machine of this process, as receipts name it, and the environment on which the bits of a result depend.
 
-A run is measured on the machine that executes it, which may be another one than the machine that answers.
+A run may be executed on another machine than the one that answers; each of them describes itself.
 """
 
 import os
@@ -17,7 +17,7 @@ Environment = tuple[str, ...]
 
 
 def environments_here() -> list[Environment]:
-    """The only environment of runs that are executed on this machine."""
+    """The environments of a runner that executes on this machine only: one, that of this process."""
     return [environment()]
 
 
@@ -29,9 +29,9 @@ def machine() -> str:
 
 @cache
 def environment(torch: str = "", python: str = "") -> Environment:
-    """What results depend on here: where it is the same, the same seed gives the same bits.
+    """The environment of this machine: where it is equal, equal seeds give the same result bit for bit.
 
-    With the versions of torch and Python that measure, where those are not the ones of this process.
+    `torch` and `python` are the versions of the interpreter that runs experiments, if it is not this one.
     """
     if not torch:
         try:
@@ -42,5 +42,5 @@ def environment(torch: str = "", python: str = "") -> Environment:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         processor = next((line for line in lines if line.startswith("model name")), "")
-    processor = processor or platform.processor()  # it may start a program to find out
+    processor = processor or platform.processor()  # last, because it may start a subprocess
     return torch, python or platform.python_version(), __version__, platform.system(), platform.machine(), processor

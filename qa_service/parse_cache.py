@@ -1,5 +1,6 @@
-"""What has been parsed of the library's files, kept in one file: a command that answers one question would spend most
-of its time on parsing five hundred.
+"""A cache, in one JSON file, of what the files of the library parse to.
+
+Without it, a command that answers one question would spend most of its time on parsing some five hundred files.
 """
 
 import hashlib
@@ -15,21 +16,22 @@ _KEPT_FILES, _KEPT_DAYS = 4, 30
 
 
 class ParseCache:
-    """The values of texts by their SHA-256. It holds only what JSON gives back exactly: a text is parsed or found, and
-    the value is the same.
+    """Parsed values, by the SHA-256 of the text that they were parsed from.
+
+    Only values that are equal after a round trip through JSON are cached, so a cached value equals a parsed one.
     """
 
     def __init__(self, folder: Path | None = None, name: str = "") -> None:
-        """Kept in a file of the folder that has this name in its own; without a folder nothing is kept."""
+        """Reads the cache file of this `name` in `folder`, if there is one; without a folder nothing is cached."""
         self._path = folder / f"parsed-{hashlib.sha256(name.encode()).hexdigest()[:32]}.json" if folder else None
         self._found: dict[str, Any] = {}
         self._used: dict[str, Any] = {}
-        with suppress(OSError, ValueError, RecursionError):  # there is none, or another program wrote there
+        with suppress(OSError, ValueError, RecursionError):  # the file is missing or not ours
             found = json.loads(self._path.read_bytes()) if self._path else {}
             self._found = found if isinstance(found, dict) else {}
 
     def get(self, kind: str, source: str, parse: Callable[[str], Any]) -> Any:
-        """`parse(source)`, parsed now or earlier; raises what it raises. Another way to parse is another `kind`."""
+        """`parse(source)`, from the cache if possible; raises what `parse` raises. `kind` names the parser."""
         if self._path is None:
             return parse(source)
         key = hashlib.sha256(f"{kind}\0{source}".encode(errors="surrogatepass")).hexdigest()
@@ -38,12 +40,15 @@ class ParseCache:
             return value
         value = parse(source)
         with suppress(TypeError, ValueError, RecursionError):
-            if json.loads(json.dumps(value)) == value:
+            if repr(json.loads(json.dumps(value))) == repr(value):  # nan is like nan, a tuple is not like a list
                 self._used[key] = value
         return value
 
     def save(self) -> None:
-        """Keep what was asked for since this object was made, and nothing else; where it cannot be written, nothing."""
+        """Writes the values that were requested since this object was made, and no others.
+
+        Does nothing without a folder, or if the file cannot be written.
+        """
         if self._path is None:
             return
         if self._used.keys() == self._found.keys():

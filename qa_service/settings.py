@@ -21,7 +21,8 @@ SETTINGS_FILE = "NUMSTAB_SETTINGS"
 LOG_FORMATS = ("logfmt", "json")
 SANDBOX_MODES = ("required", "off")
 _ORIGIN = re.compile(r"\*|https?://(?:\*\.)?[A-Za-z0-9.-]+(?::(?:\d+|\*))?")
-"""What the directive frame-ancestors of a Content-Security-Policy takes, as far as we do."""
+"""`*`, or an http(s) origin as the CSP directive frame-ancestors takes it, with `*.` or `:*` as wildcards."""
+_TOML_TYPES: dict[type, tuple[str, str]] = {list: ("数组", "an array"), dict: ("表", "a table")}
 _SHARED = re.compile(r"(?:redis|valkey)s?://[^/?#\s]")
 
 
@@ -96,7 +97,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Raises `BadField` for a word that is none of those allowed."""
+        """Raises `BadField` for a word that is not among those allowed, or for a malformed address or origin."""
         for variable, value, allowed in (
             ("NUMSTAB_LOG", self.log, LOG_FORMATS),
             ("NUMSTAB_SANDBOX", self.sandbox, SANDBOX_MODES),
@@ -141,12 +142,15 @@ class Settings:
 
     @classmethod
     def load(cls, env: Mapping[str, str]) -> "Settings":
-        """Settings from the file, overridden by the environment; raises `BadField` for an invalid name or value."""
+        """Settings from the file, overridden by the environment.
+
+        Raises `BadField` for a file that cannot be read or is not TOML, an unknown name, or an invalid value.
+        """
         return cls(**(_from_file(settings_file(env)) | _from_env(env)))
 
     @classmethod
     def sources(cls, env: Mapping[str, str]) -> dict[str, str]:
-        """Field → where its value comes from: the variable's name, the file's path, or "default"."""
+        """Field → the source of its value: the variable's name, the file's path, or "default"."""
         file, from_file, from_env = settings_file(env), _from_file(settings_file(env)), _from_env(env)
         return {
             each.name: each.metadata["variable"]
@@ -198,6 +202,7 @@ def settings_file(env: Mapping[str, str]) -> Path | None:
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    """Field → value of each variable that is set; an empty one counts as unset, except for the rate: no limit."""
     values: dict[str, Any] = {}
     for setting in fields(Settings):
         text = env.get(setting.metadata["variable"])
@@ -208,7 +213,7 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
-    """The settings of the file; a relative folder is relative to the file. Raises `BadField`."""
+    """Field → value of the file's settings; a relative folder is relative to the file. Raises `BadField`."""
     if path is None:
         return {}
     try:
@@ -227,15 +232,21 @@ def _from_file(path: Path | None) -> dict[str, Any]:
                 en=f"{path}: there is no setting {name!r}; the nearest is {nearest!r}",
                 field=name,
             )
-        text = (
-            str(int(value)) if isinstance(value, bool) else str(value) if isinstance(value, str | int | float) else ""
-        )
+        if not isinstance(value, str | int | float):
+            zh, en = _TOML_TYPES.get(type(value), ("日期或时间", "a date or time"))
+            raise BadField(
+                zh=f"{path}：{name} 应当是文字或数，不能是{zh}",
+                en=f"{path}: {name} should be text or a number, not {en}",
+                field=name,
+            )
+        text = str(int(value)) if isinstance(value, bool) else str(value)
         typed = _parse_value(f"{path}: {name}", str(known[name].type), text)
         values[name] = path.parent / typed if isinstance(typed, Path) else typed
     return values
 
 
 def _parse_value(variable: str, kind: str, text: str) -> Any:
+    """The text as the type of a field, given as `str(field.type)`; raises `BadField`, also for a negative number."""
     types: dict[str, Any] = {"<class 'pathlib.Path'>": Path, "<class 'float'>": float, "<class 'int'>": int}
     try:
         value = types.get(kind, str)(text)

@@ -1,15 +1,14 @@
-"""A Valkey or Redis server with what workers and machines share, behind a circuit breaker.
+"""A Valkey or Redis server with the state that workers and machines share, behind a circuit breaker.
 
-Whoever shares does so only as long as the server answers: a call that fails, or is not answered in time, opens the
-breaker, and then nobody asks until the server has answered a ping of a thread in the background. So a server that is
-away, or silent, costs at most one wait.
+A call that fails or times out opens the breaker. While it is open, calls fail at once, and a background thread pings
+the server; the first reply closes the breaker. So an unreachable server costs each process at most one timeout.
 """
 
 import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import MissingPackage
@@ -23,7 +22,7 @@ CONNECT_SECONDS, REPLY_SECONDS = 0.25, 0.7
 """The longest that a call waits for a connection, and then for its reply: together less than a second."""
 _PING_SECONDS = 1.0  # between the pings while the breaker is open
 _LIMITS: Any = {
-    "max_connections": 32,  # of one process; a call that finds none free waits as long as for a connection
+    "max_connections": 32,  # per process; a call waits up to `timeout` for a free one
     "timeout": CONNECT_SECONDS,
     "socket_connect_timeout": CONNECT_SECONDS,
     "socket_timeout": REPLY_SECONDS,
@@ -33,19 +32,19 @@ KEY_PREFIX = "numstab:"
 
 
 class SharedStateUnavailable(Exception):
-    """The server is away, did not answer in time, or refused; what was shared has to be done alone."""
+    """The server is unreachable, timed out, or returned an error; the caller must do without shared state."""
 
 
 class SharedState:
-    """Thread-safe. Connections are opened on first use, in the process that uses them."""
+    """A client of the server with its circuit breaker. Thread-safe; connections are opened on first use."""
 
     def __init__(self, url: str) -> None:
-        """`url` as the setting has it. Raises `MissingPackage` where the client library is not installed."""
+        """`url` is the setting's value. Raises `MissingPackage` if the client library is not installed."""
         try:
             from redis import BlockingConnectionPool, Redis, RedisError
         except ImportError as error:
             raise MissingPackage("numstab[shared]") from error
-        self.url = re.sub(r"^valkey(s?)://", r"redis\1://", url)  # as the client library has it
+        self.url = re.sub(r"^valkey(s?)://", r"redis\1://", url)  # the schemes that the client library knows
         self.pool = BlockingConnectionPool.from_url(
             self.url, decode_responses=True, retry=_one_more_attempt(), **_LIMITS
         )
@@ -59,7 +58,7 @@ class SharedState:
         self._failed = Subscribers[Callable[[], None]]()
 
     def asyncio_pool(self) -> "AsyncPool":
-        """A pool of connections for one event loop; whoever made it closes it."""
+        """A new pool of connections for one event loop; the caller closes it."""
         from redis.asyncio import BlockingConnectionPool as AsyncPool
 
         retry = _one_more_attempt(asynchronous=True)
@@ -67,18 +66,19 @@ class SharedState:
 
     @property
     def available(self) -> bool:
-        """False from a failure until the server answers again."""
+        """Whether the breaker is closed: False from a failure until the server answers a ping."""
         return self._answers.is_set()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` after each failure; returns what unsubscribes it."""
+        """Calls `listener` after each failure; returns a function that unsubscribes it."""
         return self._failed.add(listener)
 
     @contextmanager
     def guarded(self) -> Iterator["Redis"]:
-        """The client, for calls that must not wait in vain. Raises `SharedStateUnavailable`, at once after a failure.
+        """Yields the client; an error of a call in the block opens the breaker.
 
-        Also guards calls of other clients of the same server, asynchronous ones too.
+        Raises `SharedStateUnavailable` for such an error, and at once while the breaker is open. Calls of another
+        client of the same server in the block, asynchronous ones too, are guarded in the same way.
         """
         if not self._answers.is_set():
             raise SharedStateUnavailable
@@ -89,7 +89,7 @@ class SharedState:
             raise SharedStateUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Closes the connections that nobody is using; the next use opens others."""
+        """Closes the idle connections and ends the pings; the next use opens new connections."""
         self._closed.set()
         self.pool.disconnect(inuse_connections=False)
         with self._lock:
@@ -109,24 +109,22 @@ class SharedState:
                 self._pinging.start()
 
     def _keep_pinging(self) -> None:
-        while not self._closed.wait(_PING_SECONDS):
-            try:
-                self._client.ping()
-            except self._errors:
-                continue
-            break
-        else:
-            return
+        """Pings the server until it answers, or this object is closed; then closes the breaker."""
+        answered = False
+        while not (answered or self._closed.wait(_PING_SECONDS)):
+            with suppress(*self._errors):
+                answered = bool(self._client.ping())
         with self._lock:  # a failure from now on starts another thread
             self._pinging = None
             self._answers.set()
-        logging.getLogger("numstab").info("the server of NUMSTAB_SHARED answers again")
+        if answered:
+            logging.getLogger("numstab").info("the server of NUMSTAB_SHARED answers again")
 
 
 def _one_more_attempt(*, asynchronous: bool = False) -> Any:
-    """The rule of retries of redis-py: a command whose connection turns out to be closed is sent once more, at once.
+    """The retry policy of redis-py: a command is sent once more, at once, if its connection turns out to be closed.
 
-    A command whose reply does not come in time is not repeated.
+    A command whose reply times out is not repeated.
     """
     from redis.asyncio.retry import Retry as AsyncRetry
     from redis.backoff import NoBackoff

@@ -30,13 +30,13 @@ def main(command: list[str]) -> int:
         return NOT_DONE
     findings = [(package, weak) for package in packages for weak in package.get("vulns", ())]
     for package, weak in findings:
-        mended = ", ".join(weak["fix_versions"]) or "no version yet"
-        print(f"audit: {package['name']} {package['version']}: {weak['id']}, mended in {mended}")
+        fixed = ", ".join(weak["fix_versions"]) or "no version yet"
+        print(f"audit: {package['name']} {package['version']}: {weak['id']}, fixed in {fixed}")
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown:
         print(f"audit: NOT DONE for {len(unknown)} of {len(packages)}: the service does not know them")
     if len(unknown) < len(packages):
-        print(f"audit: {len(findings)} weaknesses known in {len(packages) - len(unknown)} packages")
+        print(f"audit: {len(findings)} vulnerabilities known in {len(packages) - len(unknown)} packages")
     return 1 if findings else NOT_DONE if unknown else 0
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,8 +11,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from bench.server import free_port
+
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-QUESTIONS = {
+_QUESTIONS = {
     "en": "What do 0.99 and 1.01 become when multiplied 1000 times?",
     "zh": "0.99 或 1.01 连乘 1000 次，结果是多少？",
 }
@@ -30,7 +31,7 @@ def main() -> int:
             try:
                 wait_for(f"http://127.0.0.1:{port}/readyz")
                 PICTURES.mkdir(parents=True, exist_ok=True)
-                for lang, question in QUESTIONS.items():
+                for lang, question in _QUESTIONS.items():
                     take_screenshot(f"http://127.0.0.1:{port}/?lang={lang}", question, PICTURES / f"page-{lang}.png")
             finally:
                 server.terminate()
@@ -59,13 +60,6 @@ def chromium() -> str:
     if found is None:
         sys.exit("no Chromium on this machine; scripts/browser.sh says how to get one")
     return found
-
-
-def free_port() -> int:
-    """A port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(address: str, seconds: float = 300) -> None:

@@ -25,7 +25,7 @@ def main() -> int:
     dev = "--dev" in sys.argv[1:]
     lock = ROOT / ("requirements-dev.lock" if dev else "requirements.lock")
     stamp = VENV / f".installed-{lock.stem}"
-    expected = fingerprint(lock)
+    expected = environment_fingerprint(lock)
     if stamp.is_file() and stamp.read_text() == expected and PYTHON.exists():
         return 0
     if sys.version_info < (3, 11):
@@ -34,23 +34,23 @@ def main() -> int:
     uv = shutil.which("uv")
     print_step(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
     if not PYTHON.exists():
-        run(sys.executable, "-m", "venv", str(VENV))
+        run_command(sys.executable, "-m", "venv", str(VENV))
     print_step(2, f"installing {lock.name}, each file checked against its hash")
     install_locked(uv, lock)
     print_step(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
     pip("install", "--constraint", str(without_hashes(lock)), torch_pin())
     pip("install", "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
     print_step(4, "compiling, and building the index of phrasings and the chart bundle")
-    run(str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(ROOT / "qa_service"))
-    run(str(PYTHON), "-m", "qa_service", "prepare")
+    run_command(str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(ROOT / "qa_service"))
+    run_command(str(PYTHON), "-m", "qa_service", "prepare")
     stamp.write_text(expected)
     if dev:  # the dev lock includes the other
-        (VENV / ".installed-requirements").write_text(fingerprint(ROOT / "requirements.lock"))
+        (VENV / ".installed-requirements").write_text(environment_fingerprint(ROOT / "requirements.lock"))
     print(f"ready after {time.monotonic() - started:.0f} s", file=sys.stderr)
     return 0
 
 
-def fingerprint(lock: Path) -> str:
+def environment_fingerprint(lock: Path) -> str:
     """A hash of what determines the environment: the lock, pyproject.toml and the path of the checkout."""
     return hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
 
@@ -60,7 +60,7 @@ def print_step(step: int, what: str) -> None:
     print(f"[{step}/4] {what}", file=sys.stderr, flush=True)
 
 
-def run(*command: str) -> None:
+def run_command(*command: str) -> None:
     """Runs a command with its output on standard error, so that standard output of `make ask` is the answer only."""
     try:
         subprocess.run(command, check=True, stdout=sys.stderr)
@@ -70,7 +70,7 @@ def run(*command: str) -> None:
 
 def pip(*arguments: str) -> None:
     """Runs pip of the new environment."""
-    run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
+    run_command(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
 def install_locked(uv: str | None, lock: Path) -> None:

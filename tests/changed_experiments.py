@@ -3,7 +3,7 @@
 tests/experiments/passed.json records for each file of tests, and for each experiment of the tests of all of them, with
 which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
 every sixteenth file and every sixteenth test of all experiments; files of which no test would run are not even read.
-The tests of a real cluster, which takes longer to start than they run, are of the lab's code in the same way.
+The tests of a real cluster, which takes longer to start than they run, are selected likewise by the code of the lab.
 `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
 """
 

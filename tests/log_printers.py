@@ -20,17 +20,17 @@ class Printed:
     said: list[tuple[int, int | None, dict[str, float]]] = field(default_factory=list)
     """(number of the line, step over the whole run, key → value as printed)."""
     informative: set[int] = field(default_factory=set)
-    """Numbers of the lines that a reader has to understand."""
+    """Numbers of the lines that must be understood."""
     joint: str = "\n"
 
     def add(self, line: str, step: int | None, **values: float | str) -> None:
-        """Adds a line with values, which a reader of the log must understand."""
+        """Adds a line with values, which must be understood."""
         self.lines.append(line)
         self.said.append((self.number, step, {key: float(value) for key, value in values.items()}))
         self.informative.add(self.number)
 
     def event(self, line: str) -> None:
-        """Adds a line without values that a reader of the log must understand, such as a message of a scaler."""
+        """Adds a line without values that must be understood, such as a message of a scaler."""
         self.lines.append(line)
         self.informative.add(self.number)
 

@@ -1,7 +1,7 @@
 # ruff: noqa: E501, W291, W293 - lines of logs are as they are
 """Logs as people paste them, written down after public threads with other numbers, shortened.
 
-After " <<" a line has what a reader should take from it: key=value, several with blanks between; "event" for a message.
+After " <<" a line has what should be read from it: key=value, several with blanks between; "event" for a message.
 Lines without it tell nothing.
 """
 

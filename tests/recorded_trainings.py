@@ -336,4 +336,4 @@ SICK: dict[str, tuple[str, Training]] = {
         lambda path: train(path, mlp(6, norm=True), blobs(spread=0.7), batch=2, optimizer=sgd(0.02)),
     ),
 }
-"""Name → (its cause, a training that fails of it)."""
+"""Name → (its cause, a training that fails because of it)."""

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 
-from qa_service.model.training_run import Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 
 NAN, INF = math.nan, math.inf
 
@@ -15,7 +15,7 @@ def run_of(
     every: int = 1,
     steps: bool = True,
     from_start: bool = True,
-    events: Iterable[RunEvent] = (),
+    events: Iterable[TrainingEvent] = (),
     settings: dict[str, float | str] | None = None,
     trainer: str = "",
     **series: Sequence[float],
@@ -36,14 +36,14 @@ def run_of(
     )
 
 
-def message(id_: str, text: str, line: int = 1) -> RunEvent:
+def message(id_: str, text: str, line: int = 1) -> TrainingEvent:
     """A known message in a log."""
-    return RunEvent(kind="message", name=id_, text=text, line=line)
+    return TrainingEvent(kind="message", name=id_, text=text, line=line)
 
 
-def skip(line: int, step: int | None = None) -> RunEvent:
+def skip(line: int, step: int | None = None) -> TrainingEvent:
     """An update that was skipped."""
-    return RunEvent(kind="skipped_update", text="Gradient overflow. Skipping step", line=line, step=step)
+    return TrainingEvent(kind="skipped_update", text="Gradient overflow. Skipping step", line=line, step=step)
 
 
 def decay(count: int, first: float = 2.3, last: float = 0.4, noise: float = 0.0, seed: int = 0) -> list[float]:

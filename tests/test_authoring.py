@@ -164,6 +164,14 @@ def test_invalid_arguments_are_reported(numstab, arguments, message):
     assert "Traceback" not in result.stderr
 
 
+def test_a_file_that_is_not_utf8_is_reported(numstab, tmp_path):
+    file = tmp_path / "latin.toml"
+    file.write_bytes("# Gödel".encode("latin-1"))
+    result = numstab("kb", "fmt", str(file))
+    assert result.returncode == 2
+    assert "latin.toml is no TOML" in result.stderr
+
+
 def test_drafts_never_overwrite_a_file(tmp_path):
     drafts.write_new_file(tmp_path / "a" / "x.toml", "1")
     with pytest.raises(BadField):

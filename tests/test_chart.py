@@ -17,7 +17,7 @@ from qa_service.presentation.chart_labels import (
     text_box,
     width_of,
     without_common_words,
-    wrapped,
+    wrap_label,
 )
 from qa_service.presentation.chart_layers import by_height, nice_domain, padded_domain, tick_values
 
@@ -127,10 +127,10 @@ def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
 
 
 def test_a_long_name_is_written_in_two_lines():
-    assert wrapped("brightness in the image") == "brightness\nin the image"
-    assert wrapped("loss") == "loss" and wrapped("得到的亮度") == "得到的亮度"
-    assert wrapped("第一层梯度的范数（对数）") == "第一层梯度的\n范数（对数）"
-    assert width_of(wrapped("weight of real positions: divided by their sum")) <= 17 * CHARACTER
+    assert wrap_label("brightness in the image") == "brightness\nin the image"
+    assert wrap_label("loss") == "loss" and wrap_label("得到的亮度") == "得到的亮度"
+    assert wrap_label("第一层梯度的范数（对数）") == "第一层梯度的\n范数（对数）"
+    assert width_of(wrap_label("weight of real positions: divided by their sum")) <= 17 * CHARACTER
     assert width_of("ab\n中文字") == 3 * WIDE_CHARACTER
 
 

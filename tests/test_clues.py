@@ -125,7 +125,7 @@ CASES = {
 }
 
 
-def test_words_of_readers_lead_to_the_clue_that_is_meant(library):
+def test_words_of_users_lead_to_the_clue_that_is_meant(library):
     from qa_service.parsing.observations import observe
 
     bare = replace(library["powers-of-0-9-and-1-1"], tell=(), signs=())

@@ -64,7 +64,7 @@ def cluster(at_home, tmp_path, monkeypatch):
 
 
 def rows_and_run(runner, experiment=COUNTS, steps=40, seed=7):
-    """What a reader is shown of a run, and the run."""
+    """The rows of a stream, and its run."""
     rows, stream = [], runner.stream(experiment, {"steps": steps}, seed)
     while True:
         try:
@@ -117,7 +117,7 @@ def test_rows_of_two_kinds_of_machine_are_not_mixed(cluster):
 
 
 @pytest.mark.parametrize("leave", ["cancel", "drop"])
-def test_a_reader_who_leaves_cancels_the_run(cluster, leave):
+def test_a_client_that_leaves_cancels_the_run(cluster, leave):
     """Whether it is cancelled or its generator is closed; the slot is free again."""
     runner, log = cluster("a=runs")
     cancelled = []
@@ -133,8 +133,8 @@ def test_a_reader_who_leaves_cancels_the_run(cluster, leave):
     assert rows_and_run(runner)[1].status is RunStatus.RAN
 
 
-def test_a_machine_that_says_nothing_does_not_hold_a_reader_who_leaves(cluster):
-    """The runner looks at its reader whether or not messages come."""
+def test_a_run_on_a_silent_machine_can_be_cancelled(cluster):
+    """The runner asks whether it is cancelled, whether or not messages come."""
     runner, _ = cluster("a=silent")
     looked = iter([False, False, True])
     with pytest.raises(Cancelled):
@@ -142,7 +142,7 @@ def test_a_machine_that_says_nothing_does_not_hold_a_reader_who_leaves(cluster):
 
 
 def test_machines_with_another_version_get_no_job(cluster, lab):
-    """Their numbers would be called ours."""
+    """Their numbers would be reported as those of this version."""
     runner, log = cluster("a=old", "b=runs")
     assert runner.slots == 1
     for seed in range(3):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from qa_service.model import AnswerStatus, Request
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.matcher import Matcher, combined_confidence
 
@@ -21,6 +22,19 @@ def test_combined_confidence_is_at_most_one(scores):
         probabilities = (exponentials / exponentials.sum()).tolist()
         confidences = [combined_confidence(single, sum(probabilities)) for single in probabilities]
         assert all(0 <= confidence <= 1 for confidence in confidences), confidences
+
+
+@pytest.mark.parametrize(
+    ("question", "answered"),
+    [
+        ("all the gradients are zero and the loss stays the same, what did I do wrong with the tutorial code", True),
+        ("训练的时候 GPU 利用率一直是 0，数据加载很慢", False),
+    ],
+)
+def test_a_symptom_of_a_run_is_covered_whichever_entry_it_is(service, question, answered):
+    """Many entries share the probability of "the gradient norm is 0": together they have it, one alone has little."""
+    answer = service.ask(Request(question=question, run=False))
+    assert (answer.status is AnswerStatus.ANSWERED) == answered, (answer.confidence, answer.subject)
 
 
 @pytest.mark.parametrize("sharpness", [1, 2, 3, 30])

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -15,6 +16,7 @@ from bench.server import free_port
 from qa_service.server import connections
 from qa_service.server.lifecycle import _options
 from qa_service.settings import Settings
+from qa_service.telemetry.logging import RepeatFilter
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -150,3 +152,22 @@ def test_asyncio_logs_in_our_form_once_for_many(log):
     assert line.startswith("time=")
     assert "out of system resource" in line
     assert "error=OSError" in line
+
+
+def test_a_line_says_how_many_were_left_out_whatever_came_between(monkeypatch):
+    """A minute later, and after a line with another message."""
+    seconds = 0.0
+    monkeypatch.setattr("qa_service.telemetry.logging.time", SimpleNamespace(monotonic=lambda: seconds))
+    repeats = RepeatFilter()
+
+    def logged(message: str) -> logging.LogRecord | None:
+        record = logging.LogRecord("asyncio", logging.ERROR, "", 0, message, None, None)
+        return record if repeats.filter(record) else None
+
+    assert logged("accept failed")
+    assert [logged("accept failed") for _ in range(3)] == [None] * 3
+    seconds = 60.0
+    assert logged("another").about == {"left_out": None}
+    assert logged("accept failed").about == {"left_out": 3}
+    seconds = 120.0
+    assert logged("accept failed").about == {"left_out": None}

@@ -191,8 +191,8 @@ def test_invalid_chips_are_rejected(without):
         ("loss 为什么是 nan", "en", "zh"),
     ],
 )
-def test_a_question_that_shows_no_language_is_answered_in_the_readers(service, question, reader_lang, lang):
-    """One that shows its own keeps it; the context's language counts less than the reader's."""
+def test_a_question_that_shows_no_language_is_answered_in_the_users(service, question, reader_lang, lang):
+    """One that shows its own keeps it; the context's language counts less than the user's."""
     other = Context(entry="nan-and-inf", params={}, lang="en" if reader_lang == "zh" else "zh")
     for context in (None, other):
         request = Request(question=question, reader_lang=reader_lang, run=False, context=context)
@@ -341,7 +341,7 @@ def test_what_contradicts_itself_is_said(service):
 @pytest.mark.parametrize(
     "question", ["なぜ勾配が消えるのですか？", "Warum explodieren die Gradienten?", "pourquoi le gradient explose ?"]
 )
-def test_a_third_language_is_answered_in_the_readers_and_says_so(service, question):
+def test_a_third_language_is_answered_in_the_users_with_a_note(service, question):
     for lang in ("zh", "en"):
         answer = service.ask(Request(question=question, reader_lang=lang, run=False))
         assert answer.lang == lang

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import uvicorn
 import yaml
+from fastapi import FastAPI
 from processes import ROOT, running, status, until
 
 from bench.server import free_port
@@ -125,10 +127,13 @@ def test_upstream_matches_the_servers_port_and_static_address():
     assert address != gateway
 
 
-def test_proxy_keepalive_is_shorter_than_the_servers():
+def test_proxy_keepalive_is_shorter_than_the_servers(monkeypatch):
     """Else nginx could send a request on a connection that the server is closing; it does not retry a POST."""
     (keepalive,) = re.findall(r"keepalive_timeout (\d+)s;", CONF)
-    assert int(keepalive) < lifecycle._options(Settings())["timeout_keep_alive"]
+    options = {}
+    monkeypatch.setattr(uvicorn, "run", lambda _app, **given: options.update(given))
+    lifecycle.serve(FastAPI(), Settings())
+    assert int(keepalive) < options["timeout_keep_alive"]
 
 
 def test_only_trusted_addresses_may_set_x_forwarded_for():

@@ -13,8 +13,8 @@ from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.healthy import TRAPS, grid
 from bench.diagnosis.printers import EVERY, PRINTERS, metric_logger
 from bench.diagnosis.runs import RecordedRun, default_setup, read_runs, train, write_runs
-from bench.diagnosis.score import Judged, Share, names_its_group, sign_of
-from bench.diagnosis.suite import compare, learned
+from bench.diagnosis.score import Judged, Share, names_its_group, visibility_of
+from bench.diagnosis.suite import learned, measure_harm
 from bench.diagnosis.threads import load_threads, split_threads
 
 CAUSES = {
@@ -134,17 +134,17 @@ def test_a_fault_does_harm_and_its_cure_does_not(family, fault):
     chosen = next(each for each in FAULTS if each.id == fault)
     setup = default_setup(FAMILIES[family], 0)
     chosen.apply(setup)
-    assert compare(train(setup)[0], sound(family)).harmful
+    assert measure_harm(train(setup)[0], sound(family)).harmful
     if chosen.cured is not None:
         setup = default_setup(FAMILIES[family], 0)
         chosen.cured(setup)
-        assert not compare(train(setup)[0], sound(family)).harmful
+        assert not measure_harm(train(setup)[0], sound(family)).harmful
 
 
 def test_a_sound_run_learns_and_is_harmless_beside_itself():
     run = sound("mlp4")
     assert learned(run, FAMILIES["mlp4"].learns_by)
-    assert compare(run, run).harmless
+    assert measure_harm(run, run).harmless
 
 
 def test_a_run_is_the_same_when_it_is_repeated():
@@ -360,11 +360,11 @@ def test_a_link_of_the_same_chain_is_right_when_not_strict():
 
 
 def test_what_a_log_shows_of_a_fault():
-    assert sign_of(with_loss(30, NAN)) == "sudden nan"
-    assert sign_of(made(loss=[1.0] * 20 + [9.0, 90.0, NAN] + [NAN] * 17)) == "visible"
-    assert sign_of(made(loss=[1.5] * 40)) == "visible"
-    assert sign_of(made(validation=[(19, 0.2, 0.9), (39, 0.7, 0.5)])) == "visible"
-    assert sign_of(made(classes=0, loss=[1.0 - step / 80 for step in range(40)])) == "no warning but slowness"
+    assert visibility_of(with_loss(30, NAN)) == "sudden nan"
+    assert visibility_of(made(loss=[1.0] * 20 + [9.0, 90.0, NAN] + [NAN] * 17)) == "visible"
+    assert visibility_of(made(loss=[1.5] * 40)) == "visible"
+    assert visibility_of(made(validation=[(19, 0.2, 0.9), (39, 0.7, 0.5)])) == "visible"
+    assert visibility_of(made(classes=0, loss=[1.0 - step / 80 for step in range(40)])) == "no warning but slowness"
 
 
 def test_the_group_of_a_sudden_nan_is_right_even_where_the_cause_is_not():

@@ -346,7 +346,7 @@ def test_the_setting_is_an_address(url):
 
 
 def test_rows_that_arrive_twice_are_shown_once(service, valkey):
-    """As when a leader's word was received, and the reply to it lost."""
+    """As when a message of the leader was received, but the reply to it was lost."""
     board = flight_board.FlightBoard(SharedState(valkey.url))
     runner = service(SteppedRunner())
     flight = board.join(KEY, "me").flight

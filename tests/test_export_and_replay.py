@@ -2,12 +2,14 @@
 
 import ast
 import json
+import math
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import pytest
 from checking import each_case
@@ -16,7 +18,7 @@ from fastapi.testclient import TestClient
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
 from qa_service.experiments.spec import parse_python
-from qa_service.model import Request, RunStatus
+from qa_service.model import Claim, Op, Request, RunStatus, Text, Verdict
 from qa_service.model.events import EvidenceReady
 from qa_service.model.json_numbers import json_safe
 from qa_service.schemas.evidence import evidence_json
@@ -115,6 +117,19 @@ def test_exported_script_judges_its_claims(service):
     assert [part.partition("\n")[0] for part in printed] == ["holds", "fails"]
     assert ["product-explodes holds" in part for part in printed] == [True, False]
     assert ["product-explodes fails" in part for part in printed] == [False, True]
+
+
+def test_exported_code_judges_claims_as_the_service_does(service):
+    """For each operator, with inf, nan and None as values and bounds."""
+    entry = service.knowledge.library["multiply-vs-add"]
+    cells = json.loads(export_entry(entry, (), 0, "en", "ipynb"))["cells"]
+    namespace: dict[str, Any] = {}
+    exec("".join(cells[1]["source"]), namespace)
+    numbers = (-1.0, 0, 1.0, math.inf, -math.inf, math.nan)
+    for op, bound, value in product(get_args(Op), numbers, (*numbers, None)):
+        claim = Claim(id="c", says=Text("是", "is"), metric="m", op=op, bound=bound, control={})
+        holds = claim.judge({"m": value}) is Verdict.HOLDS
+        assert namespace["claim_holds"](value, op, bound) == holds, (value, op, bound)
 
 
 def test_exported_notebook_is_valid(service):

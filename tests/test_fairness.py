@@ -150,14 +150,14 @@ def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path)
 
 
 def test_clients_take_turns_in_reading_logs(monkeypatch):
-    """One who sends many waits for his own; he has half of the places, and another's log is read next but one."""
+    """A client may fill half of the queue, and then waits for its own logs; another's is read next but one."""
     permits, order = threading.Semaphore(0), []
 
     def read_run(_data: bytes, name: str) -> None:
         order.append(name)
         assert permits.acquire(timeout=TIMEOUT_SECONDS)
 
-    monkeypatch.setattr(diagnosing, "read_run", read_run)
+    monkeypatch.setattr(diagnosing, "read_training_run", read_run)
     monkeypatch.setattr(diagnosing, "diagnose", lambda run: run)
 
     def send(client: str) -> threading.Thread:
@@ -202,7 +202,7 @@ def test_a_client_that_may_only_read_starts_no_run(toy_service):
 
 def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_path, monkeypatch):
     """403; once one with the scope `ask` has had it drawn, everybody sees it."""
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw", lambda *_: (b"a picture", True))
+    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", lambda *_: (b"a picture", True))
     keys = ApiKeyStore(tmp_path)
     client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), open_to_all=False))
     reader, asker = ({"Authorization": f"Bearer {keys.add(scope, (scope,))}"} for scope in ("read", "ask"))

@@ -1,4 +1,6 @@
-"""Finding the entry: what was missed by kind, asked in words that no phrasing has, and what is not ours beside it."""
+"""Finding the entry: kinds of questions that were once missed, in words that no phrasing has; and related questions
+that are outside the subject.
+"""
 
 from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, AnswerStatus, Request
@@ -66,7 +68,7 @@ NOT_OURS = [
 
 
 def test_the_entry_that_answers_comes_first(service):
-    """Of two sentences at most: near a boundary any other phrasing of the library may turn a single one."""
+    """But for two questions at most, whose entry is among the best three: any new phrasing may change a close order."""
     answers = {question: service.ask(Request(question=question, run=False)) for question in FOUND}
     missed = {
         question: (answer.status, answer.entry and answer.entry.id)
@@ -78,8 +80,8 @@ def test_the_entry_that_answers_comes_first(service):
         assert FOUND[question] & {match.entry.id for match in answers[question].matches[:3]}, question
 
 
-def test_a_question_beside_ours_is_declined(service):
-    """One may be taken for ours, likewise."""
+def test_a_related_question_outside_the_subject_is_declined(service):
+    """But for one at most, likewise."""
     answered = [
         question
         for question in NOT_OURS
@@ -89,7 +91,7 @@ def test_a_question_beside_ours_is_declined(service):
 
 
 def test_no_phrasing_has_these_words(service):
-    """What is measured here is finding, not memory."""
+    """Otherwise the tests above would measure memory."""
     library: Library = service.knowledge.library
     owners = [*library.values(), *library.subjects]
     phrasings = {wording for owner in owners for lang in LANGS for wording in owner.wordings(lang)}

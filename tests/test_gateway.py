@@ -361,7 +361,7 @@ def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, m
 
 
 def test_an_unforeseen_error_in_a_stream_is_in_the_log(make_client, monkeypatch, caplog):
-    """The reader is told that it is recorded."""
+    """The client is told that it was recorded."""
     from qa_service.fronts.web import render
 
     def fail(*_: object, **__: object) -> None:

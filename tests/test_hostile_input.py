@@ -178,7 +178,7 @@ FIELD_NAMES = st.sampled_from(
 
 @given(JSON_VALUES | st.dictionaries(FIELD_NAMES, JSON_VALUES, max_size=6))
 def test_any_json_is_a_request_or_rejected(document):
-    for read in (requests.read_request, requests.read_run, requests.read_page_run, requests.read_feedback):
+    for read in (requests.read_request, requests.read_run_request, requests.read_page_run, requests.read_feedback):
         try:
             read(document)
         except BadRequest as error:

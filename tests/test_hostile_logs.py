@@ -136,7 +136,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
         go.wait(180)
         raise BadRequest(zh="", en="")
 
-    monkeypatch.setattr(diagnosing, "read_run", hanging)
+    monkeypatch.setattr(diagnosing, "read_training_run", hanging)
     refusals: list[str] = []
 
     def ask() -> None:

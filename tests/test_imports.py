@@ -1,5 +1,6 @@
 """Which modules the command line imports. The layers are checked by `make layers`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,32 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_command_line_imports_nothing_heavy():
-    """Finding the fronts imports no web framework, database, rich, torch, network or event loop."""
+    """Finding the fronts imports no web framework, database, rich, torch, network, event loop or diagnosis of runs."""
     code = (
         "import sys\n"
         "from qa_service.app import fronts\n"
         "assert len(fronts()) >= 3\n"
         "heavy = {'fastapi', 'rich', 'torch', 'sqlalchemy', 'jinja2', 'faiss', 'asyncio', 'ssl'} & set(sys.modules)\n"
+        "heavy |= {name for name in sys.modules if name.startswith('qa_service.diagnosis.')}\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_an_answer_without_runs_imports_nothing_that_it_does_not_need(cache):
+    """No FAISS for a first question, nothing that diagnoses runs, no web framework, no database."""
+    code = (
+        "import sys\n"
+        "from qa_service.__main__ import main\n"
+        "main(['ask', '--no-run', 'why is my loss nan in float16?'])\n"
+        "heavy = {'faiss', 'torch', 'pydantic', 'fastapi', 'sqlalchemy', 'jinja2', 'ssl'} & set(sys.modules)\n"
+        "heavy |= {name for name in sys.modules if name.startswith('qa_service.diagnosis.')}\n"
+        "assert not heavy, heavy\n"
+    )
+    env = {
+        **os.environ,
+        "NUMSTAB_CACHE": str(cache),
+        "NUMSTAB_KB": "tests/toys/kb",
+        "NUMSTAB_DEMOS": "tests/toys/demos",
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120, env=env, capture_output=True)

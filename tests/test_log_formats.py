@@ -111,7 +111,7 @@ def _said(line):
 
 @each_case("name", SNIPPETS)
 def test_logs_as_people_paste_them_are_read(name):
-    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a reader sees."""
+    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a person sees."""
     lines = [_said(line) for line in SNIPPETS[name].rstrip("\n").split("\n")]
     run = read_log_text("\n".join(text for text, _ in lines))
     found = {}
@@ -428,7 +428,7 @@ def test_the_excerpt_has_the_lines_that_matter():
 def test_each_row_of_the_table_of_formats_is_printed_here():
     """A format without a sample is not tested."""
     printed = {name.split()[0] for name in PRINTERS}
-    assert {form.id for form in formats.FORMATS} - printed == {"darknet_region"}
+    assert {form.id for form in formats.TRAINER_LOG_FORMATS} - printed == {"darknet_region"}
 
 
 _PIECES = st.sampled_from(

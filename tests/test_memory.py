@@ -1,6 +1,7 @@
 """What a server keeps out of its memory: modules that nobody uses, code that is not read again, more fork servers."""
 
 import asyncio
+import mmap
 import os
 import re
 import subprocess
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 from processes import TIMEOUT_SECONDS, run_async, until
 
-from qa_service.lab.interpreter import connect, server_for_workers
+from qa_service.lab.interpreter import connect_interpreter, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import RunStatus
-from qa_service.retrieval.array_file import map_arrays, save_arrays
+from qa_service.retrieval.array_file import forget_mapped_files, map_arrays, save_arrays
 from qa_service.server import lifecycle
 from qa_service.server.lifecycle import give_back_memory
 from qa_service.server.priority import TextPriority
@@ -81,7 +82,7 @@ def test_workers_share_one_fork_server(tmp_path):
     """When one of them is gone its children are killed, no others'; without the server each starts its own."""
     preload, address = ("qa_service.lab.worker",), tmp_path / "fork-server"
     with server_for_workers("", preload, address):
-        one, other = connect("", preload, address), connect("", preload, address)
+        one, other = connect_interpreter("", preload, address), connect_interpreter("", preload, address)
         child, others = one.spawn(), other.spawn()
         server = _parent(child.process.pid)
         assert server == _parent(others.process.pid) != os.getpid()
@@ -131,6 +132,52 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
             await asyncio.sleep(0.2)
             assert given_back == [1, 2][:asked]
         watching.cancel()
+
+    run_async(scenario())
+
+
+@linux
+def test_between_texts_the_classifier_is_let_go_of_where_it_comes_back_at_once(tmp_path):
+    """That is where the kernel has the file in huge pages; so it has it again after a copy in small pieces."""
+    written, file = tmp_path / "written", tmp_path / "copied"
+    save_arrays(written, {"numbers": np.arange(3 << 20)})
+    with written.open("rb") as source, file.open("wb", buffering=0) as target:
+        while piece := source.read(4096):
+            target.write(piece)
+        os.fsync(target.fileno())
+    small = tmp_path / "small"
+    save_arrays(small, {"numbers": np.arange(1 << 17)})
+    with written.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        sum(whole[:: 1 << 12])
+        if _kib(os.getpid(), "FilePmdMapped", re.escape(str(written))) < 16 << 10:
+            pytest.skip("this kernel or this file system has no huge pages of files, or has none free")
+    numbers, few = map_arrays(file)["numbers"], map_arrays(small)["numbers"]
+    total = int(numbers.sum() + few.sum())
+    assert total > 0
+    forget_mapped_files()
+    mapping, of_small = (re.escape(str(each)) for each in (file, small))
+    assert _kib(os.getpid(), "Rss", of_small) >= 1 << 10, "it is in small pages, which take long to map again"
+    assert _kib(os.getpid(), "Rss", mapping) < 128
+    assert numbers.sum() + few.sum() == total
+    assert _kib(os.getpid(), "FilePmdMapped", mapping) >= 16 << 10
+
+
+def test_a_pause_between_texts_is_told_once():
+    """Not while a text is pending, nor if the next one begins before the pause is over."""
+    called: list[int] = []
+    priority = TextPriority()
+
+    async def scenario() -> None:
+        priority.call_in_pauses(0.1, lambda: called.append(priority.begun))
+        for _ in range(4):
+            with priority.pending():
+                await asyncio.sleep(0)
+        with priority.pending():
+            await asyncio.sleep(0.3)
+            assert not called
+        await asyncio.to_thread(until, lambda: called == [5])
+        await asyncio.sleep(0.3)
+        assert called == [5]
 
     run_async(scenario())
 

@@ -135,12 +135,12 @@ def test_a_python_without_torch_is_named(bare_python, toy_experiments):
 
 
 @pytest.mark.parametrize(("python", "reason"), [("/nowhere/python", "No such file"), ("false", "no answer")])
-def test_what_is_no_python_is_a_setting_to_mend(python, reason, toy_experiments):
+def test_a_setting_that_names_no_python_is_reported(python, reason, toy_experiments):
     run = ProcessRunner(python=python).run(toy_experiments["counts"], {"steps": 1})
     assert run.status is RunStatus.CRASHED
     assert f"NUMSTAB_PYTHON={python}" in run.note.en
     assert reason in run.note.en
-    assert "Mend" in run.note.en
+    assert "Correct" in run.note.en
 
 
 def test_an_old_torch_is_refused(bare_python, toy_experiments, tmp_path):

@@ -480,10 +480,10 @@ def test_the_sbom_lists_what_the_lock_pins(tmp_path):
 @pytest.mark.parametrize(
     ("report", "status", "message"),
     [
-        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "0 weaknesses known in 1 packages"),
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "0 vulnerabilities known in 1 packages"),
         ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 2, "NOT DONE for 1 of 1"),
         ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}]}', 1,
-         "a 1: X-1, mended in 2"),
+         "a 1: X-1, fixed in 2"),
         ("", 2, "NOT DONE: pip-audit is not there, or its service cannot be reached"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """The cache of parsed files: the library is the same with it, and it is never believed where a text has changed."""
 
+import math
 import shutil
 import tomllib
 from pathlib import Path
@@ -86,3 +87,17 @@ def test_it_holds_what_was_used_last(tmp_path):
     for text in "abc":
         cache.get("x", text, lambda text: parsed.append(text) or text)
     assert parsed == ["a"]
+
+
+def test_what_has_a_nan_is_kept_and_what_json_would_change_is_not(tmp_path):
+    """A bound of a claim may be nan, which is not equal to itself; a tuple would come back as a list."""
+    values = {"bound = nan": {"bound": math.nan, "n": 3}, "a tuple": (1, 2), "numbers as names": {1: 2}}
+    first = ParseCache(tmp_path)
+    for text in values:
+        first.get("toy", text, values.__getitem__)
+    first.save()
+    parsed: list[str] = []
+    later = ParseCache(tmp_path)
+    found = {text: later.get("toy", text, lambda text: parsed.append(text) or values[text]) for text in values}
+    assert repr(found) == repr(values)
+    assert parsed == ["a tuple", "numbers as names"]

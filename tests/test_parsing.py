@@ -294,5 +294,5 @@ RuntimeError: Function 'LogBackward0' returned nan values in its 0th output."""
         ("Epoch 1: loss 2.3\nEpoch 2: loss nan", "zh", "zh"),
     ],
 )
-def test_a_pasted_traceback_keeps_the_language_of_the_reader(question, conversation, lang):
+def test_a_pasted_traceback_or_log_does_not_change_the_language(question, conversation, lang):
     assert parse_question(question, None, conversation).lang == lang

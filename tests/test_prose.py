@@ -66,8 +66,8 @@ def test_the_index_is_the_same_after_saving(tmp_path):
     assert np.array_equal(Prose.load(tmp_path / "p.npz").scores("exp shuffle 溢出"), index.scores("exp shuffle 溢出"))
 
 
-def test_ranks_share_what_entries_win_together():
-    """The ranks decide among entries; what subjects win, and entries all together, is the logits' alone."""
+def test_ranks_divide_the_probability_of_all_entries():
+    """The ranks divide it among entries; the logits alone decide what subjects get, and all entries together."""
     logits = np.array([[2.0, 0.0, 1.0, 0.0]], dtype=np.float32)
     ranks = np.array([[0.0, 3.0, 1.0]], dtype=np.float32)
     is_entry = np.array([True, True, False, True])

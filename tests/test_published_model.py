@@ -61,7 +61,7 @@ def no_training(monkeypatch):
     def train(*_):
         pytest.fail("it trained")
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "train_classifier", train)
 
 
 @pytest.mark.usefixtures("no_training")

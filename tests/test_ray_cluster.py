@@ -153,7 +153,7 @@ def test_every_experiment_gives_the_same_bits_on_every_machine(two_machines, slu
     measure_everywhere(two_machines, slug)
 
 
-def test_a_reader_who_leaves_kills_the_child(two_machines):
+def test_a_client_that_leaves_kills_the_child(two_machines):
     """On the machine that executes the run, which says which process does; its slot is free for the next."""
     started, runner, _ = two_machines
     node = started.nodes[1]

@@ -87,7 +87,7 @@ def test_a_reload_trains_in_another_process(settings, service, tmp_path, monkeyp
     (own_settings.kb / "counting.toml").write_text(
         (own_settings.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
     )
-    monkeypatch.setattr("qa_service.retrieval.training.train", lambda _corpus: pytest.fail("trained here"))
+    monkeypatch.setattr("qa_service.retrieval.training.train_classifier", lambda _corpus: pytest.fail("trained here"))
     reloader = KnowledgeReloader(copy.copy(service), own_settings, lambda _succeeded: None)
     assert reloader.reload(), reloader.problem
 

@@ -5,9 +5,11 @@ import re
 import pytest
 
 from bench.load import distinct_questions
+from qa_service.parse_cache import ParseCache
 from qa_service.parsing import signs
-from qa_service.parsing.observations import fold
+from qa_service.parsing.observations import fold_case_and_width
 from qa_service.parsing.required import grams, required_grams
+from qa_service.parsing.tables import Table
 
 
 @pytest.mark.parametrize(
@@ -23,25 +25,25 @@ from qa_service.parsing.required import grams, required_grams
     ],
 )
 def test_each_match_contains_what_its_pattern_requires(pattern, required):
-    assert required_grams(re.compile(pattern)) == required
+    assert required_grams(pattern) == required
 
 
 @pytest.mark.parametrize("pattern", [r"\d+", r"(?:nan)*", r"a|\w", r"(?<=loss) ?", r".{3}", "(?i:nan)"])
-def test_of_a_pattern_that_requires_nothing_nothing_is_said(pattern):
-    assert required_grams(re.compile(pattern)) is None
+def test_a_pattern_that_requires_no_substring_gives_none(pattern):
+    assert required_grams(pattern) is None
 
 
 def test_case_is_not_disregarded():
-    assert required_grams(re.compile("nan", re.IGNORECASE)) is None
+    assert required_grams("nan", re.IGNORECASE) is None
 
 
 def test_every_sign_is_found_that_a_search_for_each_pattern_finds():
     tables = [table.items() for table in (signs.PLACES, signs.TIMES, signs.SETTINGS, signs.ACTIONS)]
     tables.append((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
-    compiled = [signs.compile_table(table) for table in tables]
+    compiled = [Table(table) for table in tables]
     known = [each for table in compiled for each in table]
     assert sum(each.needs is not None for each in known) > 0.9 * len(known), "the searches that are left out are few"
-    for text in map(fold, distinct_questions()[::40]):
+    for text in map(fold_case_and_width, distinct_questions()[::40]):
         for each in known:
             found = [match.span() for match in each.pattern.finditer(text)]
             assert [match.span() for _, match in signs.matches([each], text)] == found, (text, each.value)
@@ -50,3 +52,17 @@ def test_every_sign_is_found_that_a_search_for_each_pattern_finds():
 def test_grams_are_the_substrings_of_up_to_three_characters():
     assert grams("nan损") == {"n", "a", "损", "na", "an", "n损", "nan", "an损"}
     assert grams("") == frozenset()
+
+
+def test_what_patterns_require_is_recalled_by_a_later_process(tmp_path, monkeypatch):
+    patterns = {"loss": r"loss(?:es)?|损失", "any number": r"\d+", "case": "(?i:nan)"}
+    first = ParseCache(tmp_path)
+    Table(patterns.items()).recall(first)
+    first.save()
+    derived = {each.value: each.needs for each in Table(patterns.items())}
+    monkeypatch.setattr("qa_service.parsing.required._found", {})
+    monkeypatch.setattr("qa_service.parsing.required._parser.parse", lambda *_: pytest.fail("it was found before"))
+    later = Table(patterns.items())
+    later.recall(ParseCache(tmp_path))
+    assert {each.value: each.needs for each in later} == derived
+    assert derived == {"loss": {"los", "损失"}, "any number": None, "case": None}

@@ -22,7 +22,7 @@ from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_n
 from qa_service.retrieval.features import terms
 from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.matcher import Matcher
-from qa_service.retrieval.training import Phrasings, leave_one_out, train
+from qa_service.retrieval.training import Phrasings, leave_one_out, train_classifier
 from qa_service.schemas.answers import answer_json
 
 
@@ -146,7 +146,7 @@ def test_the_classifier_agrees_with_scikit_learn(tmp_path):
     from sklearn.kernel_ridge import KernelRidge
 
     data = phrasings()
-    trained = train(data)
+    trained = train_classifier(data)
     kernel = oracle_kernel(data)
     targets, weights = signs_and_weights(data)
     oracle = KernelRidge(alpha=0.1, kernel="precomputed").fit(kernel, targets, sample_weight=weights)
@@ -172,7 +172,7 @@ def test_leave_one_out_probabilities_agree_with_retraining():
     data = phrasings(4)
     kernel = oracle_kernel(data)
     targets, weights = signs_and_weights(data)
-    model = train(data)
+    model = train_classifier(data)
     scales = fitted_scales(
         model, data, KernelRidge(alpha=0.1, kernel="precomputed").fit(kernel, targets, sample_weight=weights).dual_coef_
     )
@@ -190,7 +190,7 @@ def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
     """Where nothing tells it from its expansion, ten times the phrasings make it no likelier."""
     owners = ["source"] * 40 + ["expansion"] * 4
     vectors = l2_normalise(np.ones((44, 2)))
-    model = train(
+    model = train_classifier(
         Phrasings(
             texts=["alpha"] * 44,
             signs=[()] * 44,
@@ -279,7 +279,7 @@ def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_h
 def test_reasons_add_up_to_the_score():
     """Contributions of terms and vector sum to a class's logit relative to the mean of all classes."""
     data = phrasings()
-    model = train(data)
+    model = train_classifier(data)
     scores = model.score_vectors(data.vectors[-9:-8])[0]
     prediction = model.predict("delta 3", scores)
     reasons = dict(prediction.reasons(["raising"], count=100)[0])
@@ -295,7 +295,7 @@ def test_observed_signs_tell_classes_apart():
     """The same words with another sign are another class; a sign counts the same in a long text."""
     owners = ["halving", "raising"] * 8
     vectors = l2_normalise(np.ones((16, 2)))
-    model = train(
+    model = train_classifier(
         Phrasings(
             texts=["alpha"] * 16,
             signs=[("what:nan", "where:loss") if owner == "halving" else ("what:flat",) for owner in owners],
@@ -313,7 +313,7 @@ def test_observed_signs_tell_classes_apart():
 
 
 def test_training_is_deterministic():
-    first, second = (train(phrasings()) for _ in range(2))
+    first, second = (train_classifier(phrasings()) for _ in range(2))
     assert np.array_equal(first.term_weights, second.term_weights)
     assert np.array_equal(first.rank_factors, second.rank_factors)
 
@@ -328,7 +328,7 @@ def test_leaving_out_does_not_depend_on_the_blocks(monkeypatch):
 def test_training_samples_at_most_max_phrasings(monkeypatch):
     """The sample bounds the memory; it has every phrasing of a subject, and of each entry an even part."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
-    model = train(phrasings())
+    model = train_classifier(phrasings())
     trained = np.diff([*model.class_starts, len(model.phrasing_vectors)])
     assert dict(zip(model.classes, trained, strict=True)) == {"counting": 4, "halving": 4, "rain": 12, "raising": 4}
 
@@ -336,7 +336,7 @@ def test_training_samples_at_most_max_phrasings(monkeypatch):
 def test_training_samples_every_question_of_an_entry(monkeypatch):
     """Here the first six rows; without them an entry keeps four."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
-    model = train(replace(phrasings(), questions=[row < 6 for row in range(48)]))
+    model = train_classifier(replace(phrasings(), questions=[row < 6 for row in range(48)]))
     assert len(model.phrasing_vectors) == 24
     assert model.class_starts[1] - model.class_starts[0] >= 6  # of "counting", the first class
 

@@ -89,8 +89,8 @@ def test_other_words_are_shown_with_the_measured_numbers(answer):
         (" <b>x</b>", "markup"), (" \x1b[31m", "markup"), (" \u202e", "markup"), (" x" * 500, "length"),
     ],
 )  # fmt: skip
-def test_a_lie_is_replaced_by_the_own_sentence(answer, lie, why):
-    """One sentence of several: the others are the model's, that one the entry's."""
+def test_a_false_sentence_is_replaced_by_the_entrys(answer, lie, why):
+    """One sentence of several: the others are the model's, this one is the entry's."""
     first = sentences_of(answer.entry, answer.evidence, answer.lang)[0]
     said = with_writer(answer, lambda each: each + lie if each == first else "So: " * (answer.lang == "en") + each)
     assert said.refused == (why,)
@@ -109,7 +109,7 @@ def test_a_number_that_is_left_out_or_swapped_is_refused(answer, drop):
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_a_turned_sentence_is_refused(service, lang):
+def test_a_negated_sentence_is_refused(service, lang):
     """A negation that the sentence does not have."""
     answer = service.answer(Request(question="", entry=ENTRY, lang=lang))
     own = sentences_of(answer.entry, answer.evidence, lang)
@@ -121,8 +121,7 @@ def test_a_turned_sentence_is_refused(service, lang):
     assert said.refused.count("negation") == len(turned)
 
 
-def test_too_few_is_none_at_all(answer):
-    """Then nothing is shown."""
+def test_nothing_is_shown_where_no_sentence_is_kept(answer):
     said = with_writer(answer, lambda _each: None)
     assert (said.text, said.kept) == ("", 0)
 
@@ -274,18 +273,18 @@ def drip(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     "respond",
     [garbage, stream, flood, wrong_count, wrong_types, no_sentences, deep, refusal, redirect, silence, hang_up, drip],
 )
-def test_whatever_comes_back_is_nothing_and_ends(respond):
-    """A broken reply gives no wording, raises nothing, and is given up after the writer's deadline of 0.25 s."""
+def test_a_broken_reply_gives_no_wording(respond):
+    """It raises nothing, and is given up after the writer's deadline of 0.25 s."""
     with backend(respond) as address:
         assert ModelWriter(address, "m", deadline=0.25).reword("why", ["a.", "b."], "en") == [None, None]
 
 
-def test_nobody_there_is_nothing():
+def test_an_unreachable_model_gives_no_wording():
     assert ModelWriter("http://127.0.0.1:9/v1", "m", deadline=1.0).reword("why", ["a."], "zh") == [None]
 
 
 def test_the_command_shows_it_below_the_answer(terminal, cache, tmp_path):
-    """Marked as the model's; with a liar it says that nothing is shown; without a setting it says which."""
+    """Marked as the model's; it says that nothing is shown of one that adds numbers, and which setting is missing."""
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     ask = ("ask", "--entry", ENTRY, "--lang", "en", "--reword")
     without = terminal(*ask, env=env)

@@ -6,8 +6,6 @@ import io
 import json
 import math
 import struct
-import sys
-import types
 from itertools import pairwise
 
 import pytest
@@ -22,9 +20,8 @@ from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.summary import scalar
 
 from qa_service.diagnosis import event_file, reading, selection
-from qa_service.diagnosis.reading import read_log_text, read_run, read_run_file
+from qa_service.diagnosis.reading import read_log_text, read_run_file, read_training_run
 from qa_service.errors import UnreadableRun
-from qa_service.model.training_run import TrainingRun
 
 LOG = PRINTERS["plain llm.c"]().text
 HISTORY = [
@@ -44,7 +41,7 @@ def test_trainer_state():
     """The records of log_history, with its settings; the mean of the whole run is kept apart."""
     state = {"best_metric": None, "log_history": HISTORY, "max_steps": 90, "logging_steps": 10, "train_batch_size": 4}
     for text in (json.dumps(state, indent=2), json.dumps(state)):
-        run = read_run(text.encode(), "trainer_state.json")
+        run = read_training_run(text.encode(), "trainer_state.json")
         assert run.format == "trainer_state" and run.name == "trainer_state.json"
         assert _values(run, "loss")[:2] == [(10, None, 2.4), (20, None, 2.3)]
         assert math.isnan(run.series["loss"][-1].value)
@@ -59,7 +56,7 @@ def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
     """Cut in the middle, indented or not."""
     for indent in (2, None):
         text = json.dumps({"log_history": HISTORY}, indent=indent)
-        run = read_run(text[: int(0.7 * len(text))].encode())
+        run = read_training_run(text[: int(0.7 * len(text))].encode())
         assert len(run.series["loss"]) >= 4, indent
 
 
@@ -79,7 +76,7 @@ def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
 )
 def test_records_and_columns_of_json(document):
     """Lists of records, columns as Keras keeps them, nested names, numbers as strings, null."""
-    run = read_run(json.dumps(document).encode())
+    run = read_training_run(json.dumps(document).encode())
     steps = [record.step for record in run.series["loss"]]
     assert steps == [1, 2]
     assert run.series["loss"][0].value == 2.5 and math.isnan(run.series["loss"][1].value)
@@ -88,8 +85,8 @@ def test_records_and_columns_of_json(document):
 def test_curves_of_tensorboard_json_are_named_by_their_file():
     """A list of (time, step, value); without a known name it stays a value."""
     curve = json.dumps([[1.7e9, 1, 2.5], [1.7e9, 2, math.nan]]).encode()
-    assert [record.step for record in read_run(curve, "run_1-tag-train_loss.json").series["loss"]] == [1, 2]
-    assert read_run(curve, "curve.json").series.keys() == {"value"}
+    assert [record.step for record in read_training_run(curve, "run_1-tag-train_loss.json").series["loss"]] == [1, 2]
+    assert read_training_run(curve, "curve.json").series.keys() == {"value"}
 
 
 def test_lines_of_json_keep_their_numbers_among_other_lines():
@@ -100,7 +97,7 @@ def test_lines_of_json_keep_their_numbers_among_other_lines():
         "",
     ]
     lines += [json.dumps({"iter": 7, "mode": "val", "loss": 1.5}), '{"iter": 8, "loss": 1.']
-    run = read_run("\n".join(lines).encode())
+    run = read_training_run("\n".join(lines).encode())
     assert _values(run, "loss")[0] == (1, 2, 1.9)
     assert [record.value for record in run.series["val_loss"]] == [1.5]
     assert run.format == "jsonl"
@@ -112,33 +109,33 @@ def test_lines_of_json_keep_their_numbers_among_other_lines():
 def test_csv_of_many_kinds():
     """W&B with its run names and extremes, Lightning with holes, Ultralytics with padded names, semicolons."""
     wandb = '"Step","brisk-sun-1 - train/loss","brisk-sun-1 - train/loss__MIN","brisk-sun-1 - train/loss__MAX"\n"1","2.5","2.5","2.5"\n"2","NaN","NaN","NaN"\n'
-    run = read_run(wandb.encode())
+    run = read_training_run(wandb.encode())
     assert (run.format, list(run.series)) == ("csv", ["loss"])
     assert _values(run, "loss")[0] == (1, 2, 2.5) and math.isnan(run.series["loss"][1].value)
     lightning = "epoch,step,train_loss,val_loss\n0,49,2.5,\n0,49,,2.25\n1,99,inf,\n"
-    run = read_run(lightning.encode())
+    run = read_training_run(lightning.encode())
     assert _values(run, "loss") == [(49, 2, 2.5), (99, 4, math.inf)]
     assert _values(run, "val_loss") == [(49, 3, 2.25)]
     yolo = "                  epoch,         train/box_loss,           lr/pg0\n                      1,                 1.8340,          0.00332\n"
-    run = read_run(yolo.encode())
+    run = read_training_run(yolo.encode())
     assert run.series["train/box_loss"][0].value == 1.834 and run.series["lr"][0].value == 0.00332
     assert run.series["lr"][0].step == 1 and run.settings["step_unit"] == "epoch"
     history = "_step;_timestamp;train/loss;train/grad_norm\n1;1.7e9;2.5;nan\n"
-    assert math.isnan(read_run(history.encode()).series["grad_norm"][0].value)
+    assert math.isnan(read_training_run(history.encode()).series["grad_norm"][0].value)
     tsv = "step\tloss\tlr\n1\t1,234.5\t0.1\n"
-    assert read_run(tsv.encode()).series["loss"][0].value == 1234.5
+    assert read_training_run(tsv.encode()).series["loss"][0].value == 1234.5
 
 
 def test_csv_of_tensorboard():
     """Wall time, Step, Value: the file's name says of what."""
     table = b"Wall time,Step,Value\n1.7e9,0,2.5\n1.7e9,10,NaN\n"
-    assert [record.step for record in read_run(table, "run-train-tag-loss.csv").series["loss"]] == [0, 10]
-    assert read_run(table).series.keys() == {"value"}
+    assert [record.step for record in read_training_run(table, "run-train-tag-loss.csv").series["loss"]] == [0, 10]
+    assert read_training_run(table).series.keys() == {"value"}
 
 
 def test_a_table_with_bad_rows_is_read_without_them():
     """Short rows, text in a column of numbers, a header that repeats."""
-    run = read_run(b"step,loss,lr\n1,2.5,0.1\n2\n3,oops,0.1\nstep,loss,lr\n4,2.25,0.1\n")
+    run = read_training_run(b"step,loss,lr\n1,2.5,0.1\n2\n3,oops,0.1\nstep,loss,lr\n4,2.25,0.1\n")
     assert _values(run, "loss") == [(1, 2, 2.5), (4, 6, 2.25)]
 
 
@@ -157,13 +154,13 @@ def test_event_files_of_an_independent_writer(tmp_path):
     """Every scalar with its step; tags by their meaning."""
     scalars = [(step, tag, value) for step in range(8) for tag, value in (("train/loss", 2.5 - step / 8), ("lr", 0.25))]
     data = _event_file(tmp_path, [*scalars, (8, "train/loss", math.nan), (-1, "odd", 1.5)])
-    run = read_run(data, "events.out.tfevents.1")
+    run = read_training_run(data, "events.out.tfevents.1")
     assert run.format == "event_file"
     assert _values(run, "loss")[:2] == [(0, None, 2.5), (1, None, 2.375)]
     assert math.isnan(run.series["loss"][8].value)
     assert run.series["odd"][0].step == -1
     assert run.settings["lr"] == 0.25 and not run.cut and run.from_start
-    assert read_run(gzip.compress(data)).series["lr"] == run.series["lr"]
+    assert read_training_run(gzip.compress(data)).series["lr"] == run.series["lr"]
 
 
 def _framed(event):
@@ -178,6 +175,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
         "float": TensorProto(dtype=1, float_val=[2.5]),
         "double": TensorProto(dtype=2, double_val=[math.inf]),
         "integer": TensorProto(dtype=9, int64_val=[7]),
+        "negative": TensorProto(dtype=9, int64_val=[-4]),
+        "negative 32": TensorProto(dtype=3, int_val=[-3]),
         "text": TensorProto(dtype=7, string_val=[b"hello"]),
     }
     single = TensorProto(dtype=1, float_val=[4.5])
@@ -191,7 +190,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
     data = _framed(Event(file_version="brain.Event:2")) + _framed(Event(step=3, summary=Summary(value=values)))
     found = event_file.read_event_file(io.BytesIO(data))
     assert {each.tag: each.value for each in found.scalars} == {
-        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "single": 4.5,
+        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "negative": -4, "negative 32": -3,
+        "single": 4.5,
     }  # fmt: skip
     assert {each.step for each in found.scalars} == {3}
 
@@ -199,11 +199,11 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
 def test_a_torn_event_file_is_read_as_far_as_it_goes(tmp_path):
     """At every length: no error, and never more than there is."""
     data = _event_file(tmp_path, [(step, "loss", 2.0) for step in range(5)])
-    whole = len(read_run(data).series["loss"])
+    whole = len(read_training_run(data).series["loss"])
     for length in range(60, len(data)):
-        run = read_run(data[:length])
+        run = read_training_run(data[:length])
         assert len(run.series.get("loss", ())) <= whole
-    assert read_run(data[:-3]).cut
+    assert read_training_run(data[:-3]).cut
 
 
 def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
@@ -225,7 +225,7 @@ def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
 @each_case("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings_of_unicode(encoding):
     """With a mark and without."""
-    run = read_run(LOG.encode(encoding))
+    run = read_training_run(LOG.encode(encoding))
     assert run.series["loss"][0] == (1, 1, 2.4113)
     assert run.lines == LOG.count("\n")
 
@@ -233,23 +233,23 @@ def test_encodings_of_unicode(encoding):
 @each_case(("encoding", "prose"), [("gb18030", "开始训练：损失会打印在下面，请稍候"), ("latin-1", "Début de l'entraînement, époque numéro 1"), ("shift_jis", "学習を開始します")])  # fmt: skip
 def test_older_encodings(encoding, prose):
     """Numbers are read whatever the prose is written in."""
-    run = read_run((prose + "\n" + LOG).encode(encoding))
+    run = read_training_run((prose + "\n" + LOG).encode(encoding))
     assert run.series["loss"][0] == (1, 2, 2.4113)
 
 
 def test_keys_in_gbk_are_read():
     """损失 in GBK."""
     text = "\n".join(f"轮次: {i} 损失: {2 - i / 10} 学习率: 0.1" for i in range(1, 9))
-    assert len(read_run(text.encode("gbk")).series["loss"]) == 8
+    assert len(read_training_run(text.encode("gbk")).series["loss"]) == 8
 
 
 def test_gzip_of_each_kind(tmp_path):
     """Whatever is inside, also with trailing garbage; a torn file is read as far as it goes."""
-    assert str(read_run(gzip.compress(LOG.encode())).series) == str(read_run(LOG.encode()).series)
+    assert str(read_training_run(gzip.compress(LOG.encode())).series) == str(read_training_run(LOG.encode()).series)
     state = json.dumps({"log_history": HISTORY}).encode()
-    assert read_run(gzip.compress(state)).format == "trainer_state"
+    assert read_training_run(gzip.compress(state)).format == "trainer_state"
     many = "\n".join(f"step {s} loss {2 + math.sin(s):.6f} lr {1 / (s + 1):.9f}" for s in range(4000)).encode()
-    torn = read_run(gzip.compress(many)[:-4000])
+    torn = read_training_run(gzip.compress(many)[:-4000])
     assert torn.cut and len(torn.series["loss"]) > 100
 
 
@@ -264,7 +264,7 @@ def test_gzip_of_each_kind(tmp_path):
 def test_what_is_no_log_is_refused_in_both_languages(data):
     """Empty, binary, archives, damaged: the message says what it is and what can be read."""
     with pytest.raises(UnreadableRun) as caught:
-        read_run(data)
+        read_training_run(data)
     assert caught.value["zh"] and caught.value["en"] and caught.value["zh"] != caught.value["en"]
     assert caught.value.status == 422 and caught.value.code == "unreadable_run"
 
@@ -274,7 +274,7 @@ def test_a_file_that_cannot_be_opened_or_is_too_large(tmp_path, monkeypatch):
     for path in (tmp_path, tmp_path / "none.log"):
         with pytest.raises(UnreadableRun):
             read_run_file(path)
-    monkeypatch.setattr(reading, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(reading, "MAX_RUN_FILE_BYTES", 10)
     (tmp_path / "big.log").write_text(LOG)
     with pytest.raises(UnreadableRun, match="MB"):
         read_run_file(tmp_path / "big.log")
@@ -287,16 +287,11 @@ def test_prose_alone_is_a_run_without_series():
     assert read_log_text("").lines == 0
 
 
-def test_a_trace_is_passed_to_its_reader(monkeypatch):
-    """By its first line, compressed or not; its bytes as they are."""
-    passed = []
-    module = types.ModuleType("qa_service.diagnosis.trace_file")
-    module.read_trace = lambda data: (passed.append(data), TrainingRun(source="trace"))[1]
-    monkeypatch.setitem(sys.modules, "qa_service.diagnosis.trace_file", module)
-    trace = b'{"schema": "numstab-trace/1", "x": 1}\n{"step": 0}\n'
+def test_a_trace_is_told_by_its_first_line_compressed_or_not():
+    trace = b'{"schema": "numstab-trace/1", "columns": {"s": ["loss"]}}\n{"t": 0, "s": [2.5]}\n'
     for data in (trace, gzip.compress(trace)):
-        run = read_run(data, "run.jsonl")
-        assert (run.source, run.name, passed[-1]) == ("trace", "run.jsonl", data)
+        run = read_training_run(data, "run.jsonl")
+        assert (run.source, run.name, run.series["loss"][0].value) == ("trace", "run.jsonl", 2.5)
 
 
 # long files
@@ -353,14 +348,14 @@ def test_the_selection_is_bounded(monkeypatch):
 
 def test_one_endless_line():
     """Without any break, as a progress bar, and as JSON on one line."""
-    run = read_run(b"loss: 2.5 " * 100_000)
+    run = read_training_run(b"loss: 2.5 " * 100_000)
     assert run.cut and run.lines == 1
     bar = "".join(f"\r{s % 100}%|#| {s}/200000 [00:01<00:01, 1.00it/s, loss={2 + s / 1e6:.6f}]" for s in range(30_000))
-    run = read_run(bar.encode())
+    run = read_training_run(bar.encode())
     steps = [record.step for record in run.series["loss"]]
     assert steps == sorted(steps) and steps[-1] == 29_999 and {record.line for record in run.series["loss"]} == {1}
     records = ", ".join(json.dumps({"step": s, "loss": 2.5}) for s in range(2000))
-    torn = read_run(f"[{records}".encode())
+    torn = read_training_run(f"[{records}".encode())
     assert len(torn.series["loss"]) == 2000
 
 
@@ -368,14 +363,14 @@ def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
     """The same values as from the whole."""
     monkeypatch.setattr(reading, "_MAX_JSON_BYTES", 2000)
     records = [{"step": s, "loss": 2.5, "lr": 0.1} for s in range(500)]
-    run = read_run(json.dumps(records).encode())
+    run = read_training_run(json.dumps(records).encode())
     assert [record.step for record in run.series["loss"]] == list(range(500))
 
 
 def test_a_bomb_is_read_up_to_a_bound(monkeypatch):
     """A compressed file that would inflate without end."""
     monkeypatch.setattr(selection, "_MAX_BYTES", 1 << 18)
-    run = read_run(gzip.compress(b"step 1 loss 2.5 lr 0.1\n" * 100_000))
+    run = read_training_run(gzip.compress(b"step 1 loss 2.5 lr 0.1\n" * 100_000))
     assert run.cut and run.lines < 25_000
 
 
@@ -411,7 +406,7 @@ _FILES = st.sampled_from(
 def test_any_bytes_give_a_run_or_a_clear_error(data):
     """Nothing else is raised, and every record points into the file."""
     try:
-        run = read_run(data)
+        run = read_training_run(data)
     except UnreadableRun as error:
         assert error["zh"] and error["en"]
         return

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.errors import BadRequest
+from qa_service.errors import BadField, BadRequest
 from qa_service.model.events import AnswerReady, Queued
 from qa_service.schemas import requests
 from qa_service.schemas.events import RowJson
-from qa_service.schemas.formula import FormulaBody, read_formula
+from qa_service.schemas.formula import FormulaBody, read_formula_request
 from qa_service.settings import Settings
 
 API = "/api/v1"
@@ -61,9 +61,9 @@ MEASURED_ELSEWHERE = {("POST", f"{API}/formula")}
 NOT_JSON = {("GET", f"{API}/entries/{{entry_id}}/export"), ("GET", "/metrics")}
 PARSERS: dict[str, Callable[[object], object]] = {
     "AskRequest": requests.read_request,
-    "RunRequest": requests.read_run,
+    "RunRequest": requests.read_run_request,
     "FeedbackRequest": requests.read_feedback,
-    "FormulaBody": read_formula,
+    "FormulaBody": read_formula_request,
 }
 EXTERNAL_OBJECTS = {"JsonObject"}
 """Objects that another specification describes."""
@@ -244,6 +244,15 @@ def test_a_context_can_be_sent_back(client, document, question):
     context = client.post(f"{API}/ask", json={"question": question, "run": False}).json()["context"]
     validate(document, document["components"]["schemas"]["AskRequest"], {"question": "x", "context": context})
     assert requests.read_request({"question": "x", "context": context}).context is not None
+
+
+def test_an_error_in_the_candidates_of_a_context_asks_for_entries():
+    """Not for evidence blocks, whose ids are a list of the same form."""
+    with pytest.raises(BadField) as rejected:
+        requests.read_request({"question": "x", "context": {"candidates": [1]}})
+    assert rejected.value.field == "context.candidates"
+    assert "ids of entries" in rejected.value.en
+    assert "词条" in rejected.value.zh
 
 
 MANY_NAMES = [str(name) for name in range(21)]

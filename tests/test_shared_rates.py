@@ -11,6 +11,7 @@ from processes import until
 from bench.valkey import ValkeyServer, run_valkey, valkey_program
 from qa_service.app import create_app
 from qa_service.settings import Settings
+from qa_service.shared_state import SharedState, SharedStateUnavailable
 
 ASK = {"question": "counting numbers one", "run": False}
 pytestmark = pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
@@ -75,3 +76,27 @@ def test_without_the_server_each_service_counts_by_itself(serve, valkey, fault):
     until(lambda: all(client.app.state.shared_rates.available for client in (one, two)))
     counted = [_ask(client).status_code for client in (one, two, one)]
     assert counted == ([200, 200, 429] if fault == "kill" else [429] * 3)
+
+
+def test_a_closed_connection_can_be_used_again_after_a_failure(valkey):
+    """Closing ends the pings and closes the breaker; a later failure opens it and starts pings, as the first did."""
+    shared = SharedState(valkey.url)
+
+    def ping() -> bool:
+        with shared.guarded() as client:
+            return bool(client.ping())
+
+    assert ping()
+    for _ in range(2):
+        valkey.kill()
+        with pytest.raises(SharedStateUnavailable):
+            ping()
+        shared.close()
+        valkey.start()
+        assert ping()
+    valkey.kill()
+    with pytest.raises(SharedStateUnavailable):
+        ping()
+    valkey.start()
+    until(lambda: shared.available)
+    shared.close()

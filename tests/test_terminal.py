@@ -208,7 +208,7 @@ def test_eval_measures_labelled_questions(numstab, tmp_path):
 def test_explain_prints_phrasing_and_reasons_of_every_match(numstab):
     printed = numstab("ask", "why does my gradient explode", "--no-run", "--explain").stdout
     assert "exploding-gradients" in printed
-    assert "phrasing met" in printed
+    assert "nearest phrasing" in printed
     assert "its meaning" in printed or "explod" in printed
 
 

@@ -33,7 +33,7 @@ def unpacked(tmp_path_factory):
 @pytest.mark.parametrize("room", [30, 512])
 def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, unpacked, monkeypatch, room):
     """Up to rounding; with room for fewer tokens than all texts have, and for fewer than one batch."""
-    monkeypatch.setattr(token_states, "TOKENS", room)
+    monkeypatch.setattr(token_states, "MAX_TOKENS", room)
     embedder = MultilingualUSE(unpacked)
     for batch in ([TEXTS[0]], TEXTS, TEXTS[1:2], TEXTS[2:], [TEXTS[0]], [TEXTS[0], TEXTS[3]], TEXTS[1:2]):
         assert np.abs(embedder.encode_query(batch) - np.asarray(package.encode(batch))).max() < 1e-5

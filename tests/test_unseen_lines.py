@@ -1,4 +1,4 @@
-"""Lines of logs that the reader was not written for: snippets of many printers, and the kinds of sentences in them."""
+"""Lines of logs that were not at hand when the reading of logs was written: snippets of many printers, by kind."""
 
 import math
 from pathlib import Path

@@ -12,11 +12,11 @@ from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.more_families import family_of
 from bench.diagnosis.runs import RecordedRun, Setup, default_setup, train
 from bench.diagnosis.score import SICK, TRACE, Share, judge
-from bench.diagnosis.suite import compare
+from bench.diagnosis.suite import measure_harm
 
 Cure = Callable[[Setup], None]
 _TENTHS = 3
-"""A rate is changed tenfold at most so many times."""
+"""The largest power of ten by which a learning rate is changed."""
 
 
 class Cured(NamedTuple):
@@ -35,7 +35,7 @@ def _rate(factor: float) -> Cure:
 
 
 def _initial_weights(setup: Setup) -> None:
-    """The weights that the architecture is made with, in the model as it is."""
+    """Gives the model the initial weights of its family; parameters that the family lacks stay as they are."""
 
     def change(model: Any) -> Any:
         fresh = setup.family.make_model().state_dict()
@@ -89,7 +89,7 @@ def _own_parameters(setup: Setup) -> None:
 
 
 def _schedule(setup: Setup) -> None:
-    """A warm-up of a tenth, and no jump afterwards."""
+    """A linear warm-up over the first tenth of the steps, multiplied by a linear decay to 0.05."""
     steps = setup.steps
     setup.lr_factor = lambda step: min(1.0, (step + 1) / (0.1 * steps)) * max(0.05, 1 - step / steps)
 
@@ -141,7 +141,7 @@ CURES: dict[str, Sequence[Cure]] = {
 
 
 def _is_healthy(run: RecordedRun, sound: RecordedRun) -> bool:
-    verdict = compare(run, sound)
+    verdict = measure_harm(run, sound)
     return not verdict.harmful and math.isfinite(run.learned[1])
 
 

@@ -383,7 +383,7 @@ def _small_updates(precision: str) -> Change:
 
 
 def _stale_moments(setup: Setup) -> None:
-    """The loss counts a thousandth for 120 steps, then whole: Adam's second moments are still those of before."""
+    """The loss is multiplied by 1e-4 for 120 steps, then by 1: Adam's second moments are still those of before."""
     setup.optimizer, setup.lr = "adam", setup.family.lr * 4
     setup.loss_factor = lambda step: 1e-4 if step < 120 else 1.0
 
@@ -472,7 +472,7 @@ def _post_norm(warm_up: int) -> Change:
 
 
 def _restart(setup: Setup) -> None:
-    """The schedule restarts at step 100 at fifty times the learning rate that had been reached."""
+    """The schedule restarts at step 100, with sixty times the learning rate of before."""
     factor = 60.0
     setup.lr_factor = lambda step: 1.0 if step < 100 else factor
 

@@ -45,7 +45,7 @@ class Example(NamedTuple):
     seen: TrainingRun
 
 
-class Table(NamedTuple):
+class HarmTable(NamedTuple):
     """Examples of harm as arrays, and the family of each."""
 
     present: Any
@@ -55,14 +55,14 @@ class Table(NamedTuple):
     truth: Any
     """Index of the cause."""
     share: Any
-    """What the example counts."""
+    """The weight of the example."""
     family: Any
 
 
 _CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
 
 
-def tabulate(examples: Iterable[Example]) -> Table:
+def tabulate(examples: Iterable[Example]) -> HarmTable:
     """What the rules find in each faulty run that shows harm. Traces are left out: their rules are not fitted."""
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
@@ -84,13 +84,13 @@ def tabulate(examples: Iterable[Example]) -> Table:
         truth.append(causes[example.run.cause])
         share.append(1.0 if example.door == SERIES else _LOG)
         family.append(example.run.family)
-    return Table(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
+    return HarmTable(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
 
 
-def fit(table: Table, *, without: str = "", spread: float = SPREAD) -> Corrections:
+def fit_corrections(table: HarmTable, *, without: str = "", spread: float = SPREAD) -> Corrections:
     """The corrections under which the true causes are most probable; the family `without` is left out."""
     kept = table.family != without
-    table = Table(*(column[kept] for column in table))
+    table = HarmTable(*(column[kept] for column in table))
     judged = np.array([[weights.JUDGED[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
     which = np.arange(len(table.truth))
     shown = np.isin(np.arange(len(_CAUSES)), table.truth)  # what no run has can neither gain nor lose
@@ -128,7 +128,7 @@ def leave_one_family_out(examples: Sequence[Example]) -> Iterator[Judged]:
     """What the engine says of each example, with corrections to which its family has not contributed."""
     table = tabulate(examples)
     for family in sorted({each.run.family for each in examples}):
-        with using(fit(table, without=family)):
+        with using(fit_corrections(table, without=family)):
             for each in examples:
                 if each.run.family == family:
                     yield judge_run(each.run, each.door, each.seen)

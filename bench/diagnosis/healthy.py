@@ -76,7 +76,7 @@ def _one_overflow(seed: int) -> Setup:
 
 
 def _sparse_relu(seed: int) -> Setup:
-    """A wide network with biases of −1: four fifths of the activations are 0, every unit is used."""
+    """A wide network with biases of −1.2: four fifths of the activations are 0, every unit is used."""
 
     def make() -> Any:
         model = mlp(3, 256, 4, nn.ReLU, math.sqrt(2))
@@ -96,7 +96,7 @@ def _bfloat16_converged(seed: int) -> Setup:
 
 
 def _spikes_recover(seed: int) -> Setup:
-    """Batches with a few samples thirty times too large; gradients are clipped, and the loss comes back at once."""
+    """Batches with six samples fifteen times too large; gradients are clipped, and the loss comes back at once."""
 
     def alter(x: Any, y: Any, step: int) -> tuple[Any, Any]:
         if step in {70, 130}:
@@ -154,7 +154,7 @@ def _rare_tokens(seed: int) -> Setup:
 
 
 def _default_deep(seed: int) -> Setup:
-    """Sixteen layers with torch's default start, trained by Adam: the signal shrinks, and it trains."""
+    """Twelve layers with torch's default start, trained by Adam: the signal shrinks, and it trains."""
 
     def make() -> Any:
         sizes = [FEATURES, *[48] * 11]

@@ -16,7 +16,7 @@ from qa_service.model.training_run import TrainingRun
 _BARS = " ||| "
 
 
-class Line(NamedTuple):
+class LabelledLine(NamedTuple):
     """A line, and the values that a reader finds in it."""
 
     text: str
@@ -27,12 +27,12 @@ class Snippet(NamedTuple):
     """Consecutive lines of one source."""
 
     source: str
-    lines: tuple[Line, ...]
+    lines: tuple[LabelledLine, ...]
 
 
 def read_snippets(path: Path) -> list[Snippet]:
     """The snippets of a file."""
-    found: list[tuple[str, list[Line]]] = []
+    found: list[tuple[str, list[LabelledLine]]] = []
     for row in path.read_text(encoding="utf-8").splitlines():
         if row.startswith("# "):
             found.append((row[2:], []))
@@ -40,11 +40,11 @@ def read_snippets(path: Path) -> list[Snippet]:
             known, _, text = row.partition(_BARS) if not row.startswith("||| ") else ("", "", row[4:])
             pairs = (each.split("=") for each in known.split())
             text = text.replace("\\r", "\r")
-            found[-1][1].append(Line(text, {key: float(value) for key, value in pairs}))
+            found[-1][1].append(LabelledLine(text, {key: float(value) for key, value in pairs}))
     return [Snippet(source, tuple(lines)) for source, lines in found]
 
 
-def unread(snippet: Snippet) -> Iterator[tuple[Line, str]]:
+def unread(snippet: Snippet) -> Iterator[tuple[LabelledLine, str]]:
     """The lines of a snippet that are not read, each with what is missing or too much."""
     run = read_log_text("\n".join(line.text for line in snippet.lines) + "\n")
     for number, line in enumerate(snippet.lines, start=1):

@@ -12,31 +12,31 @@ from torch import nn
 from bench.diagnosis.architectures import FAMILIES, IMAGE, TRAIN, VALIDATION, Data, Family
 from bench.diagnosis.faults import Fault
 
-SAMPLES = TRAIN + VALIDATION
+_SAMPLES = TRAIN + VALIDATION
 
 
 def _of_a_teacher(generator: Any) -> Data:
     """Three outputs of a random network of one hidden layer, with noise."""
-    x = torch.randn(SAMPLES, 16, generator=generator)
+    x = torch.randn(_SAMPLES, 16, generator=generator)
     hidden = torch.tanh(x @ torch.randn(16, 24, generator=generator) / 4)
     y = 1.5 * hidden @ torch.randn(24, 3, generator=generator) / 5
-    return Data(x, y + 0.05 * torch.randn(SAMPLES, 3, generator=generator))
+    return Data(x, y + 0.05 * torch.randn(_SAMPLES, 3, generator=generator))
 
 
 def _spots(generator: Any) -> Data:
     """Images of a spot with noise; the target is where it is."""
-    centre = 1.6 * torch.rand(SAMPLES, 2, generator=generator) - 0.8
+    centre = 1.6 * torch.rand(_SAMPLES, 2, generator=generator) - 0.8
     axis = torch.linspace(-1, 1, IMAGE)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     x, y = centre[:, 0, None, None], centre[:, 1, None, None]
     spot = torch.exp(-((columns - x).square() + (rows - y).square()) / 0.15)
-    return Data((spot + 0.2 * torch.randn(SAMPLES, IMAGE, IMAGE, generator=generator))[:, None], 2 * centre)
+    return Data((spot + 0.2 * torch.randn(_SAMPLES, IMAGE, IMAGE, generator=generator))[:, None], 2 * centre)
 
 
 def _reconstructed(generator: Any) -> Data:
     """Points near a surface of four dimensions in sixteen; the target is the input."""
-    latent, directions = torch.randn(SAMPLES, 4, generator=generator), torch.randn(4, 16, generator=generator) / 2
-    x = torch.sin(latent @ directions) + 0.1 * torch.randn(SAMPLES, 16, generator=generator)
+    latent, directions = torch.randn(_SAMPLES, 4, generator=generator), torch.randn(4, 16, generator=generator) / 2
+    x = torch.sin(latent @ directions) + 0.1 * torch.randn(_SAMPLES, 16, generator=generator)
     return Data(x, x.clone())
 
 

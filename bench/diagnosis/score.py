@@ -15,10 +15,10 @@ from qa_service.model.training_run import TrainingRun
 
 SICK = frozenset({"sick", "not_numerics"})
 TRACE, SERIES = "trace", "series"
-"""Doors beside the six formats: the recorder's file, and the series of every step without any layer."""
+"""Doors beside the six log formats: the recorder's file, and the series of every step without the layers."""
 
 
-Sign = Literal["sudden nan", "no warning but slowness", "visible"]
+Visibility = Literal["sudden nan", "no warning but slowness", "visible"]
 """What of a fault's harm a log shows: a nan out of the blue, no more than slower learning, or something to go by."""
 SUDDEN = frozenset({
     "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
@@ -52,7 +52,7 @@ class Share(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What was said of a run through one door."""
+    """What the diagnosis says of a run that it sees through one door: a log format, the series, or a trace."""
 
     run: RecordedRun
     door: str
@@ -166,7 +166,7 @@ def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[Judged]:
             yield _judged(run, "metric_logger", diagnose(read_log_text(metric_logger(run))))
 
 
-def sign_of(run: RecordedRun) -> Sign:
+def visibility_of(run: RecordedRun) -> Visibility:
     """What a log of `run` shows of its fault, by the loss alone."""
     bad = next((step for step, loss in enumerate(run.loss) if not math.isfinite(loss)), None)
     if bad is not None:

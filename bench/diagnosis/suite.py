@@ -20,18 +20,18 @@ from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_r
 from qa_service.settings import Settings
 
 LOST, KEPT = 0.5, 0.15
-"""Parts of what the sound run learns: who loses `LOST` is harmed, who loses less than `KEPT` is not."""
+"""Parts of what the sound run learns: a run that lacks `LOST` is harmed, one that lacks less than `KEPT` is not."""
 SKIPPED = 0.3
 """The part of all updates that, when skipped, is harm by itself."""
 
 MEASURED_EVERY = 5
 """Steps between two measurements of parameters by the recorder: these runs are short, and its budget is of time."""
 
-Watch = Callable[[Any, Any, Any], Any]
+WatchFactory = Callable[[Any, Any, Any], Any]
 """(model, optimizer, scaler) → an open recorder with a `path` and a `close`."""
 
 
-class Verdict(NamedTuple):
+class MeasuredHarm(NamedTuple):
     """What a faulty run lost against the sound one."""
 
     lost: float
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
         return not self.nonfinite and self.lost < KEPT and self.skipped < KEPT
 
 
-def compare(run: RecordedRun, sound: RecordedRun) -> Verdict:
+def measure_harm(run: RecordedRun, sound: RecordedRun) -> MeasuredHarm:
     """What `run` lost against the sound run of the same family and seed."""
     first, last = sound.learned
     after = run.learned[1]
@@ -57,16 +57,16 @@ def compare(run: RecordedRun, sound: RecordedRun) -> Verdict:
     nonfinite = any(
         not math.isfinite(loss) and not skipped for loss, skipped in zip(run.loss, run.skipped, strict=True)
     )
-    return Verdict(lost, nonfinite, sum(run.skipped) / len(run.skipped))
+    return MeasuredHarm(lost, nonfinite, sum(run.skipped) / len(run.skipped))
 
 
 def learned(run: RecordedRun, below: float) -> bool:
     """Whether a run without a fault is healthy: it learned, and printed no loss that is not finite."""
-    verdict = compare(run, run)
+    verdict = measure_harm(run, run)
     return not verdict.nonfinite and run.learned[1] < below * run.learned[0] and verdict.skipped < SKIPPED
 
 
-def make_family(name: str, seed: int, watch: Watch | None = None) -> Iterator[RecordedRun]:
+def make_family(name: str, seed: int, watch: WatchFactory | None = None) -> Iterator[RecordedRun]:
     """Every admitted run of a family: those with faults, the harmless ones, the healthy grid."""
     family = family_of(name)
     sound, _ = train(default_setup(family, seed))
@@ -80,17 +80,17 @@ def make_family(name: str, seed: int, watch: Watch | None = None) -> Iterator[Re
 
 
 def _faulty(
-    fault: Fault, name: str, seed: int, sound: RecordedRun, watch: Watch | None
+    fault: Fault, name: str, seed: int, sound: RecordedRun, watch: WatchFactory | None
 ) -> Iterator[RecordedRun]:  # fmt: skip
     setup = default_setup(family_of(name), seed)
     fault.apply(setup)
     run, observer = train(setup, watch=watch)
-    verdict = compare(run, sound)
+    verdict = measure_harm(run, sound)
     if verdict.harmful:
         if fault.cured is not None:
             setup = default_setup(family_of(name), seed)
             fault.cured(setup)
-            cured = compare(train(setup)[0], sound)
+            cured = measure_harm(train(setup)[0], sound)
             if cured.harmful:
                 return
         yield _named(run, observer, fault.id, fault.cause, "faulty", sorted(fault.also))
@@ -98,7 +98,7 @@ def _faulty(
         yield _named(run, observer, fault.id, fault.cause, "harmless", sorted(fault.also))
 
 
-def make_traps(seed: int, traps: Iterable[Trap] = TRAPS, watch: Watch | None = None) -> Iterator[RecordedRun]:
+def make_traps(seed: int, traps: Iterable[Trap] = TRAPS, watch: WatchFactory | None = None) -> Iterator[RecordedRun]:
     """The traps that are healthy at this seed."""
     for trap in traps:
         setup = trap.make(seed)
@@ -120,7 +120,7 @@ def suite_folder(*, traced: bool = False) -> Path:
     return Settings.from_env(os.environ).cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
 
 
-def recorder(folder: str) -> Watch:
+def recorder(folder: str) -> WatchFactory:
     """What records a run by the package numstab_watch, which lies in `folder`; its files go to the suite's folder."""
     sys.path.insert(0, folder)
     watch = importlib.import_module("numstab_watch").watch
@@ -134,7 +134,7 @@ def recorder(folder: str) -> Watch:
     return observe
 
 
-def load_suite(families: Sequence[str], seeds: int, watch: Watch | None = None) -> list[RecordedRun]:
+def load_suite(families: Sequence[str], seeds: int, watch: WatchFactory | None = None) -> list[RecordedRun]:
     """The runs of these families, and the traps; what is not there yet is trained, with a line for each file."""
     torch.set_num_threads(1)
     runs: list[RecordedRun] = []

@@ -24,11 +24,11 @@ from bench.diagnosis.score import (
     poisoned_averages,
     score_rule_sets,
     share,
-    sign_of,
     sound,
     through,
+    visibility_of,
 )
-from bench.diagnosis.suite import Watch, load_suite, recorder
+from bench.diagnosis.suite import WatchFactory, load_suite, recorder
 
 WHOLE_LOGS = tuple(f"{name}{WHOLE}" for name in PRINTERS)
 """The doors of logs that begin with arguments or a configuration."""
@@ -61,14 +61,14 @@ def main(options: Sequence[str]) -> None:
     print(_counts(runs))
     print(_rule_set_table(runs))
     judged = [*judge(runs, [TRACE, SERIES, *PRINTERS, *WHOLE_LOGS]), *poisoned_averages(runs)]
-    for table in (_door_table, _sign_table, _alarm_table, _family_table, _fault_table, _calibration_table):
+    for table in (_door_table, _visibility_table, _alarm_table, _family_table, _fault_table, _calibration_table):
         print(table(judged))
     print(_thread_table())
     if chosen.list_errors:
         print(_errors(judged))
 
 
-def _fit(seeds: int, watch: Watch | None) -> None:
+def _fit(seeds: int, watch: WatchFactory | None) -> None:
     """Estimates the corrections, after measuring them on each family by those of the others; held-out ones see none."""
     from bench.diagnosis import fit
 
@@ -84,7 +84,7 @@ def _fit(seeds: int, watch: Watch | None) -> None:
     print("By families that were left out when the corrections were estimated:\n")
     print(_door_table(judged))
     print(_calibration_table(judged))
-    fit.write(fit.fit(fit.tabulate(examples)), examples)
+    fit.write(fit.fit_corrections(fit.tabulate(examples)), examples)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -129,15 +129,15 @@ def _door_table(judged: Sequence[Judged]) -> str:
     return _table(header, rows)
 
 
-def _sign_table(judged: Sequence[Judged]) -> str:
+def _visibility_table(judged: Sequence[Judged]) -> str:
     rows: list[Sequence[object]] = []
     for door, answers in _doors(judged):
-        for sign, of_sign in _split(faulty(answers), lambda each: sign_of(each.run)).items():
+        for seen, of_seen in _split(faulty(answers), lambda each: visibility_of(each.run)).items():
             rows.append((
-                door, sign, _right(of_sign),
-                share(of_sign, names_its_group) if sign == "sudden nan" else "",
-                share(of_sign, lambda each: each.status == "undecided"),
-                share(of_sign, lambda each: each.status == "healthy"),
+                door, seen, _right(of_seen),
+                share(of_seen, names_its_group) if seen == "sudden nan" else "",
+                share(of_seen, lambda each: each.status == "undecided"),
+                share(of_seen, lambda each: each.status == "healthy"),
             ))  # fmt: skip
     return _table(("door", "what a log shows", "cause first", "group right", "undecided", "called healthy"), rows)
 

@@ -2,8 +2,8 @@
 
 Data: Gaussian blobs of unit variance, their centres evenly spaced on a circle of radius 1.5 (times classes/6 beyond 6
 classes); 1000 samples to train on and 1000 to validate on, class 0 having the fraction `balance` of each (0: all
-classes equally frequent). Net: 2 - width - width - classes, ReLU, PyTorch's default initialisation; plain SGD on the
-cross- entropy, shuffled batches of 50. The first step of epoch `spike_epoch` uses the learning rate lr·spike. With
+classes equally frequent). Net: 2 - width - width - classes, ReLU, PyTorch's default initialisation; plain SGD on
+the cross-entropy, shuffled batches of 50. The first step of epoch `spike_epoch` uses the learning rate lr·spike. With
 `clip` > 0 the gradient's norm is clipped first, which does not bound lr·gradient. Everything random: blobs, weights,
 order.
 

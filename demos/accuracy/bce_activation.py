@@ -1,7 +1,7 @@
 """Binary cross-entropy with the wrong activation: a floor under the loss, a constant output, or half of the answers.
 
 Logistic regression on 400 points of two classes, x ~ N(±`gap`/2, 1) in 2 dimensions (each coordinate), one logit
-z = w·x + b from 0 weights drawn from N(0, 1)/10, `n` steps of gradient descent at rate `lr`, mean loss. By `way`:
+z = w·x + b, w and b at first from N(0, 1)/10, `n` steps of gradient descent at rate `lr`, mean loss. By `way`:
 
 logits          binary_cross_entropy_with_logits(z)
 double_sigmoid  the same of sigmoid(z): the probability stays between ½ and 0.731, the loss of the positives cannot fall

@@ -4,9 +4,10 @@ n independent d×d matrices are multiplied, in two versions: gain × a random or
 entries N(0, 1/d), which preserves the mean square of a vector. Followed in float64 are the size of a direction that is
 stretched most, of the median one and of the weakest. Singular values of a long product differ by more orders of
 magnitude than float64 has digits, so they are followed by the QR method: Q_t R_t = M_t Q_{t−1}, and Σ log|R_ii| for
-every direction i. For orthogonal factors and for n = 1 up to a rotation that is exact in the sum over directions,
-which is log|det|. Theory for Gaussian factors (Newman 1986): direction i grows by ln gain + ½(ln(2/d) + ψ((d − i +
-1)/2)) per factor. Source: Pennington, Schoenholz & Ganguli 2017; Newman 1986.
+every direction i. For orthogonal factors these are the logarithms of the singular values; for others they approach
+them as n grows, and only their sum over all directions, log|det|, is exact at every n. Theory for Gaussian factors
+(Newman 1986): direction i grows by ln gain + ½(ln(2/d) + ψ((d − i + 1)/2)) per factor.
+Source: Pennington, Schoenholz & Ganguli 2017; Newman 1986.
 """
 
 import math

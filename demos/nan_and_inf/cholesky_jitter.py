@@ -3,11 +3,10 @@
 K_ij = exp(−(x_i − x_j)²/(2·`length`²)) for `n` points x evenly spaced in [0, 1], the covariance of a Gaussian process,
 float32, plus `jitter` on the diagonal. info ≠ 0 of torch.linalg.cholesky_ex counts as a failure. Rounding moves the
 eigenvalues by about 2⁻²⁴·λ_max, so that a jitter well above that is needed: needed is the smallest power of 10 that
-works, theory is n·2⁻²⁴ (the largest eigenvalue is at most n). float64: the same with jitter in float64. bias: largest
-change of K by the jitter over its largest entry after it has worked, that is the jitter itself; error: largest entry
-of L Lᵀ − (K + jitter·I) where it works (nan where it fails). smallest: the smallest eigenvalue of the float32 K, by
-float64. Rows: jitters from 1e-10 to 1e-2, 1 where Cholesky works. Nothing is random. Source: Higham 2002, Accuracy and
-stability of numerical algorithms, 10.
+works, theory is n·2⁻²⁴ (the largest eigenvalue is at most n). float64: the same with K and jitter in float64. error:
+largest entry of L Lᵀ − (K + jitter·I) where it works (nan where it fails). smallest, largest: eigenvalues of the
+float32 K, computed in float64. Rows: jitters from 1e-10 to 1e-2, 1 where Cholesky works. Nothing is random.
+Source: Higham 2002, Accuracy and stability of numerical algorithms, 10.
 """
 
 from collections.abc import Generator

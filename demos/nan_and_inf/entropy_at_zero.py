@@ -10,10 +10,11 @@ xlogy    −torch.xlogy(p, p).sum(), which is 0 at p = 0; its derivative log p +
 logits   −(p·log_softmax).sum(), as torch.distributions.Categorical without its own clamp
 masked   −(p·where(allowed, log_softmax, 0)).sum(), log_softmax of logits filled with −1e9 where forbidden
 
-theory: the entropy over the allowed actions alone, in float64. error: |H − theory|. A masked row with all actions
-forbidden is left out (masked < actions). KL: Σ p·(log p − log q), q uniform over the first `actions` − `q_zero`, by
-torch.nn.functional.kl_div: inf where p > 0 and q = 0; where both are 0 it is nan (−inf·0), 0 in theory. Random:
-logits. Source: Cover & Thomas 2006, Elements of information theory (0·log 0 = 0); IEEE 754-2019.
+theory: the entropy over the allowed actions alone, in float64. bad: fraction of the gradient that is inf or nan. error:
+largest error of the gradient of masked, against that of theory. At least one action is allowed (masked < actions). KL:
+Σ p·(log p − log q), q uniform over the first `actions` − `q_zero`, by torch.nn.functional.kl_div: inf where p > 0 and
+q = 0; where both are 0 it is nan (−inf·0), 0 in theory. Random: logits.
+Source: Cover & Thomas 2006, Elements of information theory (0·log 0 = 0); IEEE 754-2019.
 """
 
 import math

@@ -8,7 +8,8 @@ filled   torch's, logits `fill` (negative): the term is ε·masked/K·|fill|, an
 allowed  smoothing over the allowed classes only: (1 − ε)·CE + ε·mean of −log p over these
 no ε     the cross-entropy of logits with −inf, finite
 
-gradient: largest derivative by a logit, of the mean loss times n; bad: fraction of derivatives that are nan.
+pull: mean derivative of a sample's loss by its last, masked logit, of filled; bad: fraction of the derivatives that
+are inf or nan; hard: the loss without ε.
 theory_filled: ε·masked/K·(|fill| + mean log Z). Random: logits, targets.
 Source: Szegedy et al. 2016, Rethinking the Inception architecture for computer vision (label smoothing).
 """

@@ -7,8 +7,8 @@ naive   log(exp(y) − 1)
 expm1   log(expm1(y)): right for small y, inf for large ones
 stable  y + log(−expm1(−y)): exponents are never positive
 
-Errors are absolute. back: relative error of softplus(x) as a way back to y, of the naive and the stable x. underflow:
-softplus(−`y`) by log(1 + exp(−y)), and by torch's softplus. Rows: y from 1e-10 to 1000. Nothing is random.
+back: relative error of softplus(x) against y, for the naive and the stable x. Beside it softplus(−`y`) by
+log(1 + exp(−y)) and by torch's softplus. Rows: y from 1e-10 to 1000. Nothing is random.
 Source: Higham 2002, Accuracy and stability of numerical algorithms, 1.14 (expm1, log1p).
 """
 

@@ -1,4 +1,4 @@
-"""A kernel that splits a sum otherwise gives the same row other last bits, and in bfloat16 greedy text soon parts.
+"""A kernel that splits a sum differently changes the last bits of a row; in bfloat16 greedy texts soon diverge.
 
 A small recurrent language model, h ← tanh(h·R + E[token]), logits = h·O over 512 tokens, h of 128 numbers; R ~ N(0,
 1/128), E ~ N(0, 1), O ~ N(0, 1/128)·4. 32 prompts are continued greedily for `n` tokens by two kernels. The first
@@ -6,8 +6,8 @@ computes each dot product in one piece, as for a batch of one; the second adds `
 `dtype`, as a split for another batch size does. Products and partial sums are accumulated in float32 and rounded to
 `dtype` (for float32 and float64, in that dtype itself). Weights and results are in `dtype`.
 
-Measured: the differences of the first logits, the fraction of prompts whose texts part, the median token at which they
-do, and the gap between the two best logits there. Theory: a token flips when that gap is below the rounding of the
+Measured: the differences of the first logits, the fraction of prompts whose texts diverge, the median token at which
+they do, and the gap between the two best logits there. Theory: a token flips when that gap is below the rounding of the
 logits, about an ulp, 2^(1−p)·|logit|; the chance per token is proportional to it, so three digits more mean a thousand
 times more tokens. From the first flip on the texts have nothing in common. Random: the weights, the prompts.
 Source: Higham 2002, ch. 3; Yuan et al. 2025, Understanding and mitigating numerical sources of nondeterminism.

@@ -1,4 +1,4 @@
-"""Eager rounds to 16 bits after every operation, a fused kernel once at the end: they differ, and fused is the exacter.
+"""Eager rounds to 16 bits after every operation, a fused kernel once at the end: they differ, and fused is more exact.
 
 4096 numbers `x`·N(0, 1) in the format `form` go through `ops` blocks in two ways. eager: every operation is computed in
 float32 and rounded to the format, as PyTorch does without compilation. fused: the values stay in float32 from the first

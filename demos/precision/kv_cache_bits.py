@@ -1,4 +1,4 @@
-"""A key cache with outlier channels needs a scale for each channel, or many bits; values bear 4 bits.
+"""A key cache with outlier channels needs a scale for each channel, or many bits; values tolerate 4 bits.
 
 One attention head of 64 numbers a token, `n` cached tokens. Keys are N(0, 1), of which 2 channels are shifted by 1 and
 then `x` times larger, as in trained models (with x = 1 none is); values N(0, 1); 32 queries N(0, 1), divided by x at

@@ -1,4 +1,4 @@
-"""Numbers written in one format and read in another are not rounded but others: plausible, tiny, or nan now and then.
+"""Numbers written in one format and read in another are unrelated to the written ones: plausible, tiny, sometimes nan.
 
 100,000 numbers from N(0, 1)·`x` are stored in the format `written`, and the same bytes are read as the format `read`,
 low byte first, as processors store them. A longer format gives two or four numbers for each one written, a shorter one

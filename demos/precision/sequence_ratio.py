@@ -7,9 +7,9 @@ log-probability), offset (`x` added to each, as a sampler with another temperatu
 d is the difference of the two log-probabilities of the chosen token. token: e^d of each token; sequence: e^Σd, the
 importance weight of the whole answer; mean: e^(Σd/n), its geometric mean (GSPO). Outside: the fraction beyond
 1 ± `clip`. ess: (Σw)²/(N·Σw²) of the sequence weights w, the fraction of the answers that still count.
-Independent differences with standard deviation σ have std(Σd) = σ·√n, theory_std; a common offset adds x·n.
-The curve: the spread of log-weights, mean square root of (Σd)², after 1, 2, … tokens, beside √n and n times that of one
-token. Random: logits, tokens, noise. Source: Zheng et al. 2025, Group sequence policy optimization.
+Independent differences with standard deviation σ have std(Σd) = σ·√n (theory_growth is √n); a common offset adds x·n.
+The curve: the spread of log-weights, the root mean square of Σd, after 1, 2, … tokens, beside √n and n times that of
+one token. Random: logits, tokens, noise. Source: Zheng et al. 2025, Group sequence policy optimization.
 """
 
 import math

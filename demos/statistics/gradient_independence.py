@@ -3,11 +3,14 @@
 A ReLU net of `layers` layers, `width` units, W ~ N(0, 2/width), no biases, `batch` inputs N(0, 1). A gradient g_L
 enters at the last layer and is carried back twice, with the same ReLU masks: with the transposes Wᵀ of the forward
 weights, as backpropagation does, and with fresh independent matrices of the same distribution, as derivations assume.
-Compared are the norms of the two gradients at the input, in float64. - readout="independent": g_L ~ N(0, 1), a random
-read-out that knows nothing of W. - readout="output": g_L = h_L, the gradient of ½‖h_L‖²: it depends on every W, and
-the assumption fails. Theory (width → ∞): the ratio tends to 1 for the independent read-out (Yang 2019); for g_L = h_L
-in a linear net of one square Gaussian layer ‖WᵀWx‖² is twice ‖VWx‖², and deeper nets are further off. Source: Yang
-2019, Scaling limits of wide neural networks.
+Compared are the norms of the two gradients at the input, in float64. `readout`:
+
+independent  g_L ~ N(0, 1), a random read-out, drawn independently of W
+output       g_L = h_L, the gradient of ½‖h_L‖²: it depends on every W, and the assumption fails
+
+Theory (width → ∞): the ratio tends to 1 for the independent read-out (Yang 2019); for g_L = h_L in a linear net of one
+square Gaussian layer ‖WᵀWx‖² is twice ‖VWx‖², and deeper nets are further off.
+Source: Yang 2019, Scaling limits of wide neural networks.
 """
 
 from collections.abc import Generator

@@ -2,13 +2,17 @@
 
 One input x = relu(N(0, 1)) with n entries is drawn and kept; then `trials` weight vectors are drawn from each of seven
 distributions with the same E[w²] = σ² per weight where not stated otherwise, and the mean of (Σ wᵢxᵢ)² is compared
-with σ²Σxᵢ². - iid normal, iid uniform: independent, identically distributed, mean 0. - not identical: independent,
-variance σᵢ² = σ²·U(0, 2) of its own. Exact: Σσᵢ²xᵢ². - uncorrelated: all weights of a draw share one random magnitude,
-σ·|N(0, 1)|: dependent, yet uncorrelated. - correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ²
-+ ρ(Σxᵢ)²]. - shifted: iid with mean m·σ and standard deviation σ. Exact: σ²[Σxᵢ² + m²(Σxᵢ)²]. - depends on x: a new x
-in every draw and wᵢ = σ(zᵢ + t(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as weights can be after
-training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z). Everything is in
-float64. Sources: Glorot & Bengio 2010; He et al. 2015.
+with σ²Σxᵢ².
+
+- iid normal, iid uniform: independent, identically distributed, mean 0.
+- not identical: independent, each with a variance σᵢ² = σ²·U(0, 2) of its own. Exact: Σσᵢ²xᵢ².
+- uncorrelated: all weights of a draw share one random factor N(0, 1): dependent, yet uncorrelated.
+- correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ² + ρ(Σxᵢ)²].
+- shifted: iid with mean m·σ and standard deviation σ. Exact: σ²[Σxᵢ² + m²(Σxᵢ)²].
+- depends on x: a new x in every draw and wᵢ = σ(zᵢ + t(xᵢ − E x)), z ~ N(0, 1): mean 0, but dependent on the input, as
+  weights can be after training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z).
+
+Everything is in float64. Sources: Glorot & Bengio 2010; He et al. 2015.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A random split of a time series lets the model look at the neighbours of the test points: its error is a mirage.
+"""A random split of a time series lets the model look at the neighbours of the test points: its error is too small.
 
 x_t = phi·x_{t−1} + N(0, 1), stationary from the start (variance γ₀ = 1/(1 − phi²)), t = 1 … `n`. The "model" knows
 nothing but time: it predicts a test point by the training point nearest in time (the earlier of two). `share` of the

@@ -12,13 +12,12 @@ from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import Node, variables
 from qa_service.formula.values import Given, Range, given_text, read_values, values_text
 from qa_service.model import Calculation, Context, EvidenceBlock, Experiment, Value
+from qa_service.model.formula import FORMULA_EXPERIMENT
 from qa_service.parsing import ParsedQuestion
 
-EXPERIMENT = "formula"
-"""The slug of the experiment."""
 OPEN_RANGE = Range(Fraction(-1000), Fraction(1000))
-"""Where a formula is looked at whose variable has no value: "is log(1+exp(x)) safe?"."""
-MAX_FORMS = 3
+"""The range of a variable without a value: "is log(1+exp(x)) safe?"."""
+_MAX_FORMS = 3
 """Stabler forms that are measured beside it."""
 
 
@@ -48,8 +47,8 @@ def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[P
                 **({"dtype": _wide(mention.dtypes[0])} if mention.dtypes else {}),
             },
         )
-        name = EXPERIMENT if index == 0 else f"{EXPERIMENT}-{index + 1}"
-        block = EvidenceBlock(id=name, experiment=EXPERIMENT, params=params, fixed=frozenset(), claims=())
+        name = FORMULA_EXPERIMENT if index == 0 else f"{FORMULA_EXPERIMENT}-{index + 1}"
+        block = EvidenceBlock(id=name, experiment=FORMULA_EXPERIMENT, params=params, fixed=frozenset(), claims=())
         runs.append(PlannedRun(block=block, experiment=experiment, params=params, compared={}))
     return calculation, tuple(runs)
 
@@ -88,7 +87,7 @@ def continued(question: ParsedQuestion, context: Context | None) -> Mention | No
 
 
 def _wide(dtype: str) -> str:
-    """The format itself, or float16 for a float8 format: those in which an input that breaks it is looked for."""
+    """The format in which inputs that break a formula are sought: itself, or float16 for a float8 format."""
     return "float16" if dtype.startswith("float8") else dtype
 
 
@@ -100,4 +99,4 @@ def _stabler_forms(formula: Node, given: dict[str, Given]) -> list[str]:
         return []
     from qa_service.formula.rewrites import proposals
 
-    return [to_sexpr(proposal.tree) for proposal in proposals(formula, MAX_FORMS, ranges, "float32")]
+    return [to_sexpr(proposal.tree) for proposal in proposals(formula, _MAX_FORMS, ranges, "float32")]

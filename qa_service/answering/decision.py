@@ -1,6 +1,6 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qa_service.answering import calculating, chips, followups
@@ -8,7 +8,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
 from qa_service.errors import BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
     MAX_CANDIDATES,
@@ -29,9 +29,10 @@ from qa_service.model import (
     find_clue,
 )
 from qa_service.model.diagnosis import Diagnosis
+from qa_service.model.formula import FORMULA_EXPERIMENT
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
-from qa_service.retrieval.matcher import CLOSE, MatchResult
+from qa_service.retrieval.matcher import RUNNER_UP_SHARE, MatchResult
 
 AMBIGUITY_MARGIN = 0.01
 """Two matches whose probabilities are nearer than this are equally likely."""
@@ -84,6 +85,8 @@ class Decision:
     """Entries that may help beside it."""
     alternatives: tuple[Entry, ...] = ()
     """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
+    alternative_runs: tuple[tuple[Entry, PlannedRun], ...] = ()
+    """Each alternative with every run that its short answer quotes; () for a request that runs nothing."""
     part: Part | None = None
     """The part that a follow-up asks for: "why?"."""
     follows: bool = False
@@ -180,20 +183,21 @@ def decide(
         diagnosis=diagnosis,
         related=_related(entry, alternatives, knowledge) if entry else (),
         alternatives=alternatives,
+        alternative_runs=_alternative_runs(alternatives, asked, request, knowledge, of_the_run) if request.run else (),
     )
 
 
 def _needs_no_plan(request: Request, asked: NamedValues) -> bool:
-    """Whether nothing is to run and no parameter is named of which the answer could say what uses it."""
+    """Whether nothing is to run and no parameter is named whose use the answer would report."""
     overrides = request.params or request.compare or request.blocks is not None
     return not (request.run or asked or overrides)
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:
-    """The formulas that a question asks to be computed; None where it is about an entry all the same."""
+    """The formulas that a question asks to be computed; None if it is about an entry nonetheless."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
-    if calculating.EXPERIMENT not in knowledge.experiments:
+    if FORMULA_EXPERIMENT not in knowledge.experiments:
         return None
     if request.context and request.context.entry and question.is_elliptical and question.params:
         return None  # other numbers for the entry before it
@@ -208,12 +212,12 @@ def _decide_calculation(
     knowledge: Knowledge,
     threshold: float,
 ) -> Decision:
-    """The answer is what the formulas are; entries that match the question are beside it."""
+    """The answer is the values of the formulas; entries that match the question are only related."""
     check_known(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
-    if wanted in DTYPES and not mention.dtypes:
+    if wanted in FLOAT_DTYPES and not mention.dtypes:
         mention = replace(mention, dtypes=(str(wanted),))
-    calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
+    calculation, runs = calculating.plan(mention, knowledge.experiments[FORMULA_EXPERIMENT])
     return Decision(
         status=AnswerStatus.ANSWERED,
         lang=question.lang,
@@ -300,8 +304,8 @@ def _follows(
 
 
 def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
-    """The part that a follow-up asks for: "why?"; else the first that speaks of the word that it changes and that the
-    short answer leaves out: "and with tanh?".
+    """The part that a follow-up asks for: "why?"; else the first that mentions the value to which it changes something,
+    if the short answer does not: "and with tanh?". None if there is no such part.
     """
     if entry is None:
         return None
@@ -361,7 +365,7 @@ def _topic(
     threshold: float,
     of_log: str = "",
 ) -> _Topic:
-    """First an entry that is named or picked, then the one `of_log`, of a follow-up, the matches."""
+    """An entry that is named or picked comes first, then the one `of_log`, that of a follow-up, and the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)
@@ -414,8 +418,25 @@ def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
     best, *others = topic.matches
     if topic.is_follow_up or not best.phrasing:
         return ()
-    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
+    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= RUNNER_UP_SHARE * best.score]
     return tuple(match.entry.focused_on(match.aspect) for match in close)
+
+
+def _alternative_runs(
+    alternatives: Sequence[Entry],
+    asked: NamedValues,
+    request: Request,
+    knowledge: Knowledge,
+    of_the_run: Collection[str],
+) -> tuple[tuple[Entry, PlannedRun], ...]:
+    """The runs that the short answers of the alternatives quote, with the parameters that the question names."""
+    found = []
+    for other in alternatives:
+        quoted = tuple(block.id for block in other.short_blocks())
+        alone = Request(question=request.question, blocks=quoted)
+        runs, _ = plan_runs(other, asked, alone, knowledge.experiments, of_the_run)
+        found += [(other, run) for run in runs if run.variant == 0]
+    return tuple(found)
 
 
 def _related(entry: Entry, alternatives: Sequence[Entry], knowledge: Knowledge) -> tuple[Entry, ...]:

@@ -5,10 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from qa_service.answering.execute import IsCancelled
-from qa_service.diagnosis.engine import diagnose
-from qa_service.diagnosis.reading import read_log_text, read_run
 from qa_service.errors import NumstabError, UnreadableRun
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT, ClientNames
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import overloaded
@@ -38,12 +36,16 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
     """
     if more := len(data) // BYTES_PER_CHARGE:
         CLIENT.get().charge(more)
+    from qa_service.diagnosis.engine import diagnose  # what reads logs and judges runs comes with the first of them
+    from qa_service.diagnosis.reading import read_training_run
+
     with _place():
-        return diagnose(read_run(data, name))
+        return diagnose(read_training_run(data, name))
 
 
 @contextmanager
 def _place() -> Iterator[None]:
+    """Waits for a place among the files that are read at once. Raises `Overloaded` where too many wait."""
     client = CLIENT.get().name
     with _admission:
         read_or_wait = len(_reading) + _AT_ONCE - _reading.free
@@ -63,7 +65,10 @@ def readable(diagnosis: Diagnosis) -> Diagnosis:
 
 
 def diagnose_question(question: str) -> Diagnosis | None:
-    """The diagnosis of the log that is pasted into a question; None if there is none, or it says nothing."""
+    """The diagnosis of the log that is pasted into a question; None if there is none or it was not recognised."""
+    from qa_service.diagnosis.engine import diagnose
+    from qa_service.diagnosis.reading import read_log_text
+
     try:
         found = diagnose(read_log_text(question))
     except NumstabError:

@@ -1,15 +1,13 @@
 """Executes planned runs, and judges the claims of each on the numbers just measured."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.lab.runner import QueuePosition, Runner
+from qa_service.lab.cancellation import IsCancelled
+from qa_service.lab.runner import QueuePosition, Runner, run_to_end
 from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
-
-IsCancelled = Callable[[], bool]
-"""Returns whether the run is cancelled, for example because its client disconnected; polled while it executes."""
 
 
 def execute(
@@ -24,6 +22,15 @@ def execute(
         done.append(evidence)
         yield EvidenceReady(evidence)
     return tuple(done)
+
+
+def execute_quietly(
+    runs: Sequence[tuple[Entry, PlannedRun]], runner: Runner, is_cancelled: IsCancelled, seed: int
+) -> tuple[Evidence, ...]:
+    """The evidence of runs without events of their own; each comes with the entry whose claims it proves."""
+    return tuple(
+        run_to_end(_gather_evidence(planned, entry, runner, is_cancelled, seed, seeds=1)) for entry, planned in runs
+    )
 
 
 def execute_alone(

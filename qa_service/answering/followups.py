@@ -108,7 +108,7 @@ def _rescaled(
     previous: Entry,
     experiments: Mapping[str, Experiment],
 ) -> tuple[dict[str, Value | tuple[Value, ...]], tuple[Text, ...]]:
-    """The number that is changed, and a note that says so; that none was, where the answer has none to change."""
+    """The changed number and a note that names it; without a number that can be changed, a note that says so."""
     named = _named_parameter(wanted.noun, previous, experiments) if wanted.noun else None
     values = _current_numbers(earlier, previous, experiments)
     kind: type = int if wanted.counts else float

@@ -2,25 +2,26 @@
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from qa_service.answering.execute import IsCancelled
+from qa_service.answering.calculating import OPEN_RANGE
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadExpression, BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.grammar import parse_formula
+from qa_service.formula.grammar import read_formula
 from qa_service.formula.printing import infix, torch_code
-from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, variables
 from qa_service.formula.values import Given, Range, read_given, values_text
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.model import Cell, Evidence, Row
 from qa_service.model.events import Event
 from qa_service.model.formula import (
+    FORMULA_EXPERIMENT,
     Elements,
     FormulaGradient,
     FormulaNode,
@@ -35,13 +36,10 @@ from qa_service.model.formula import (
 if TYPE_CHECKING:
     from qa_service.formula.rewrites import Proposal
 
-EXPERIMENT = "formula"
-DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
-"""Of a variable that is given neither a value nor a range."""
 DEFAULT_DTYPE = "float32"
-ALL_DTYPES = (*DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
+ALL_DTYPES = (*FLOAT_DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
 """Those in which the experiment measures."""
-MAX_FORMS = 4
+_MAX_FORMS = 4
 """Other forms that are measured."""
 MIN_GAIN = 0.3
 """Bits, on average, from which on another form is called stable."""
@@ -68,7 +66,7 @@ class FormulaStudy:
                     en=f"there is no dtype {dtype!r}. Allowed: {', '.join(ALL_DTYPES)}",
                     field="dtypes",
                 )
-        tree = _read(request.expression)
+        tree = read_formula(request.expression)
         given: dict[str, Given] = {}
         for name in variables(tree):
             if name in request.at:
@@ -76,7 +74,7 @@ class FormulaStudy:
             elif name in request.over:
                 given[name] = _read_given("..".join(request.over[name]), f"over.{name}")
             else:
-                given[name] = DEFAULT_RANGE
+                given[name] = OPEN_RANGE
         return cls(request, tree, given)
 
     @property
@@ -102,7 +100,7 @@ class FormulaStudy:
         far = _SOUGHT_IN[dtype]
         spans = {name: self.ranges.get(name, _around(each)) for name, each in self.given.items()}
         over = {name: (max(low, -far), min(high, far)) for name, (low, high) in spans.items()}
-        return proposals(self.tree, MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
+        return proposals(self.tree, _MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
 
     @cached_property
     def params(self) -> dict[str, str | bool]:
@@ -117,7 +115,7 @@ class FormulaStudy:
 
     def stream(self, service: Service, is_cancelled: IsCancelled = never_cancelled) -> Generator[Event, None, None]:
         """The events of the run; the last has the evidence for `result`."""
-        yield from service.run(EXPERIMENT, self.params, is_cancelled=is_cancelled)
+        yield from service.run(FORMULA_EXPERIMENT, self.params, is_cancelled=is_cancelled)
 
     def result(self, evidence: Evidence) -> FormulaResult:
         """What the run measured."""
@@ -260,14 +258,6 @@ class _Rows:
             for row in self.of("form")
             if row["form"] == form and (bits := _optional(row["bits"])) is not None
         }
-
-
-def _read(text: str) -> Node:
-    """A formula, or an S-expression as a permalink has it. Raises `BadExpression`."""
-    if text.lstrip().startswith("("):
-        with suppress(BadExpression):
-            return from_sexpr(text)
-    return parse_formula(text).tree
 
 
 def _read_given(text: str, field: str) -> Given:

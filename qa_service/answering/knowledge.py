@@ -9,6 +9,7 @@ from qa_service.experiments.spec import load_specs, require_experiment
 from qa_service.knowledge.library import Library
 from qa_service.model import Experiment
 from qa_service.parse_cache import ParseCache
+from qa_service.parsing import recall_patterns
 from qa_service.retrieval.embedder import Embedder
 from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
@@ -31,6 +32,7 @@ class Knowledge:
         parsed = ParseCache(settings.cache, f"{settings.kb}\0{settings.demos}")
         experiments = load_specs(settings.demos, parsed)
         library = Library.read(settings.kb, experiments, parsed)
+        recall_patterns(parsed)
         parsed.save()
         return cls(library=library, experiments=experiments, matcher=_build_matcher(settings, library, embedder))
 

@@ -1,13 +1,11 @@
-"""What a log that is pasted as a question asks for, beside the words that stand with it or without any."""
+"""The entry that a pasted log asks for by itself, and whether a question says anything beside its log."""
 
-import re
-
-from qa_service.diagnosis.symptoms import symptom_entry
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.text import simplify_chinese
+from qa_service.patterns import lazy_pattern
 
-_SAYS_NOTHING_MORE = re.compile(
+_SAYS_NOTHING_MORE = lazy_pattern(
     r"(?>[\W\d_]"
     r"|\b(?:hi|hello|hey|all|guys|please|pls|plz|help|me|my|i|we|can|could|you|anyone|someone|tell|know|explain|see|look"
     r"|at|a|an|and|so|but|the|this|these|that|it|here|is|are|was|s|re|do|does|did|in|of|to|for|with|on|from|what|whats"
@@ -33,7 +31,11 @@ def entry_of_log(diagnosis: Diagnosis | None, *, alone: bool) -> str:
     first = next(iter(diagnosis.hypotheses), None)
     if first and (first.certainty == "certain" or (alone and first.certainty == "likely")):
         return diagnosis.causes[first.cause].entry
-    return symptom_entry(diagnosis) if alone else ""
+    if not alone:
+        return ""
+    from qa_service.diagnosis.symptoms import symptom_entry  # as what made the diagnosis has
+
+    return symptom_entry(diagnosis)
 
 
 def asks_by_its_log_alone(question: ParsedQuestion) -> bool:

@@ -3,8 +3,8 @@
 The model gets sentences with their placeholders unfilled, so it sees no measured value, and gives each one back in
 other words. A rewording is taken only if it has the placeholders of its sentence and no number, name, formula, code or
 verdict that its sentence does not have, says no direction that it does not say, and is negated where it is. Otherwise
-the entry's own sentence stands; and if too few are taken, none is. What such rules cannot see is a false sentence in
-true words; so the result stands beside the entry's text, never instead of it, with the model's name.
+the entry's own sentence stands; and if too few are taken, none is. Such rules cannot detect a false statement made of
+permitted words; so the result is shown beside the entry's text, never instead of it, with the model's name.
 """
 
 import re
@@ -71,7 +71,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewording:
-    """What a model made of an answer, as far as it passed."""
+    """An answer reworded by a model, and how many of its sentences passed the rules."""
 
     text: str
     """The sentences with their measured numbers; "" if too few passed."""

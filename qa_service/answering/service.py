@@ -14,11 +14,12 @@ from ulid import ULID
 from qa_service.answering import chips
 from qa_service.answering.decision import Decision, decide
 from qa_service.answering.diagnosing import diagnose_question
-from qa_service.answering.execute import IsCancelled, execute, execute_alone
+from qa_service.answering.execute import execute, execute_alone, execute_quietly
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField, BadRequest, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.cluster import RayRunner
 from qa_service.lab.disk_cache import RunDiskCache
@@ -27,7 +28,7 @@ from qa_service.lab.interpreter import environment_of
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.machine import Environment, environments_here
-from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
+from qa_service.model import MAX_RUNS, Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import ParsedQuestion, parse_question
 from qa_service.retrieval.embedder import load_embedder
@@ -40,8 +41,6 @@ MATCH_COUNT = 5
 """The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
 """Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
-MAX_RUNS = 200
-"""The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
 MAX_TOGETHER_CHARS = 900
 """Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
 RUNS_PER_CHARGE = 10
@@ -163,13 +162,14 @@ class Service:
             answer = _answer(request, decision)
         runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
         if runs:
-            charge_runs(len(decision.runs) * decision.seeds)
+            charge_runs(len(decision.runs) * decision.seeds + len(decision.alternative_runs))
         yield AnswerReady(answer)
         if runs:
             evidence = yield from execute(
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=decision.seed, seeds=decision.seeds
             )
-            answer = replace(answer, evidence=evidence)
+            beside = execute_quietly(decision.alternative_runs, self.runner, is_cancelled, decision.seed)
+            answer = replace(answer, evidence=evidence, alternative_evidence=beside)
         yield Done(answer, brief=request.brief)
 
     def _run(

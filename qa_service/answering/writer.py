@@ -1,7 +1,7 @@
 """A language model behind an OpenAI-compatible address (NUMSTAB_WRITER), asked for other words of sentences.
 
-It is asked once, not streamed, at temperature 0, with a deadline for all of it and a bound on what is read. Whatever
-it replies, hangs on, or sends instead of a reply, the result is a list of texts or of nothing.
+One request, not streamed, at temperature 0, with a deadline for the whole reply and a limit on its size. Any failure,
+and any reply that cannot be read, gives a list of None.
 """
 
 import json
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from qa_service.model import Lang, Text
 
-DEADLINE = 10.0
+_DEADLINE = 10.0
 """Seconds for the whole reply."""
 _MAX_BYTES = 256 << 10
 _INSTRUCTIONS = Text(
@@ -40,7 +40,7 @@ class ModelWriter:
     address: str
     model: str
     key: str = ""
-    deadline: float = DEADLINE
+    deadline: float = _DEADLINE
 
     def reword(self, question: str, sentences: Sequence[str], lang: Lang) -> list[str | None]:
         """As `Writer.reword`."""

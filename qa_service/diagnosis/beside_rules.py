@@ -1,4 +1,4 @@
-"""Rules on what stands beside a loss that becomes nan: its parts, the distance of its records, the data seen before."""
+"""Rules on the surroundings of a nan loss: its parts, gaps between records, accuracy, format, epochs, names."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from qa_service.diagnosis.curves import finite, is_half, records, say, shares_of
-from qa_service.diagnosis.evidence import Rule, weigh
+from qa_service.diagnosis.evidence import DiagnosticRule, weigh
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.parts import parts_of_loss
@@ -14,19 +14,20 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", re.IGNORECASE)
-_LONG = 100
+_MIN_EPOCH_STEPS = 100
 """Steps that an epoch of a real data set has at least."""
 _RECENT = 6
-_FAR = 20
+"""Accuracies before the nan, whose median is the usual one."""
+_MIN_GAP = 20
 """Steps within which a run whose step is too large goes from a usual loss to nan."""
 
 
 def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
-    """Whether one part of the loss is not finite while others are, or all are at once."""
+    """Whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
     first, parts = onset(run, *loss_keys(run)), parts_of_loss(run)
     if first is None or first.index == 0 or not parts:
         return
-    at_once = {key: point for key, points in parts.items() if (point := _beside(points, first.bad)) is not None}
+    at_once = {key: point for key, points in parts.items() if (point := _record_at(points, first.bad)) is not None}
     bad = sorted(key for key, point in at_once.items() if not math.isfinite(point.value))
     if not bad or len(at_once) < 2:
         return
@@ -43,15 +44,15 @@ def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("nan_in_all_parts", text, first.bad)
 
 
-def _beside(points: tuple[Record, ...], place: Record) -> Record | None:
-    """The record of a series on the line, or at the step, of another."""
-    if place.line is not None:
-        return next((point for point in points if point.line == place.line), None)
-    return next((point for point in points if point.step == place.step), None)
+def _record_at(points: tuple[Record, ...], other: Record) -> Record | None:
+    """The record of a series on the line of `other`, or at its step if that has no line; None if there is none."""
+    if other.line is not None:
+        return next((point for point in points if point.line == other.line), None)
+    return next((point for point in points if point.step == other.step), None)
 
 
 def far_records(run: TrainingRun) -> Iterator[Finding]:
-    """A nan that comes all at once where records are so far apart that a growth of the loss would not be seen."""
+    """A nan without a rise before it, where the records are too far apart, or at unknown distances, to show a rise."""
     first = onset(run, *loss_keys(run))
     if first is None or len(first.before) < 3 or first.rise >= 2:
         return
@@ -63,7 +64,7 @@ def far_records(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh("records_of_unknown_distance", text, first.before[-1], first.bad)
         return
-    if steps < _FAR:
+    if steps < _MIN_GAP:
         return
     text = say("两条记录相隔 {steps} 步：中间即使发散过，日志里也看不到",
                "The records are {steps} steps apart: a growth of the loss in between would not be seen",
@@ -80,10 +81,10 @@ def _steps_before(run: TrainingRun, first: Onset) -> int | None:
 
 
 def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
-    """The accuracy of the step whose loss is the first nan: weights that are spoilt cannot be right any more.
+    """Whether the accuracy is lost at the step of the first nan loss, which tells spoilt weights from a bad loss.
 
-    Where the weights became nan in the update before, nothing is recognised in this step; where the loss itself is not
-    finite, by its formula or its labels, the step is as right as those before it.
+    If the previous update made the weights nan, this step predicts at random; if only the loss is not finite, because
+    of its formula or the labels, the accuracy of this step is the usual one.
     """
     first = onset(run, *loss_keys(run))
     if first is None or first.key != "loss" or not first.before:
@@ -91,7 +92,7 @@ def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
     last, bad = first.before[-1], first.bad
     if last.step is None or bad.step is None or bad.step - last.step > 1:
         return
-    shares = _of_single_steps(run)
+    shares = _accuracy_per_step(run)
     before = [share for step, share in shares if step < bad.step][-_RECENT:]
     after = [share for step, share in shares if step > bad.step]
     now = next((share for step, share in shares if step == bad.step), None)
@@ -119,8 +120,8 @@ def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh(feature, text, last, bad)
 
 
-def _of_single_steps(run: TrainingRun) -> list[tuple[int, float]]:
-    """(step, accuracy of that step); of a log that prints means since the epoch began, from their differences."""
+def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
+    """(step, accuracy of that step); from a log of running means of the epoch, recovered by their differences."""
     points = [point for point in finite(records(run, "accuracy")) if point.step is not None]
     shares = shares_of(points)
     steps = [point.step for point in points if point.step is not None]
@@ -149,15 +150,15 @@ def half_from_the_start(run: TrainingRun) -> Iterator[Finding]:
 
 
 def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
-    """A first nan after whole epochs without one: the same samples and labels have done no harm before."""
+    """A first nan after two or more whole epochs without one: the same samples and labels did no harm before."""
     first = onset(run, *loss_keys(run))
     if first is None or first.bad.line is None:
         return
     epochs = {event.name for event in run.events if event.kind == "epoch" and (event.line or 0) <= first.bad.line}
     numbers = [int(name) for name in epochs if name.isdigit()]
     whole = max(len(epochs), max(numbers, default=0)) - 1
-    steps = {point.step for point in first.before}
-    if run.settings.get("step_unit") != "epoch" and len(steps) > 1 and (first.bad.step or math.inf) < _LONG * whole:
+    counts_steps = run.settings.get("step_unit") != "epoch" and len({point.step for point in first.before}) > 1
+    if counts_steps and (first.bad.step or math.inf) < _MIN_EPOCH_STEPS * whole:
         return  # "epochs" of a few steps see no data set
     if whole >= 2:
         text = say("之前已完整跑过 {count} 个 epoch 都没有 nan：数据里若有坏样本，早该出现",
@@ -167,7 +168,7 @@ def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
 
 
 def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
-    """A loss that becomes nan and is, by the names beside it, a likelihood or a cross entropy written by hand."""
+    """A nan loss in a run that logs a likelihood or an entropy, by its name: the loss takes a logarithm."""
     first = onset(run, *loss_keys(run))
     name = next((key for key in run.series if _LOGARITHM.search(key)), "")
     if first is not None and first.index > 0 and name:
@@ -175,6 +176,6 @@ def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("logarithm_in_names", text)
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     nan_in_parts, far_records, accuracy_at_nan, half_from_the_start, data_seen_before, names_of_logarithms,
 )  # fmt: skip

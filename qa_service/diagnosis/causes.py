@@ -1,4 +1,4 @@
-"""The causes of sick runs: name, entry, what each brings about, cure, and the smallest change of code."""
+"""The causes that a diagnosis names: name, entry, consequences, cure, and the smallest change of code."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def _cause(
     brings: str = "",
     numerics: bool = True,
 ) -> Cause:
-    """`brings` names the causes that it brings about, separated by spaces."""
+    """A cause; `brings` lists the ids of the causes that it brings about, separated by spaces."""
     return Cause(
         id=id_,
         name=Text(zh, en),
@@ -30,7 +30,7 @@ def _cause(
 
 
 def _steps() -> Iterator[Cause]:
-    """Size and schedule of the steps, and updates that do not arrive."""
+    """Size and schedule of the steps, and updates that are not made or not cleared."""
     yield _cause(
         "step_too_large",
         "步子太大（学习率过高）",
@@ -125,7 +125,7 @@ def _steps() -> Iterator[Cause]:
 
 
 def _signal() -> Iterator[Cause]:
-    """Weights at the start, activations, and the signal through the layers."""
+    """Initial weights, activations, and the propagation of signals and gradients through the layers."""
     yield _cause(
         "weights_too_large",
         "初始权重太大",
@@ -490,7 +490,7 @@ def _formats() -> Iterator[Cause]:
 
 
 def _elsewhere() -> Iterator[Cause]:
-    """What is no matter of numerics."""
+    """Causes that are not numerical."""
     yield _cause(
         "overfitting",
         "过拟合",

@@ -1,4 +1,4 @@
-"""Statistics of a run's series that a few outliers do not move, and words for places in the run."""
+"""Robust statistics of a run's series, its settings, and the words in which texts cite its records."""
 
 import math
 import re
@@ -22,7 +22,7 @@ _WARM_UP_SHARE = 0.9
 _SIGN_CHANGES = 4
 _LARGEST = 1e120
 MAX_RECORDS = 4000
-"""Of a longer series, so many records are looked at: see `thinned`."""
+"""Longer series are thinned to at most this number of records (see `thinned`)."""
 _CLIMB, _MOSTLY = 8, 0.6
 """Records that a climb has at least, and the share of its steps that go up."""
 
@@ -114,7 +114,7 @@ def rising_tail(points: Sequence[Record]) -> list[Record]:
     return list(points[max(start, 0) :])
 
 
-def climb(points: Sequence[Record]) -> list[Record]:
+def climbing_tail(points: Sequence[Record]) -> list[Record]:
     """The records at the end over which the values rise, noise aside, from their lowest level; [] if they do not."""
     smoothed = smooth(values_of(points))
     start = len(smoothed) - 1 - smoothed[::-1].index(min(smoothed)) if smoothed else 0
@@ -139,7 +139,10 @@ def step_span(points: Sequence[Record]) -> int | None:
 
 
 def is_objective(run: TrainingRun) -> bool:
-    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0."""
+    """Whether training should lower the loss: not in reinforcement or adversarial learning, nor about 0.
+
+    The kind of learning is told by the names of the series, "about 0" by four changes of sign or more.
+    """
     signs = [point.value > 0 for point in records(run, "loss") if point.value and math.isfinite(point.value)]
     if sum(one != other for one, other in pairwise(signs)) >= _SIGN_CHANGES:
         return False
@@ -153,7 +156,10 @@ def warms_up(run: TrainingRun) -> bool:
 
 
 def rate_at(run: TrainingRun, point: Record | None) -> float | None:
-    """The learning rate at a record, else the last one or that of the settings; None if the run shows none."""
+    """The learning rate last logged up to a record, else the first logged; without a record, the last logged.
+
+    If none is logged, that of the settings; None if they have none either.
+    """
     rates = [each for each in records(run, "lr") if math.isfinite(each.value)]
     if point is not None:
         before = [each for each in rates if _is_before(each, point)]
@@ -217,13 +223,13 @@ def is_adaptive(run: TrainingRun) -> bool | None:
     return None if not name else any(word in name for word in ("adam", "rms", "adafactor", "lion", "lamb", "adagrad"))
 
 
-def number(value: float, lang: Lang) -> str:
+def quoted_number(value: float, lang: Lang) -> str:
     """A number as a sentence quotes it."""
     return format_in_text(value, lang)
 
 
 def place(point: Record, lang: Lang) -> str:
-    """Where a record stands: "step 1284, line 37"; "" if neither is known."""
+    """Where a record stands: "step 1284, line 37"; "the last record" if neither is known."""
     if point.step is not None and point.line is not None:
         return f"第 {point.step} 步·第 {point.line} 行" if lang == "zh" else f"step {point.step}, line {point.line}"
     if point.step is not None:
@@ -245,7 +251,7 @@ def say(zh: str, en: str, **shown: float | str | Record) -> Text:
 def _word(value: float | str | Record, lang: Lang) -> str:
     if isinstance(value, Record):
         return place(value, lang)
-    return value if isinstance(value, str) else number(value, lang)
+    return value if isinstance(value, str) else quoted_number(value, lang)
 
 
 def lines_of(*points: Record | None) -> tuple[int, ...]:
@@ -254,5 +260,5 @@ def lines_of(*points: Record | None) -> tuple[int, ...]:
 
 
 def harm_at(name: HarmId, text: Text, *points: Record) -> Harm:
-    """A harm that stands on these records, and is seen at the step of the last."""
+    """A harm with these records as its lines, dated at the step of the last."""
     return Harm(id=name, text=text, lines=lines_of(*points), step=points[-1].step)

@@ -1,4 +1,4 @@
-"""How a loss diverges: it rises, it loses what it had learned, it is thrown up; the shapes of curves that tell."""
+"""Tells from the shape of a loss curve whether it diverges, and how: it rises, is lost again, or jumps far up."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from qa_service.diagnosis.curves import end_level, noise, share_ascending, smoot
 def divergence(values: Sequence[float]) -> str | None:
     """How a loss diverges; None if it does not.
 
-    "rising": above where it began. "lost": it had fallen. "thrown": far up, and back only to where it began.
+    "rising": above where it began. "lost": it had fallen. "thrown": it jumps far up and returns only to where it began.
     """
     level, last, spread = start_level(values), end_level(values), noise(values)
     smoothed = smooth(values)
     best = min(smoothed)
-    if _learns_anew(smoothed, values[0]):
+    if _task_changes(smoothed, values[0]):
         return None
     if best > 0 and last >= 10 * best and last > 1.2 * level:
         return "rising" if best > 0.7 * level else "lost"
@@ -29,13 +29,13 @@ def divergence(values: Sequence[float]) -> str | None:
         return "lost"
     if _is_lost_for_long(smoothed, values[0]):
         return "lost"
-    if _is_thrown(values, smoothed):
+    if _jumps_at_start(values, smoothed):
         return "thrown"
     return "rising" if _ends_worse(values, smoothed) else None
 
 
-def _learns_anew(smoothed: Sequence[float], first: float) -> bool:
-    """It had learned, leaps, and falls again to a fifth of its top: a change of task, or of the weight of a loss."""
+def _task_changes(smoothed: Sequence[float], first: float) -> bool:
+    """Down tenfold, a jump, then down to a fifth of the peak: the task, or the weight of the loss, has changed."""
     best = smoothed.index(min(smoothed))
     after = smoothed[best:]
     top = max(after)
@@ -52,7 +52,7 @@ def _rises(values: Sequence[float], level: float, last: float, spread: float) ->
 
 
 def _levels_off(smoothed: Sequence[float]) -> bool:
-    """Smoothly up from the start, less and less, to less than three times: as losses of adversaries do."""
+    """A smooth rise that slows down and ends below three times the start, as in adversarial training."""
     third = len(smoothed) // 3
     if third < 4 or smoothed[-1] > 3 * smoothed[0] or share_ascending(smoothed) < 0.75:
         return False
@@ -126,7 +126,7 @@ def _ends_worse(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     return median(half) - 2.5 * noise(values) / math.sqrt(len(half)) > 1.1 * level
 
 
-def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
+def _jumps_at_start(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     """Far above the first loss early on, and never clearly below it."""
     far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
     stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
@@ -136,7 +136,7 @@ def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
 
 
 def runs_away(values: Sequence[float]) -> bool:
-    """Of a loss that need not fall: up a hundredfold, record by record."""
+    """For a loss that need not fall: whether its last five values rise to over 100 times the usual size and 1000."""
     tail = values[-5:]
     usual = median(abs(value) for value in values[: max(3, len(values) // 2)])
     return share_ascending(tail) == 1 and usual > 0 and tail[-1] > 100 * usual and tail[-1] > 1e3

@@ -1,4 +1,4 @@
-"""H2: a loss that rises, or that loses what it had learned."""
+"""The harm "diverging": a loss that rises, or that loses what it had learned."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -23,11 +23,12 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _MIN_RECORDS = 5
 _UNUSUAL = 1e-3
-"""First losses below it are weighed by a factor."""
+"""No loss starts below this unless it is multiplied by a small weight."""
 _LEAP = 1000
 
 
 def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
+    """The harm "diverging", unless the accuracy is still good or only the weight of the loss has changed."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) < 5:
@@ -35,7 +36,7 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
     how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
     if how is None and is_objective(run) and lost_at_rate_jump(run):
         how = "lost"
-    if how is None or _validates(run) or _is_weighed_anew(run, values):
+    if how is None or _stays_accurate(run) or _is_reweighted(run, values):
         return
     best, last = min(smooth(values)), end_level(values)
     if how == "thrown":
@@ -59,8 +60,11 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
     yield harm_at("diverging", text, points[-1])
 
 
-def _validates(run: TrainingRun) -> bool:
-    """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
+def _stays_accurate(run: TrainingRun) -> bool:
+    """Whether the accuracy, of validation if logged, ends at 0.9 or more and near its best.
+
+    A loss that rises all the same then belongs to a harder task.
+    """
     last = line_or_step(records(run, "loss")[-1])
     for key in ("val_accuracy", "accuracy"):
         points = finite(records(run, key))
@@ -70,20 +74,20 @@ def _validates(run: TrainingRun) -> bool:
     return False
 
 
-def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
-    """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
+def _is_reweighted(run: TrainingRun, values: Sequence[float]) -> bool:
+    """Whether only the weight of the training loss has changed: it jumps, and the validation loss does not."""
     held_out = values_of(finite(records(run, "val_loss")))
     if any(after >= 1.6 * before for before, after in pairwise(held_out)):
         return False
-    if run.from_start and _leaps_to_its_scale(values):
+    if run.from_start and _starts_downscaled(values):
         return True
     return len(held_out) >= 4 and 10 * min(smooth(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
 
 
-def _leaps_to_its_scale(values: Sequence[float]) -> bool:
-    """Whether a loss is far below every usual one from its first record on, leaps a thousandfold, and rises no more.
+def _starts_downscaled(values: Sequence[float]) -> bool:
+    """Whether a loss starts below `_UNUSUAL`, jumps by more than `_LEAP` times, and rises no more.
 
-    No model begins with a loss like that: it is weighed by a small factor at first.
+    No model begins with such a loss: at first it is multiplied by a small weight.
     """
     leap = next((index for index, value in enumerate(values) if value > 10 * values[0]), 0)
     before, after = values[:leap], values[leap:]

@@ -1,4 +1,4 @@
-"""From a training run to its diagnosis: harm gate, rules, sums of evidence, what explains what away, the report."""
+"""From a training run to its diagnosis: harm gate, rules, sums of evidence, explaining away, the report."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from statistics import median
 from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import thinned
-from qa_service.diagnosis.evidence import Rule
+from qa_service.diagnosis.evidence import DiagnosticRule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
@@ -17,7 +17,7 @@ from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Ex
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
 """Functions of a run that yield findings."""
@@ -27,20 +27,20 @@ _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfittin
 _SEEN_BY_ITSELF = frozenset({"loss_scale_collapse", "hidden_nan"})
 """Consequences that a log shows in a series of their own."""
 SPARSE = 10
-"""Steps between two records from which on a run is unlike those that the corrections to the weights come from."""
+"""Steps between records (median) from which on a run is unlike those that the weights were corrected on."""
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
-_CLEARLY = 1.0
+_CLEAR = 1.0  # weight that one finding must have for a cause to be named in a run that was merely stopped
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
-_OF_NAMED = 0.4  # of the weight of a finding that names a consequence
-_DISCOUNT = 0.5  # of a weight that speaks for a consequence only
+_NAMED_SHARE = 0.4  # the same, as a share of the weight of a decisive finding for the consequence
+_DISCOUNT = 0.5  # taken off a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
 _UNDECIDED = 0.15  # probability below which the first is no verdict
 _AGAINST = -0.7  # weight from which on a finding rules a suspect out
 
 
 def diagnose(run: TrainingRun) -> Diagnosis:
-    """The report on a run. A run to which no harm is done is healthy, whatever its numbers look like."""
+    """The report on a run. A run without a harm is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
         return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
     return replace(_diagnose(thinned(run)), run=run)
@@ -53,7 +53,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
             run=run,
             status="healthy",
             summary=report.healthy(run),
-            margins=report.margins(run),
+            margins=report.distances_from_harm(run),
             unseen=report.unseen(run),
             marks=report.marks(run),
         )
@@ -88,7 +88,10 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
 def _question(
     run: TrainingRun, status: DiagnosisStatus, hypotheses: Sequence[Hypothesis], ranked: Sequence[tuple[str, float]]
 ) -> Text | None:
-    """What tells the first cause, where it is only possible, from the next; of one alone, from the runner-up."""
+    """The question that tells the first cause, if it is only possible, from the second or else the runner-up.
+
+    None if no question is needed, or none is known.
+    """
     first = hypotheses[0].cause if hypotheses else ""
     if first == "hidden_nan":  # it says how the nan was hidden; what made it is still to be asked
         others = [*(cause for cause, _ in ranked if cause != first), "nonfinite_data", "log_of_zero"]
@@ -142,8 +145,8 @@ def _is_dense(run: TrainingRun) -> bool:
 
 
 def _has_weight(found: _Evidence) -> bool:
-    """Whether a finding speaks clearly for a cause: where a run was merely stopped, less is nothing."""
-    return any(_as_judged(each).weight >= _CLEARLY for each in found.findings)
+    """Whether one finding speaks clearly for the cause, which is asked for where a run was merely stopped."""
+    return any(_as_judged(each).weight >= _CLEAR for each in found.findings)
 
 
 def _is_measured(run: TrainingRun) -> bool:
@@ -158,7 +161,7 @@ def _as_judged(finding: Finding) -> Finding:
     return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 
-def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
+def _findings(rules: Iterable[DiagnosticRule], run: TrainingRun) -> Iterable[Finding]:
     for rule in rules:
         yield from rule(run)
 
@@ -166,8 +169,8 @@ def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
 def _rank(evidence: Mapping[str, _Evidence], *, chains: bool) -> tuple[list[tuple[str, float]], dict[str, str]]:
     """(cause, probability), the most probable first; and each consequence that is left out, with what explains it.
 
-    Without `chains` only what a log has signs of its own for is explained away: the weights of runs that show nothing
-    but series are estimated without chains.
+    Without `chains` only the consequences in `_SEEN_BY_ITSELF` are explained away: the weights of runs that show
+    nothing but series were estimated without chains.
     """
     scores = {
         cause: math.log(_prior(cause)) + found.total
@@ -184,10 +187,10 @@ def _rank(evidence: Mapping[str, _Evidence], *, chains: bool) -> tuple[list[tupl
 def _explain_away(
     evidence: Mapping[str, _Evidence], scores: dict[str, float], consequences: Collection[str]
 ) -> dict[str, str]:
-    """Removes each consequence of a cause that has evidence of its own and, with what it brings about, explains more.
+    """Removes from `scores` each consequence that a cause explains at least as well; returns consequence → cause.
 
-    Of a cause that brings about a consequence, the evidence for the consequence is evidence too, slightly discounted.
-    Returns consequence → cause.
+    The cause needs evidence of its own. The evidence for the consequence is added to it, slightly discounted, and its
+    score rises accordingly.
     """
     explained: dict[str, str] = {}
     for cause in sorted(scores, key=lambda each: -scores[each]):
@@ -219,9 +222,9 @@ def _own(cause: _Evidence, consequence: _Evidence) -> float:
 
 
 def _named(consequence: _Evidence) -> float:
-    """What a cause must have of its own to explain a consequence that one finding names: a part of its weight."""
+    """The evidence that a cause needs to explain away a consequence that has a decisive finding; 0 if it has none."""
     heaviest = max((_as_judged(each).weight for each in consequence.findings), default=0.0)
-    return _OF_NAMED * heaviest if heaviest >= _DECISIVE else 0.0
+    return _NAMED_SHARE * heaviest if heaviest >= _DECISIVE else 0.0
 
 
 def _joint(cause: _Evidence, consequence: _Evidence) -> float:
@@ -261,7 +264,7 @@ def _certainty(probability: float, findings: Sequence[Finding]) -> Certainty:
 
 
 def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> DiagnosisStatus:
-    """The verdict. The most probable cause is named as possible, with the question that splits it from the next."""
+    """The verdict on a run with harms: "undecided" where no cause reaches the probability `_UNDECIDED`."""
     if not hypotheses:
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"
@@ -279,7 +282,7 @@ _SUSPECTS: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("batch_norm", "overfitting", "chance_labels"),
     "stopped": ("step_too_large", "nonfinite_data"),
 }
-"""Harm → the causes that one thinks of first."""
+"""Harm → the usual suspects, which are listed as excluded where the run speaks against them."""
 
 
 def _excluded(

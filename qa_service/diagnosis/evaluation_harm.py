@@ -1,4 +1,4 @@
-"""H5: validation that is bad where training is good."""
+"""The harm "evaluation": validation that is bad where training is good."""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ACCURACY_LOST = 0.25
 
 
 def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
-    """(the best, the last) accuracy of validation, where a good part of what was right is right no more."""
+    """The records of the best and the last validation accuracy, where it has fallen by 0.25 or more; else None."""
     points = finite(records(run, "val_accuracy"))
     shares = shares_of(points)
     if len(shares) < 4 or not is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
@@ -36,6 +36,7 @@ def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
 
 
 def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
+    """One harm at most: accuracy lost, a validation loss that stays non-finite, or a gap between the losses."""
     train, held_out = finite(records(run, "loss")), records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
@@ -96,9 +97,9 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def gap(run: TrainingRun, *, apart: bool = True) -> str:
-    """How training and validation part; "" if they do not.
+    """How the losses of training and validation part; "" if they do not.
 
-    "apart": far apart at the end, in loss and accuracy. "never": validation never improved.
+    "apart": far apart at the end, in loss and accuracy (tested only if `apart`). "never": validation never improved.
     "turned": it did at first, and training goes on. "lost": both get worse again.
     """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))

@@ -40,7 +40,7 @@ class EventFile:
 
     scalars: list[Scalar]
     cut: bool
-    """Whether scalars are left out, or the file ends in the middle of a record."""
+    """Whether scalars are left out, a record is damaged, or the file ends in the middle of one."""
 
 
 def is_event_file(head: bytes) -> bool:
@@ -76,6 +76,7 @@ def read_event_file(stream: BinaryIO) -> EventFile:
 
 
 def _records(stream: BinaryIO, found: EventFile) -> Iterator[bytes]:
+    """The payloads of all records but those with images or graphs; sets `found.cut` where the file is torn."""
     while header := stream.read(_HEADER.size):
         if len(header) < _HEADER.size:
             found.cut = True
@@ -96,7 +97,7 @@ def _scalars(event: bytes) -> list[Scalar]:
     step, summary = 0, b""
     for number, value in _fields(event):
         if number == 2 and isinstance(value, int):
-            step = value - (1 << 64) if value >= 1 << 63 else value
+            step = _signed(value)
         elif number == 5 and isinstance(value, bytes):
             summary = value
     scalars = []
@@ -120,7 +121,7 @@ def _summary_value(data: bytes) -> tuple[str, float] | None:
 
 
 def _tensor_scalar(data: bytes) -> float | None:
-    """The value of a tensor with a single number: in `tensor_content` or in the field of its dtype."""
+    """The value of a tensor with a single number, in `tensor_content` or in the field of its dtype; else None."""
     dtype, content, single, shape = 0, b"", None, b""
     for number, value in _fields(data):
         if number == 1 and isinstance(value, int):
@@ -155,12 +156,12 @@ def _first_number(number: int, value: float | bytes) -> float | None:
         if number in (5, 6):
             form = "<f" if number == 5 else "<d"
             return float(struct.unpack_from(form, value)[0]) if len(value) == struct.calcsize(form) else None
-        return float(_varint(value, 0)[0]) if value else None
-    return float(value)
+        return float(_signed(_varint(value, 0)[0])) if value else None
+    return float(_signed(value) if isinstance(value, int) else value)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """(number, value) of each field of a message. Raises ValueError, IndexError or struct.error for what is none."""
+    """(number, value) of each field of a message. Raises ValueError, IndexError or struct.error if malformed."""
     position, end = 0, len(data)
     while position < end:
         tag, position = _varint(data, position)
@@ -183,7 +184,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
         yield number, value
 
 
+def _signed(value: int) -> int:
+    """An unsigned number of 64 bits as the signed one with the same bits, as protobuf writes negative numbers."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
 def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """(unsigned number, position after it). Raises ValueError for more than 64 bits, IndexError at the end."""
     value = shift = 0
     while True:
         byte = data[position]

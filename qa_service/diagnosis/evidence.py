@@ -8,11 +8,11 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text
 
-Rule = Callable[[TrainingRun], Iterable[Finding]]
+DiagnosticRule = Callable[[TrainingRun], Iterable[Finding]]
 
 
 def weigh(feature: str, text: Text, *points: Record | None, step: int | None = None) -> Iterator[Finding]:
-    """A finding for each cause that the feature speaks for or against, with the lines of the records it stands on."""
+    """A finding for each cause that the feature speaks for or against, with the lines of the records that show it."""
     last = next((point for point in reversed(points) if point is not None), None)
     for cause, weight in WEIGHTS[feature].items():
         yield Finding(

@@ -1,4 +1,4 @@
-"""Rule L8 and its like: the loss scale, the format of the numbers, the architecture."""
+"""Rules on the loss scale, the number format and the architecture."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
-    """L8: the loss scale goes down to its floor, or updates go on being skipped."""
+    """The loss scale goes down to its floor, or more than three updates are skipped."""
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
         text = say(
@@ -49,7 +49,7 @@ def loss_scale(run: TrainingRun) -> Iterator[Finding]:
 
 
 def number_format(run: TrainingRun) -> Iterator[Finding]:
-    """What the format of the numbers makes more or less likely."""
+    """The number format: by the settings, by the grid of printed numbers, and of Adam's state."""
     feature = "bfloat" if is_bfloat(run) else "single" if is_single(run) else "half" if is_half(run) else ""
     words = {
         "bfloat": ("用 bfloat16 训练", "Trained in bfloat16"),
@@ -82,8 +82,8 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("half_state", text, losses[early])
 
 
-def architecture(run: TrainingRun) -> Iterator[Finding]:
-    """What the settings and names say of the architecture."""
+def network_architecture(run: TrainingRun) -> Iterator[Finding]:
+    """Whether the model is recurrent, by the settings or the name of the run."""
     names = " ".join([setting(run, "model"), setting(run, "architecture"), run.name.lower()])
     if re.search(r"\b(?:rnn|lstm|gru|seq2seq)", names):
         yield from weigh("recurrent", say("这是循环网络", "This is a recurrent net"))

@@ -1,4 +1,4 @@
-"""Rule L3 and its like: losses and gradients that grow."""
+"""Rules on losses and gradients that grow."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ from qa_service.diagnosis.schedule import position
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
-_BENT = 0.06
-"""By so much an exponential may fit a growth better than a line, for want of records."""
+_LINEAR_MARGIN = 0.06
+"""A growth counts as linear unless an exponential explains this much more of its variance."""
 
 
-def growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
+def loss_growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
     """(growth of the loss per step, the records) where it is geometric, record by record; None where it is not."""
     points = finite(records(run, "loss"))
     first = onset(run, *loss_keys(run))
@@ -41,10 +41,10 @@ def growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
         return None
     logs = [math.log(point.value) for point in tail]
     per_record, fit = _line(logs)
-    gap_ = _steps_between(tail)
+    gap = _steps_between(tail)
     if fit < 0.9 or per_record < math.log(1.15):
         return None
-    return math.exp(min(per_record / gap_, 600.0)), tail
+    return math.exp(min(per_record / gap, 600.0)), tail
 
 
 def _line(values: Sequence[float]) -> tuple[float, float]:
@@ -69,7 +69,7 @@ def critical_rate(run: TrainingRun) -> tuple[float, float, float] | None:
     The loss grows by (1 − ηλ)² a step. None where it does not grow geometrically, the rate is unknown, or the optimizer
     is known to be one that divides by the size of the gradient.
     """
-    found = growth(run)
+    found = loss_growth(run)
     rate = rate_at(run, found[1][-1]) if found else None
     if found is None or not rate or rate <= 0 or is_adaptive(run):
         return None
@@ -78,8 +78,8 @@ def critical_rate(run: TrainingRun) -> tuple[float, float, float] | None:
 
 
 def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
-    """L3: the loss grows by the same factor again and again."""
-    found = growth(run)
+    """The loss grows by the same factor again and again."""
+    found = loss_growth(run)
     if found is None:
         return
     factor, tail = found
@@ -141,7 +141,7 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def thrown_up(run: TrainingRun) -> Iterator[Finding]:
-    """The first steps throw the loss far up; it comes back to where it began, and no further."""
+    """The loss jumps far up in the first steps and returns only to where it began."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) >= 10 and is_objective(run) and divergence(values) == "thrown":
@@ -181,7 +181,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
-    """The gradient norm grows like the number of steps, from the first one on."""
+    """The gradient norm grows in proportion to the number of steps, from the first one on."""
     norms = finite(records(run, "grad_norm"))
     first = norms[0].value if norms else 0.0
     values = smooth(values_of(norms)[: max(8, len(norms) // 2)])
@@ -190,8 +190,8 @@ def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
         return
     slope, fit = _line(values)
     if fit > 0.8 and slope > 0 and values[-1] > 3 * first and share_ascending(values) >= 0.6:
-        _, bent = _line([math.log(value) for value in values])
-        if fit >= bent - _BENT:
+        _, exponential = _line([math.log(value) for value in values])
+        if fit >= exponential - _LINEAR_MARGIN:
             text = say(
                 "梯度范数随步数直线上升：{low} → {high}",
                 "The gradient norm grows in proportion to the steps: {low} → {high}",

@@ -1,7 +1,7 @@
-"""The harm gate: whether anything goes wrong in a run at all, before any cause is thought of.
+"""The harm gate: whether anything goes wrong in a run at all, decided before any cause is considered.
 
-A healthy run gives nothing. Each test looks at what lasts: one bad step, a spike that recovers, a loss scale that finds
-its place and an average that holds an old nan do no harm.
+A healthy run has no harm. Each test asks for what lasts: one bad step, a spike that recovers, a loss scale that settles
+and an average that holds an old nan do no harm.
 """
 
 import re
@@ -31,7 +31,7 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 
 
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
-    """What goes wrong, the first first; empty for a healthy run."""
+    """What goes wrong, by kind, from "nonfinite" to "stopped"; empty for a healthy run."""
     harms = [
         *nonfinite_harms(run),
         *divergence_harms(run),
@@ -45,7 +45,7 @@ def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
 
 
 def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
-    """The messages and tracebacks that end a run, and warnings where nothing else was printed."""
+    """The first message or traceback that ends the run; or a numpy warning, if there is no loss and no other harm."""
     has_loss = bool(finite(records(run, "loss")))
     for event in run.events:
         fatal = event.kind in ("message", "traceback") and (event.name in _FATAL or event.kind == "traceback")

@@ -19,12 +19,15 @@ from qa_service.model.values import Text
 _STEPS = 100
 _GOOD_ACCURACY = 0.8
 _POOR, _GUESSING, _SPIKY = 0.5, 0.85, 0.2
-"""Shares of the loss of guessing: above the first a loss is poor, above the second hardly better than a guess."""
+"""Shares of the loss of guessing: above the first a loss is poor, above the second hardly better than a guess.
+
+Above the third the mean of the last losses, spikes included, is poor.
+"""
 _STILL_FALLS = 0.95
 
 
 def measured_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: that the run does not get on, with what was measured beside it."""
+    """One harm at most: that the run does not learn, with what was measured beside it."""
     if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
         return
     case = Case(run)
@@ -71,8 +74,8 @@ def _near_guessing(case: Case) -> Text | None:
     return None
 
 
-def _stands(case: Case) -> Text | None:
-    """Of a loss without a level that is known: no better at the end than at the start, and validation no better."""
+def _does_not_improve(case: Case) -> Text | None:
+    """Where the loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
     held_out = values_of(finite(records(case.run, "val_loss")))
     long = len(case.losses) >= 1.5 * _STEPS
     if case.chance is None and long and case.stuck and held_out and held_out[-1] > 0.7 * case.start_loss > 0:
@@ -94,7 +97,7 @@ def _swallowed(case: Case) -> Text | None:
     return None
 
 
-def _alike(case: Case) -> Text | None:
+def _units_alike(case: Case) -> Text | None:
     if case.symmetric and (_share(case) > _POOR or case.overshot):
         return say("每层的各单元初始值相同", "The units of each layer began alike")
     return None
@@ -107,7 +110,7 @@ def _saturated(case: Case) -> Text | None:
 
 
 def _misscaled(case: Case) -> Text | None:
-    """Weights or inputs that are far too large or small, or a first update that throws the weights away."""
+    """A wrong scale of weights or inputs, a faded signal, a huge first update, or post-norm without warm-up."""
     share, normed, gain = _share(case), case.normed, case.gain or 1.0
     spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
     if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
@@ -128,7 +131,7 @@ def _misscaled(case: Case) -> Text | None:
 
 
 def _overconfident(case: Case) -> Text | None:
-    """Right mostly, and so sure where it is wrong that the loss is above half of guessing: the logits began huge."""
+    """For an accurate model: its loss is still above half that of guessing, since its logits began far too large."""
     if case.large_first_loss and not case.multiplied and _share(case) > _POOR:
         return say(
             "输出一开始就太大：多数答对了，答错的却极有把握",
@@ -156,10 +159,10 @@ def _warmed_up(case: Case) -> bool:
 
 _TESTS: tuple[Callable[[Case], Text | None], ...] = (
     _near_guessing,
-    _stands,
+    _does_not_improve,
     _recurrent,
     _swallowed,
-    _alike,
+    _units_alike,
     _saturated,
     _misscaled,
     _overshot,

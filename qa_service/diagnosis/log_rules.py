@@ -1,11 +1,11 @@
 """Rules on the series and messages of a run: what a log shows, with its lines and numbers, for and against causes.
 
-A rule is a function of a run that yields findings. What a feature weighs stands in `weights`. Rules are asked only once
-the harm gate is open; they need not be silent on healthy runs.
+A rule is a function of a run that yields findings; the weights of features are in `weights.py`. Rules are called only
+for runs with a harm, so they may yield findings for healthy ones.
 """
 
-from qa_service.diagnosis.evidence import Rule
-from qa_service.diagnosis.format_rules import architecture, loss_scale, number_format
+from qa_service.diagnosis.evidence import DiagnosticRule
+from qa_service.diagnosis.format_rules import loss_scale, network_architecture, number_format
 from qa_service.diagnosis.growth_rules import (
     divergence_of_loss,
     geometric_growth,
@@ -20,10 +20,10 @@ from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gra
 from qa_service.diagnosis.start_rules import first_gradient, first_loss
 from qa_service.diagnosis.validation_rules import validation
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
     gradient_adds_up, gradient_against_loss,
     schedule, restart, learning_rate, spikes, jump, first_loss,
     at_chance, flat, gradient_while_flat, zero_loss, tiny_loss, accuracy,
-    loss_scale, number_format, architecture, validation, messages,
+    loss_scale, number_format, network_architecture, validation, messages,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rules L1, L2 and L9: where a series stops being finite, and what came before it."""
+"""Rules on where a loss or gradient norm stops being finite, and on what came before."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from qa_service.diagnosis.curves import (
-    climb,
+    climbing_tail,
     finite,
     first_nonfinite,
     is_objective,
@@ -61,7 +61,7 @@ def onset(run: TrainingRun, *keys: str) -> Onset | None:
 
 
 def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
-    """L1, L2: the first line that is not finite, and what came before it."""
+    """The first line that is not finite, and what came before it."""
     first = onset(run, *loss_keys(run))
     if first is None:
         return
@@ -112,7 +112,7 @@ def _one_update_later(run: TrainingRun, first: Onset) -> bool:
 
 
 def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
-    tail = climb(first.before) or rising_tail(first.before)
+    tail = climbing_tail(first.before) or rising_tail(first.before)
     least = max(tail[0].value, _CONVERGED * first.before[0].value) if tail else 0.0
     grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
@@ -144,7 +144,7 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
 
 
 def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
-    """Single losses that are nan while the run goes on: the weights are not poisoned."""
+    """Single nan losses with finite ones after them: the weights are finite."""
     losses = records(run, "loss")
     index = first_nonfinite(losses)
     if index is None or hidden_nan(run):
@@ -161,7 +161,7 @@ def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
 
 
 def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """L9: the gradient is not finite while the loss still is; or it has grown."""
+    """The gradient is not finite while the loss still is; or it has grown."""
     norms = records(run, "grad_norm")
     first, loss = onset(run, "grad_norm"), onset(run, *loss_keys(run))
     if first is not None and hidden_nan(run) is None and not _loss_is_bad_at(run, first.bad):
@@ -207,5 +207,6 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
 
 
 def diverges(run: TrainingRun) -> bool:
+    """Whether a loss that training should lower diverges; False with fewer than five finite losses."""
     values = values_of(finite(records(run, "loss")))
     return len(values) >= 5 and is_objective(run) and divergence(values) is not None

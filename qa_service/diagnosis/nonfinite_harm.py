@@ -1,4 +1,4 @@
-"""H1: a loss, a gradient or a weight that is not finite, and stays so."""
+"""The harm "nonfinite": a loss, a gradient or a weight that is not finite, and stays so."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, TrainingRun
 
 RECOVERED_RECORDS = 3
-"""Finite records at the end from which on a nan before them has been survived."""
+"""A series that ends in this many finite records has recovered from a nan before them."""
 _TOLERATED_SHARE = 0.05  # of records that may be nan or inf if the run survives them
-_APART = 4
-"""Records from one nan to the next from which on they are two and not one."""
+_SEPARATE = 4
+"""Records between two nans from which on they count as two occurrences."""
 
 
 def lasting_nonfinite(points: Sequence[Record]) -> Record | None:
@@ -38,6 +38,7 @@ def lasting_nonfinite(points: Sequence[Record]) -> Record | None:
 
 
 def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
+    """The harms "nonfinite": of a fault in a step, the loss or a part of it, the gradient norm, the weights."""
     if run.fault is not None:
         where = f" ({run.fault.operation})" if run.fault.operation else ""
         yield Harm(
@@ -48,7 +49,7 @@ def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
     for key in loss_keys(run):
-        if key != "loss" and _nan_by_nature(run, key):
+        if key != "loss" and _is_nan_without_harm(run, key):
             continue
         if bad := lasting_nonfinite(records(run, key)):
             yield harm_at(
@@ -72,18 +73,18 @@ def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
     yield from _weights(run)
 
 
-def _nan_by_nature(run: TrainingRun, key: str) -> bool:
-    """Whether a component is nan while the loss itself goes on, finite: of a batch without samples of its kind."""
+def _is_nan_without_harm(run: TrainingRun, key: str) -> bool:
+    """Whether a part of the loss is nan and the loss itself stays finite, as where a batch has no samples for it."""
     bad = lasting_nonfinite(records(run, key))
     after = [point for point in records(run, "loss") if bad is not None and line_or_step(point) >= line_or_step(bad)]
     return len(after) >= RECOVERED_RECORDS and all(math.isfinite(point.value) for point in after)
 
 
 def _recurring(run: TrainingRun) -> Iterator[Harm]:
-    """Single losses that are nan again and again, where no loss scale looks for its place and no update is skipped."""
+    """Single nan losses that recur, in a run without loss scaling and skipped updates, which would explain them."""
     points = records(run, "loss")
     bad = [index for index, point in enumerate(points) if math.isnan(point.value)]
-    apart = [after for before, after in pairwise([-_APART, *bad]) if after - before >= _APART]
+    apart = [after for before, after in pairwise([-_SEPARATE, *bad]) if after - before >= _SEPARATE]
     scaled = any(point.value != 1 for point in records(run, "loss_scale")) or skipped_steps(run)
     if len(apart) >= 2 and not scaled and hidden_nan(run) is None:
         yield Harm(
@@ -121,7 +122,7 @@ def hidden_nan(run: TrainingRun) -> Record | None:
 
 
 def _gradients(run: TrainingRun) -> Iterator[Harm]:
-    """A gradient norm that stays nan does harm unless the loss goes on moving, or the updates are skipped."""
+    """A gradient norm that stays non-finite, unless the loss keeps changing after it."""
     norms, losses = records(run, "grad_norm"), finite(records(run, "loss"))
     bad = lasting_nonfinite(norms)
     if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):

@@ -1,4 +1,4 @@
-"""In which format of 16 bits the printed numbers were computed, told by their digits.
+"""Tells from the digits of printed numbers in which 16-bit format they were computed.
 
 A loss or gradient norm that a program computed in bfloat16 has 8 significant bits, in float16 11: printed with enough
 digits, every value lies on that coarse grid, as 1.8984375 does. Means over several steps do not.
@@ -13,9 +13,9 @@ from qa_service.model.training_run import TrainingRun
 _BITS = {"bfloat16": 8, "float16": 11}
 """Significant bits, the coarser format first: what lies on its grid lies on the finer one too."""
 _COARSE = 8.0
-"""Multiples of the printed resolution that the grid must be apart for a value to tell anything."""
+"""The spacing of the grid, in units of the printed resolution, from which on a value is evidence."""
 _CHANCE = 1e-6
-"""Probability that values of full precision lie on the grid as well, below which they are not taken for such."""
+"""The grid is believed if values of full precision would all lie on it with a smaller probability than this."""
 _LEAST_VALUES = 4
 _MAX_DECIMALS = 12
 
@@ -31,7 +31,7 @@ def grid_of(run: TrainingRun) -> str:
 
 
 def _lie_on_grid(values: Sequence[float], bits: int) -> bool:
-    """Whether every value that is printed finely enough is one of `bits` significant bits, as chance explains not."""
+    """Whether every value printed finely enough has at most `bits` significant bits, which chance does not explain."""
     resolution = 10.0 ** -max((_decimals(value) for value in values), default=0)
     told: dict[float, float] = {}
     chance = 1.0

@@ -1,5 +1,6 @@
-"""Rules on what surrounds the first nan: how many clean steps, the gradient before it, whether the weights survive it;
-and on what validation says of a loss that does not move.
+"""Rules on the clean steps and the gradient before the first nan, and the validation loss after it.
+
+Also on the validation, the plateau and the gradient of a loss that does not fall.
 """
 
 import math
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from qa_service.diagnosis.curves import finite, noise, records, say, shares_of, smooth, values_of
-from qa_service.diagnosis.evidence import Rule, weigh
+from qa_service.diagnosis.evidence import DiagnosticRule, weigh
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, loss_keys
 from qa_service.model.diagnosis import Finding
@@ -16,7 +17,9 @@ from qa_service.model.training_run import Record, TrainingRun
 _EARLY, _LATE = 12, 25
 """Clean steps before the first nan: at most so many are few, at least so many are many."""
 _SOUND = 4.0
+"""A gradient norm up to this many times the usual one is sound."""
 _LITTLE = 0.03
+"""A relative change of the validation loss below this is hardly one."""
 
 
 def clean_steps(run: TrainingRun) -> Iterator[Finding]:
@@ -37,20 +40,20 @@ def clean_steps(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_before(run: TrainingRun) -> Iterator[Finding]:
-    """A gradient norm that is sound just before the loss is not finite: then no gradient has spoilt the weights."""
+    """A sound gradient norm in the last record before a non-finite loss: no large update has spoilt the weights."""
     first, norms = onset(run, *loss_keys(run)), records(run, "grad_norm")
     if first is None or not first.before:
         return
     last = first.before[-1]
-    beside = next((norm for norm in norms if _same_record(norm, last)), None)
+    norm_then = next((norm for norm in norms if _same_record(norm, last)), None)
     usual = median(values_of(finite(norms[:-1]))) if len(finite(norms)) > 3 else math.inf
-    if beside is None or not math.isfinite(beside.value) or beside.value > _SOUND * usual:
+    if norm_then is None or not math.isfinite(norm_then.value) or norm_then.value > _SOUND * usual:
         return
     text = say("{at}的梯度范数 {norm} 正常，下一条损失就是 {value}",
                "At {at} the gradient norm, {norm}, is sound, and the next loss is {value}",
-               at=beside, norm=beside.value, value=first.bad.value)  # fmt: skip
+               at=norm_then, norm=norm_then.value, value=first.bad.value)  # fmt: skip
     adjacent = last.step is not None and first.bad.step is not None and first.bad.step - last.step <= 1
-    yield from weigh("gradient_sound_before_nan" if adjacent else "gradient_sound_in_record_before", text, beside)
+    yield from weigh("gradient_sound_before_nan" if adjacent else "gradient_sound_in_record_before", text, norm_then)
 
 
 def _same_record(one: Record, other: Record) -> bool:
@@ -60,7 +63,7 @@ def _same_record(one: Record, other: Record) -> bool:
 
 
 def weights_after(run: TrainingRun) -> Iterator[Finding]:
-    """Whether validation after the first nan is finite: it says whether the weights have become nan."""
+    """Whether the validation loss after the first nan is finite, which tells whether the weights are."""
     first = onset(run, *loss_keys(run), "grad_norm") or _first_bad(run)
     if first is None:
         return
@@ -93,7 +96,7 @@ def _is_after(one: Record, other: Record) -> bool:
 
 
 def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
-    """Of a log that prints nan as 0: whether the losses before it had become small, or it came at once."""
+    """In a log that prints nan as 0: whether that happened at once, or after the losses had become small."""
     hidden, points = hidden_nan(run), records(run, "loss")
     if hidden is None or not run.from_start:
         return
@@ -108,7 +111,7 @@ def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
 
 
 def held_out_while_flat(run: TrainingRun) -> Iterator[Finding]:
-    """How the loss of validation moves: not by a digit, hardly, upwards, or with noise."""
+    """Whether the validation loss is constant, hardly moves, or never falls below its first value."""
     held_out = finite(records(run, "val_loss"))
     values = values_of(held_out)
     if len(values) < 4 or not run.from_start or values[0] <= 0 or len(values) < len(records(run, "val_loss")):
@@ -145,7 +148,7 @@ def learned_then_lost(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gap_of_accuracy(run: TrainingRun) -> Iterator[Finding]:
-    """Training that is right where validation is at the level of guessing, or only partly right."""
+    """A low validation accuracy: with a training accuracy or loss that is good, or throughout."""
     train, held_out = shares_of(finite(records(run, "accuracy"))), shares_of(finite(records(run, "val_accuracy")))
     losses = values_of(finite(records(run, "loss")))
     if not held_out or len(losses) < 5 or losses[0] <= 0 or hidden_nan(run):
@@ -190,7 +193,7 @@ def slope_of_plateau(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_trend(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the gradient norm shrinks to almost nothing, or stays what it was, in a run that does not get on."""
+    """Whether the gradient norm shrinks to a fifth or stays the same, in a run whose loss does not fall."""
     norms = finite(records(run, "grad_norm"))
     values, losses = values_of(norms), values_of(finite(records(run, "loss")))
     if len(values) < 10 or len(losses) < 10 or not run.from_start or median(losses[-5:]) < 0.7 * losses[0]:
@@ -219,7 +222,7 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
                          "nothing is scaled"), points[0])  # fmt: skip
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[DiagnosticRule, ...] = (
     clean_steps, gradient_before, weights_after, hidden_onset, held_out_while_flat, learned_then_lost, gap_of_accuracy,
     slope_of_plateau, gradient_trend, scale_of_one,
 )  # fmt: skip

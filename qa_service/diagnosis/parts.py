@@ -1,4 +1,4 @@
-"""The parts that a loss is the sum of, as a log prints them beside it."""
+"""The terms of a loss that a log prints beside their sum."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _NO_PART = re.compile(
 
 
 def parts_of_loss(run: TrainingRun) -> Mapping[str, tuple[Record, ...]]:
-    """The series that the loss of a run is made of, as far as names tell; at least two, or none."""
+    """The series that are, by their names, terms of the loss: two or more, else an empty mapping."""
     losses = len(records(run, "loss"))
     parts = {
         key: points

@@ -1,10 +1,9 @@
-"""Reads a training run from any file: a log, a table, records of JSON, an event file, a trace. The content decides.
+"""Reads a training run from a log, table, JSON, event file or trace; the kind is told by the content.
 
 Compressed files are opened, encodings are found out, and of a long file only a part is read, see `selection.py`.
 """
 
 import gzip
-import importlib
 import io
 import json
 import math
@@ -26,19 +25,20 @@ from qa_service.diagnosis.records import (
     rows_of_json,
 )
 from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
+from qa_service.diagnosis.trace_file import read_trace
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
-from qa_service.model.training_run import Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 from qa_service.model.values import Value
 from qa_service.parsing.logs import rules
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.names import meaning_of
 from qa_service.parsing.logs.prefixes import strip_colours
 from qa_service.parsing.logs.reading import LogLine, Point
-from qa_service.parsing.logs.rows import Row, RowSeries, canonical_values, make_series
+from qa_service.parsing.logs.rows import LogRow, RowSeries, canonical_values, make_series
 from qa_service.parsing.logs.scan import LogScan, scan_log
 
-MAX_FILE_BYTES = 1 << 30
+MAX_RUN_FILE_BYTES = 1 << 30
 """Larger files are refused."""
 _MAX_JSON_BYTES = 48 * 1024 * 1024
 """Larger documents are read by lines and records."""
@@ -50,7 +50,7 @@ _EXCERPT_ENDS, _EXCERPT_SAMPLES, _BEFORE_NONFINITE = 6, 60, 3
 _PER_MESSAGE = 4
 _SPIKE = 3.0
 _FIRST_INTERVALS = 1.5
-"""A log whose first record is not later than this many intervals has the beginning."""
+"""A log whose first record comes no later than after this many intervals includes the beginning."""
 _GZIP = b"\x1f\x8b"
 _BINARY: Mapping[bytes, str] = {
     b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF",
@@ -68,9 +68,9 @@ _RUNNING_MEAN = frozenset({"keras", "metric_logger"})
 
 
 def read_run_file(path: Path) -> TrainingRun:
-    """The run in a file; of a large one, the ends, samples and what is out of the ordinary.
+    """The run in a file; of a large one, the ends, samples and unusual lines.
 
-    Raises `UnreadableRun` for a file that is empty, too large, or no log.
+    Raises `UnreadableRun` for a file that cannot be opened, is empty, too large or damaged, or is not a log.
     """
     try:
         with path.open("rb") as stream:
@@ -82,8 +82,8 @@ def read_run_file(path: Path) -> TrainingRun:
         ) from None
 
 
-def read_run(data: bytes, name: str = "") -> TrainingRun:
-    """The run in the bytes of a file. Raises `UnreadableRun` for what is empty, too large, or no log."""
+def read_training_run(data: bytes, name: str = "") -> TrainingRun:
+    """The run in the bytes of a file. Raises `UnreadableRun` if they are empty, too many, damaged, or not a log."""
     return _read(io.BytesIO(data), len(data), name)
 
 
@@ -95,10 +95,11 @@ def read_log_text(text: str) -> TrainingRun:
 
 
 def _read(stream: BinaryIO, size: int, name: str) -> TrainingRun:
-    if size > MAX_FILE_BYTES:
+    if size > MAX_RUN_FILE_BYTES:
         raise UnreadableRun(
-            zh=f"文件有 {size / 1e6:.0f} MB，最多 {MAX_FILE_BYTES / 1e6:.0f} MB。请只给出关键的一段。",
-            en=f"The file has {size / 1e6:.0f} MB; at most {MAX_FILE_BYTES / 1e6:.0f} MB. Give the part that matters.",
+            zh=f"文件有 {size / 1e6:.0f} MB，最多 {MAX_RUN_FILE_BYTES / 1e6:.0f} MB。请只给出关键的一段。",
+            en=f"The file has {size / 1e6:.0f} MB; at most {MAX_RUN_FILE_BYTES / 1e6:.0f} MB. "
+            "Give the part that matters.",
         )
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
@@ -138,7 +139,7 @@ def _open_gzip(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
 
 @dataclass(slots=True)
 class _Inflated:
-    """A compressed stream that gives all before a damage, and then raises its error."""
+    """A gzip stream that returns all bytes before a damaged place; the read after that raises the error."""
 
     stream: gzip.GzipFile
     _error: Exception | None = None
@@ -152,7 +153,7 @@ class _Inflated:
         while missing > 0:
             try:
                 part = self.stream.read1(missing)
-            except Exception as error:  # raised when what came before it has been given
+            except Exception as error:  # raised by the next read: first the bytes before the damage are returned
                 if not parts:
                     raise
                 self._error = error
@@ -172,10 +173,9 @@ def _damaged(error: Exception) -> UnreadableRun:
 
 
 def _read_trace(stream: BinaryIO, name: str) -> TrainingRun:
-    """A file of the recorder, as it is: its reader opens compressed ones and checks every limit."""
+    """The run in a trace of the recorder, whose reader checks its limits; a name in the trace has priority."""
     stream.seek(0)
-    reader = importlib.import_module("qa_service.diagnosis.trace_file")
-    run = cast("TrainingRun", reader.read_trace(stream.read(_MAX_TRACE_BYTES + 1)))
+    run = read_trace(stream.read(_MAX_TRACE_BYTES + 1))
     return replace(run, name=run.name or name)
 
 
@@ -203,11 +203,14 @@ def _encoding(head: bytes) -> str:
 
 
 def _legacy_encoding(head: bytes) -> str:
-    """GBK if bytes above 0x7F mostly come in pairs, as Chinese characters do."""
+    """GB 18030 if bytes above 0x7F mostly come in pairs, as Chinese characters do; UTF-8 if few are bad; else Latin-1.
+
+    U+FFFD in the text says that it once was UTF-8, and so excludes GB 18030.
+    """
     high = sum(1 for byte in head if byte > 0x7F)
     paired = 2 * len(re.findall(rb"[\xa1-\xf7][\xa1-\xfe]", head))
-    valid = head.count(b"\xef\xbf\xbd")
-    if valid == 0 and paired >= 0.8 * high:
+    replaced = head.count(b"\xef\xbf\xbd")
+    if replaced == 0 and paired >= 0.8 * high:
         return "gb18030"
     broken = head.decode("utf-8", "replace").count("\ufffd")
     return "utf-8" if broken < 0.1 * high else "latin-1"
@@ -256,7 +259,7 @@ def _read_bounded(stream: BinaryIO) -> bytes:
     while size <= _MAX_JSON_BYTES:
         try:
             part = stream.read(1 << 20)
-        except Exception as error:  # a damaged compressed file ends here; what is known of it is read
+        except Exception as error:  # a damaged compressed file ends here; the bytes before are used
             if not isinstance(error, EOFError | OSError | ValueError) and type(error).__module__ != "zlib":
                 raise
             break
@@ -269,7 +272,7 @@ def _read_bounded(stream: BinaryIO) -> bytes:
 
 @dataclass(slots=True)
 class _Chained:
-    """The bytes that were read, and then the rest of the stream."""
+    """A stream of bytes that were read already, followed by the rest of the stream they came from."""
 
     data: bytes
     rest: BinaryIO
@@ -285,7 +288,7 @@ class _Chained:
 
 
 def _read_json(data: bytes, encoding: str, name: str) -> TrainingRun | None:
-    """The run in a JSON document; None for text that is none, or holds no records."""
+    """The run in a JSON document; None if it is not valid JSON or holds no records."""
     try:
         document = json.loads(data.decode(encoding, "replace"))
     except (ValueError, RecursionError):
@@ -321,7 +324,7 @@ def _tag_of(name: str) -> str:
 def _read_events(stream: BinaryIO, name: str) -> TrainingRun:
     file = read_event_file(stream)
     validation = bool(re.search(r"(?<![a-z])val|eval|test", name.lower()))
-    rows: list[Row] = []
+    rows: list[LogRow] = []
     for scalar in file.scalars:
         tag = scalar.tag.lower()
         tag = f"val_{tag}" if validation and not re.match(r"val|eval|test", tag) else tag
@@ -329,7 +332,7 @@ def _read_events(stream: BinaryIO, name: str) -> TrainingRun:
         if last is not None and last.step == scalar.step and tag not in last.values:
             last.values[tag] = scalar.value
         else:
-            rows.append(Row(len(rows) + 1, "event_file", "", {tag: scalar.value}, step=scalar.step, counter="event"))
+            rows.append(LogRow(len(rows) + 1, "event_file", "", {tag: scalar.value}, step=scalar.step, counter="event"))
     found = _Found("event_file", rows, lines=len(rows), lines_read=len(rows), cut=file.cut)
     return _make_run(found, name, has_lines=False)
 
@@ -359,13 +362,13 @@ def _decode(piece: bytes, encoding: str) -> str:
     return text.lstrip("\ufeff").replace("\0", "")
 
 
-def _rows_of_table(table: SeparatedTable, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
+def _rows_of_table(table: SeparatedTable, lines: Iterable[tuple[int, str]]) -> Iterator[LogRow]:
     for number, text in lines:
         if row := table.read(number, text):
             yield row
 
 
-def _take_records(lines: list[tuple[int, str]]) -> tuple[list[Row], list[tuple[int, str]]]:
+def _take_records(lines: list[tuple[int, str]]) -> tuple[list[LogRow], list[tuple[int, str]]]:
     """The rows of the lines that are records of JSON, and the other lines."""
     rows, rest = [], []
     for number, text in lines:
@@ -382,10 +385,10 @@ def _take_records(lines: list[tuple[int, str]]) -> tuple[list[Row], list[tuple[i
 
 @dataclass(slots=True)
 class _Found:
-    """What was found in a file."""
+    """The contents of a file: rows, messages and settings, and how much of the file was read."""
 
     form: str
-    rows: Sequence[Row]
+    rows: Sequence[LogRow]
     scan: LogScan = field(default_factory=LogScan)
     settings: dict[str, Value] = field(default_factory=dict)
     lines: int = 0
@@ -418,8 +421,8 @@ def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRu
     )
 
 
-def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
-    """Gives records of Hugging Face's trainer, which have no step, that of their place, if the log has the first."""
+def _count_by_interval(rows: Sequence[LogRow], interval: Value | None) -> None:
+    """Sets the steps of Hugging Face trainer records, which print none, by their order, if the log has the first."""
     records = [row for row in rows if row.form == "hf_trainer" and "loss" in row.values]
     if not isinstance(interval, int) or len(records) < 2 or any(row.step is not None for row in records):
         return
@@ -429,8 +432,8 @@ def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
             row.step = float(place * interval)
 
 
-def _log_lines(rows: Sequence[Row], made: RowSeries, scan: LogScan) -> list[LogLine]:
-    """The rows as lines that signs are derived from, with the messages among them."""
+def _log_lines(rows: Sequence[LogRow], made: RowSeries, scan: LogScan) -> list[LogLine]:
+    """The rows and messages as lines, in order, from which `rules` derives signs."""
     lines = [
         LogLine(
             number=row.number, text=row.text, format=row.form, step=step, epoch=row.epoch,
@@ -451,7 +454,7 @@ def _observations(
     lines: Sequence[LogLine], points: Mapping[str, Sequence[Point]], *, in_bits: bool
 ) -> tuple[Observation, ...]:
     known = {key: values for key, values in points.items() if values}
-    classes = rules.classes_at_chance(known.get("loss", ()), in_bits=in_bits)
+    classes = rules.classes_if_flat_at_chance(known.get("loss", ()), in_bits=in_bits)
     return tuple(
         Observation(sign=each.sign, text=_fragment(each.text)) for each in rules.observe_log(lines, known, classes)
     )
@@ -472,9 +475,9 @@ def _from_start(lines: Sequence[LogLine], made: RowSeries) -> bool:
     return rules.begins_at_start(records)
 
 
-def _events(found: _Found, made: RowSeries, *, has_lines: bool) -> tuple[RunEvent, ...]:
+def _events(found: _Found, made: RowSeries, *, has_lines: bool) -> tuple[TrainingEvent, ...]:
     restarts = [
-        RunEvent(
+        TrainingEvent(
             kind="restart", text=" ".join(found.rows[index].text.split())[:_MAX_EXCERPT_CHARS], step=made.steps[index],
             line=found.rows[index].number if has_lines else None,
         )
@@ -502,7 +505,7 @@ def _settings(found: _Found, series: Mapping[str, Sequence[Record]], made: RowSe
     return settings
 
 
-def _hides_nan(rows: Sequence[Row], keys: Mapping[str, str]) -> bool:
+def _hides_nan(rows: Sequence[LogRow], keys: Mapping[str, str]) -> bool:
     """Whether the logger prints a loss of 0.0 where every loss was nan, as that of Hugging Face does."""
     for row in rows:
         values = {keys.get(name, name): value for name, value in row.values.items()}
@@ -534,7 +537,7 @@ def _excerpt(found: _Found, made: RowSeries, lines: Sequence[LogLine]) -> dict[i
 
 
 def _around_nonfinite(lines: Sequence[LogLine]) -> list[int]:
-    """The first line with a non-finite value of each key, and the three before it."""
+    """The first line with a non-finite value of each key, the three before it and the one after."""
     chosen: list[int] = []
     seen: set[str] = set()
     for index, line in enumerate(lines):
@@ -546,7 +549,7 @@ def _around_nonfinite(lines: Sequence[LogLine]) -> list[int]:
 
 
 def _extremes(lines: Sequence[LogLine], key: str) -> list[int]:
-    """The first, last, least and largest values of a key, and those where it jumps, each with the line before."""
+    """The lines with the first, last, least and largest value of a key, and those about its jumps."""
     finite = [line for line in lines if math.isfinite(line.values[key])]
     if not finite:
         return [line.number for line in lines[:2]]
@@ -562,6 +565,7 @@ def _extremes(lines: Sequence[LogLine], key: str) -> list[int]:
 
 
 def _jumps(lines: Sequence[LogLine], key: str) -> list[LogLine]:
+    """The lines with a value above `_SPIKE` times the median of up to nine before, with their neighbours."""
     found: list[LogLine] = []
     for index in range(3, len(lines)):
         usual = median(line.values[key] for line in lines[max(0, index - 9) : index])

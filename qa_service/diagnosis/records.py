@@ -1,4 +1,4 @@
-"""Rows of files that hold records: JSON, lines of JSON, tables of comma-separated values."""
+"""Rows from structured files: JSON documents, JSON lines, tables of separated values."""
 
 import csv
 import json
@@ -11,14 +11,14 @@ from qa_service.parsing.logs.blocks import HeaderTable, is_number
 from qa_service.parsing.logs.names import MAX_NAME_CHARS, is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _MAX_DEPTH = 4
 _MAX_VALUES = 1_000
 _MAX_RECORDS = 200_000
 _LISTS = ("log_history", "history", "logs", "log", "records", "metrics", "scalars", "data")
 _CONTAINERS = frozenset({*_LISTS, "values", "payload", "extra", "fields", "record", "stats", "message", "data"})
-"""Names of what holds the values of a record, which say nothing of them."""
+"""Names of containers, which are left out of the names of the values in them."""
 _NAMING = ("key", "metric", "name", "tag")
 _VALIDATION_MODES = frozenset({"val", "valid", "validation", "eval", "test"})
 _TENSORBOARD = ("wall time", "step", "value")
@@ -30,10 +30,10 @@ _MAX_FIELD = 1 << 20
 _GLOBAL_STEPS = ("trainer/global_step", "train/global_step", "global_step", "step", "_step", "iteration", "iter")
 
 
-def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, list[Row]]:
+def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, list[LogRow]]:
     """(format, rows) of a JSON document: records, columns, or curves of TensorBoard; no rows if it is none of these.
 
-    `tag` names the values of a curve that has no name of its own; `depth` says in how many others the document stands.
+    `tag` names the values of a curve that has no name of its own; `depth` is the number of enclosing documents.
     """
     if isinstance(document, dict) and depth < _MAX_DEPTH:
         return _rows_of_mapping(document, tag, depth)
@@ -44,7 +44,7 @@ def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, lis
     return "json", []
 
 
-def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple[str, list[Row]]:
+def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple[str, list[LogRow]]:
     history = document.get("log_history")
     if isinstance(history, list):
         return "trainer_state", list(_records(history, "trainer_state"))
@@ -70,7 +70,7 @@ def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple
 
 
 def _rows_of_columns(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """A record for each place, as long as the longest column; a shorter one is missing in the last of them."""
+    """A record per row of the longest column; the values of a shorter column are missing in the last ones."""
     records: list[dict[str, Any]] = [{} for _ in range(min(max(map(len, columns.values())), _MAX_RECORDS))]
     for name, values in columns.items():
         for record, value in zip(records, values, strict=False):
@@ -91,26 +91,26 @@ def _is_curve(value: Any) -> bool:
     )
 
 
-def _curve(points: Sequence[Any], tag: str) -> list[Row]:
+def _curve(points: Sequence[Any], tag: str) -> list[LogRow]:
     rows = []
     for number, point in enumerate(points[:_MAX_RECORDS], start=1):
         if isinstance(point, list) and len(point) == 3:
             value, step = _number(point[2]), _number(point[1])
             if value is not None:
                 rows.append(
-                    Row(number, "event_file", "", {(tag or "value").lower(): value}, step=step, counter="table")
+                    LogRow(number, "event_file", "", {(tag or "value").lower(): value}, step=step, counter="table")
                 )
     return rows
 
 
-def _records(records: Sequence[Any], form: str) -> Iterator[Row]:
+def _records(records: Sequence[Any], form: str) -> Iterator[LogRow]:
     for number, record in enumerate(records[:_MAX_RECORDS], start=1):
         if isinstance(record, dict) and (row := row_of_record(number, form, "", record)):
             yield row
 
 
-def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) -> Row | None:
-    """The row of a record: names of nested ones joined by "/"; None if it tells nothing of the training."""
+def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) -> LogRow | None:
+    """The row of a record, names of nested values joined by "/"; None if no value is left besides step and epoch."""
     values: dict[str, float] = {}
     place: dict[str, float] = {}
     for name, value in [*_named_value(record), *_flatten(record, "", 0)]:
@@ -132,14 +132,14 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     validation = str(record.get("mode", "")).lower() in _VALIDATION_MODES
     if validation:
         values = {f"val_{name}": value for name, value in values.items()}
-    return Row(
+    return LogRow(
         number, form, text, values, step=place.get(name), epoch=place.get("epoch"), validation=validation,
         counter=f"record {name}",
     )  # fmt: skip
 
 
 def _named_value(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The value of a record that says in one field what it measures, and in another how much."""
+    """The value of a record with a field for the name of the quantity and a field "value" for the number."""
     value = _number(record.get("value"))
     name = next((record[key] for key in _NAMING if isinstance(record.get(key), str)), "")
     if value is not None and (meaning_of(name.lower()) or is_measure(name)):
@@ -162,7 +162,7 @@ def _flatten(record: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tup
 
 
 def _number(value: Any) -> float | None:
-    """The number that a value of JSON is, also one written as a string; None for any other."""
+    """A JSON value as a number, which may be written as a string; None for any other."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -177,7 +177,7 @@ def _number(value: Any) -> float | None:
 
 
 def load_record(text: str) -> Mapping[str, Any] | None:
-    """The record in a line of JSON; None if it is no object."""
+    """The object in a line of JSON; None if the line is anything else."""
     if not text.startswith("{"):
         return None
     try:
@@ -188,13 +188,13 @@ def load_record(text: str) -> Mapping[str, Any] | None:
 
 
 def load_records(text: str) -> list[Mapping[str, Any]]:
-    """The record in a line of JSON, or the flat ones of an array, also of one that is torn."""
+    """The record in a line of JSON, or the flat records of an array, even if the line is cut off."""
     text = text.strip()
     if record := load_record(text):
         return [record]
     found = []
     for part in _BETWEEN.split(text):
-        begin = max(part.rfind("[{"), -1) + 1
+        begin = part.rfind("[{") + 1
         try:
             record, _ = _DECODER.raw_decode(part, part.index("{", begin))
         except (ValueError, RecursionError):
@@ -217,7 +217,7 @@ class SeparatedTable:
 
     @classmethod
     def of(cls, header: str, tag: str = "") -> "SeparatedTable | None":
-        """The table that a line heads: the names of at least two columns, one of a loss or metric; None if it is none.
+        """The table whose header is this line: two or more names, one of a loss or metric; None for other lines.
 
         `tag` names the column "Value" of a curve that TensorBoard exports.
         """
@@ -238,8 +238,8 @@ class SeparatedTable:
                 return cls(own, separator)
         return None
 
-    def read(self, number: int, line: str) -> Row | None:
-        """The row in a line; None if the line is none."""
+    def read(self, number: int, line: str) -> LogRow | None:
+        """The row in a line; None if the line is not a row of this table."""
         cells = _cells(line, self._separator)
         if len(cells) < 2 or len(cells) > len(self._table.names) + 1:
             return None

@@ -1,4 +1,4 @@
-"""The words of a diagnosis: verdict, margins, the question that tells two causes apart, what a run does not show."""
+"""The texts of a diagnosis: verdict, margins, the question that tells two causes apart, what a run does not show."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ _WATCH = "watch = numstab.watch(model, optimizer)"
 
 
 def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Text:
-    """The verdict on a run that comes to harm, in a sentence or two."""
+    """The verdict on a run with harms, in a sentence or two."""
     harm = harms[0].text
     if not hypotheses:
         if status == "not_numerics":
@@ -75,7 +75,7 @@ def _lower(name: str) -> str:
 
 
 def healthy(run: TrainingRun) -> Text:
-    """The verdict on a run to which no harm is done."""
+    """The verdict on a run without a harm."""
     values = values_of(finite(records(run, "loss")))
     if len(values) < 5:
         return Text(
@@ -101,8 +101,8 @@ def consequence_of(cause: Cause) -> Text:
 # margins of a healthy run
 
 
-def margins(run: TrainingRun) -> tuple[Text, ...]:
-    """What looks alarming in a healthy run and is not, and how far it is from harm."""
+def distances_from_harm(run: TrainingRun) -> tuple[Text, ...]:
+    """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
     return tuple(each for part in (_survived, _scaled, _spiked, _averaged) for each in part(run))
 
 
@@ -268,7 +268,7 @@ TWO_RUNS = Text(
     "把学习率减到十分之一、数据类型换成 float32，各跑一次：哪一次好了？",
     "Run it once with a tenth of the rate and once in float32: which of the two is healthy?",
 )
-"""Where nothing is known that tells two causes apart."""
+"""Asked where no question is known that tells two causes apart."""
 
 
 def splitting_question(first: str, second: str, run: TrainingRun) -> Text | None:
@@ -283,7 +283,7 @@ def splitting_question(first: str, second: str, run: TrainingRun) -> Text | None
 
 
 def next_line(run: TrainingRun, cause: str) -> str:
-    """The line of code to add that would tell more; "" where a trace has told it already."""
+    """The line of code whose output would tell more; "" where none would."""
     if cause == "hidden_nan" or (
         run.format in ("hf_trainer", "trainer_state", "llama_factory") and run.source == "log"
     ):
@@ -296,7 +296,7 @@ def next_line(run: TrainingRun, cause: str) -> str:
 
 
 def unseen(run: TrainingRun) -> tuple[Text, ...]:
-    """What a log does not show, and would be needed."""
+    """What a log does not show and a diagnosis would need; nothing for traces and trials."""
     return tuple(_unseen(run)) if run.source == "log" else ()
 
 
@@ -319,7 +319,7 @@ def _unseen(run: TrainingRun) -> Iterator[Text]:
 
 
 def marks(run: TrainingRun) -> tuple[Mark, ...]:
-    """The places on the curves that the report speaks of."""
+    """The places on the curves that the report mentions."""
     return tuple(_marks(run))
 
 

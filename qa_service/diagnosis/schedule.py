@@ -1,4 +1,4 @@
-"""Where the learning rate goes up all at once, and what that does to the loss."""
+"""Jumps of the learning rate, and whether what the run had learned is lost after one."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,21 @@ _FACTOR = 3.0
 _QUIET = 5
 """Records without a rise before the jump: else it is a warm-up."""
 _LEARNED = 0.5
-"""Of the first loss: what a run has come down to that had learned something before the jump."""
+"""A run has learned if its loss before the jump is below this share of the first loss."""
 _LOST = 0.4
-"""Of what had been learned: what is lost for good after the jump."""
+"""What was learned is lost if the loss never again falls below this share of the gain, above the level reached."""
 
 
 def position(point: Record) -> float:
-    """Where a record stands: its line, else its step."""
+    """Where a record stands: its line, else its step; inf if it has neither."""
     return float(point.line if point.line is not None else point.step if point.step is not None else math.inf)
 
 
 def rate_jump(rates: Sequence[Record], until: float = math.inf) -> tuple[Record, Record] | None:
-    """The learning rates before and after it goes up threefold at once, after five records without a rise."""
+    """The last rate before and the first after a rise to more than threefold, which follows five steady records.
+
+    Only records up to the position `until` count; None if there is no such rise.
+    """
     before = [each for each in rates if position(each) <= until + 1e-9]
     for index in range(_QUIET, len(before)):
         quiet = values_of(before[index - _QUIET : index])
@@ -34,7 +37,7 @@ def rate_jump(rates: Sequence[Record], until: float = math.inf) -> tuple[Record,
 
 
 def lost_at_rate_jump(run: TrainingRun) -> tuple[Record, Record] | None:
-    """(rate before, rate after) of a jump from which on much of what had been learned is lost, to the end.
+    """(rate before, rate after) of a jump after which much of what had been learned is lost to the end; else None.
 
     After a warm restart a loss rises too, but less, and it comes down again.
     """

@@ -1,11 +1,11 @@
-"""Rules L4, L13 and L14: where a run turns, its learning rate, restarts and spikes."""
+"""Rules on where a run turns, its learning rate, restarts and spikes."""
 
 import math
 from collections.abc import Iterator
 from statistics import median
 
 from qa_service.diagnosis.curves import (
-    climb,
+    climbing_tail,
     finite,
     is_adaptive,
     is_objective,
@@ -30,7 +30,7 @@ _SPIKE = 8.0
 
 
 def turning_point(run: TrainingRun) -> Record | None:
-    """Where things turn: the first nan, else the last good loss before a rise; None if nothing turns."""
+    """The last record before the first nan, else the lowest loss of one that diverges; None if neither happens."""
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is not None:
         return first.before[-1] if first.before else first.bad
@@ -41,7 +41,7 @@ def turning_point(run: TrainingRun) -> Record | None:
     return None
 
 
-def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
+def _start_of_rise(run: TrainingRun, turn: Record) -> Record:
     """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
     points = finite(records(run, "loss"))
     far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
@@ -49,7 +49,7 @@ def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
 
 
 def schedule(run: TrainingRun) -> Iterator[Finding]:
-    """L4: the run turns at the end of the warm-up, or where the learning rate has gone up again."""
+    """The run turns at the end of the warm-up, or where the learning rate has gone up again."""
     turn = turning_point(run)
     rates = finite(records(run, "lr"))
     if turn is None and (lost := lost_at_rate_jump(run)):
@@ -57,9 +57,9 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     if turn is None or len(rates) < 3:
         return
     bad = onset(run, *loss_keys(run), "grad_norm")
-    until = max(position(_end_of_quiet(run, turn)), position(bad.bad) if bad else 0.0)
-    if (jump_ := rate_jump(rates, until)) is not None:
-        low, high = jump_
+    until = max(position(_start_of_rise(run, turn)), position(bad.bad) if bad else 0.0)
+    if (found := rate_jump(rates, until)) is not None:
+        low, high = found
         text = say(
             "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
             "At {at} the learning rate jumps from {low} to {high}, and then the loss goes bad",
@@ -92,7 +92,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
 
 
 def restart(run: TrainingRun) -> Iterator[Finding]:
-    """L14: the loss is higher after a restart than before it."""
+    """The loss is higher after a restart than before it."""
     events = [event for event in run.events if event.kind == "restart"]
     points = records(run, "loss")
     for event in events:
@@ -114,7 +114,7 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
 
 
 def learning_rate(run: TrainingRun) -> Iterator[Finding]:
-    """The learning rate against what the optimizer usually bears."""
+    """The learning rate, compared with what is usual for the optimizer."""
     turn = turning_point(run)
     rate = rate_at(run, turn)
     if rate is None:
@@ -137,13 +137,19 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
 
 
 def spikes(run: TrainingRun) -> Iterator[Finding]:
-    """L13: single losses or gradients far above the usual, in a run that also comes to harm."""
+    """A sudden turn after more than 1000 quiet steps, and two or more single losses far above the others."""
     turn = turning_point(run)
     points = [each for each in finite(records(run, "loss")) if turn is None or position(each) <= position(turn)]
     values = values_of(points)
-    climbed = climb(points)
+    climbed = climbing_tail(points)
     quiet = not climbed or climbed[-1].value < _ROSE * climbed[0].value
-    if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and quiet and _steep(run, turn):
+    if (
+        turn is not None
+        and (turn.step or 0) > _LATE_STEPS
+        and len(values) >= 10
+        and quiet
+        and _rises_at_once(run, turn)
+    ):
         text = say(
             "安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step)
         )
@@ -168,7 +174,7 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
 
 
 def jump(run: TrainingRun) -> Iterator[Finding]:
-    """One record far above all before it, in a run that was learning, and no way back."""
+    """One record far above all before it, in a run that was learning and whose loss diverges."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if not is_objective(run) or len(values) < 10 or divergence(values) is None:
@@ -185,7 +191,7 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
             return
 
 
-def _steep(run: TrainingRun, turn: Record) -> bool:
-    """Whether the record after the turn is already far away."""
+def _rises_at_once(run: TrainingRun, turn: Record) -> bool:
+    """Whether the first loss after the turn is not finite, or at least 1.8 times the one at the turn."""
     after = [each for each in records(run, "loss") if position(each) > position(turn)]
     return bool(after) and not after[0].value < 1.8 * abs(turn.value)

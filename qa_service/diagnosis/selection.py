@@ -1,4 +1,4 @@
-"""Which lines of a file are read: all of a short one; of a long one the ends, samples, and what is out of the ordinary.
+"""Selects the lines of a file to be read: all of a short one; of a long one the ends, samples and unusual lines.
 
 A file is read once, in chunks, with bounded memory.
 """
@@ -14,7 +14,7 @@ from qa_service.parsing.logs.messages import find_message
 
 _CHUNK_BYTES = 256 * 1024
 _MAX_PIECE_BYTES = 1024 * 1024
-"""Of a longer piece without a line break, the beginning is read."""
+"""A longer piece without a line break is split here; of each, only `_KEPT_OF_PIECE` bytes are kept."""
 _KEPT_OF_PIECE = 8 * 1024
 _END_BYTES, _END_PIECES = 6 * 1024 * 1024, 20_000
 """At each end of the file, all is read up to either bound."""
@@ -60,7 +60,7 @@ class _Chunk:
 
 
 def select_lines(stream: BinaryIO) -> Selection:
-    """Selects the lines to read, in one pass. What cannot be decompressed any further ends the file."""
+    """Selects the lines to read, in one pass. A decompression error counts as the end of the file."""
     head: list[Piece] = []
     head_bytes = 0
     tail: deque[_Chunk] = deque()
@@ -80,7 +80,7 @@ def select_lines(stream: BinaryIO) -> Selection:
 
 
 def _exceeds(tail: deque[_Chunk]) -> bool:
-    """Whether the end is long enough without its first chunk."""
+    """Whether the tail exceeds a bound even without its first chunk, which then belongs to the middle."""
     rest = list(tail)[1:]
     return sum(chunk.size for chunk in rest) > _END_BYTES or sum(len(chunk.pieces) for chunk in rest) > _END_PIECES
 
@@ -94,7 +94,7 @@ class _Ended:
 
 
 def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
-    """The file in chunks of whole lines, as far as they are not too long."""
+    """The file in chunks of whole lines; a line that is too long is split between chunks."""
     pending, line, read, place = b"", 1, 0, 0
     while True:
         try:
@@ -161,7 +161,7 @@ class _Middle:
         self._before: list[Piece] = []
 
     def add(self, chunk: _Chunk) -> None:
-        """Takes a sample of a chunk, and what is out of the ordinary in it."""
+        """Keeps a sample of a chunk, and its lines about non-finite values and messages."""
         self._sample(chunk)
         joined = b"\n".join(piece for _, piece in chunk.pieces).replace(b"nan iterations", b"")
         if any(hint in joined for hint in _NONFINITE_HINTS):
@@ -171,7 +171,7 @@ class _Middle:
         self._before = chunk.pieces[-_BEFORE:]
 
     def selected(self) -> list[Piece]:
-        """All of it, in order, each piece once."""
+        """The pieces that were kept, in order, each once."""
         pieces = {block.place + index: piece for block in self._blocks for index, piece in enumerate(block.pieces)}
         pieces |= self._found
         return [pieces[place] for place in sorted(pieces)]
@@ -228,7 +228,7 @@ class _Middle:
 
 
 class Transcoded:
-    """A stream in UTF-16 as one in UTF-8."""
+    """A stream in another encoding (here UTF-16), read as UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""H4: updates that are skipped, a loss scale that falls to its floor."""
+"""The harm "skipping": updates that are skipped, or a loss scale that falls to its floor."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from qa_service.diagnosis.curves import (
     values_of,
 )
 from qa_service.model.diagnosis import Harm
-from qa_service.model.training_run import RunEvent, TrainingRun
+from qa_service.model.training_run import TrainingEvent, TrainingRun
 
 _MIN_STEPS = 50
 _SCALE_FLOOR = 1.0
@@ -21,7 +21,7 @@ _SCALE_LOW = 256.0
 
 
 def scale_path(run: TrainingRun) -> str:
-    """How the loss scale goes: "", "startup", "hovering", or "staircase" down towards its floor."""
+    """How the loss scale moves: "" (never down), "startup" (only down), "hovering", or "staircase" to its floor."""
     points = finite(records(run, "loss_scale"))
     values = values_of(points)
     downs = [index for index, (before, after) in enumerate(pairwise(values), start=1) if after < before]
@@ -49,6 +49,7 @@ def _is_cumulative(run: TrainingRun) -> bool:
 
 
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
+    """One harm at most: a loss scale that falls to its floor, or updates still skipped after the first steps."""
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
         yield harm_at(
@@ -80,7 +81,7 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     yield from _skipped_by_step(run)
     if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
-        if min(values_of(tail)) >= 1 and not any(True for _ in finite(records(run, "loss"))[-2:]):
+        if min(values_of(tail)) >= 1 and not finite(records(run, "loss")):
             yield harm_at(
                 "skipping",
                 say(
@@ -92,7 +93,7 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
-    """Of a run that says of each step whether it was skipped: more than a tenth after the first steps, to the end."""
+    """In a run that logs for each step whether it was skipped: more than a tenth after step 50, also at the end."""
     flags = finite(records(run, "skipped"))
     late = [flag for flag in flags if flag.step is not None and flag.step > _MIN_STEPS]
     if len(late) < 20 or any(flag.value not in (0, 1) for flag in flags):
@@ -107,10 +108,10 @@ def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
         yield harm_at("skipping", words, late[-1])
 
 
-def _is_late(event: RunEvent) -> bool:
+def _is_late(event: TrainingEvent) -> bool:
     return event.step is not None and event.step > _MIN_STEPS
 
 
-def _still_skips(run: TrainingRun, late: Sequence[RunEvent]) -> bool:
+def _still_skips(run: TrainingRun, late: Sequence[TrainingEvent]) -> bool:
     last = max((point.step or 0 for point in records(run, "loss")), default=0)
     return (late[-1].step or 0) > 0.8 * last

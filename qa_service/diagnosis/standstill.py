@@ -1,4 +1,4 @@
-"""How a loss stands still: at chance, at a clamp, constant to all digits, flat beyond what noise hides."""
+"""Tests for a loss that does not move: at chance, at a clamp, constant to all digits, flat within the noise."""
 
 import math
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ _CLAMPS = {
     18.4207: "1e-8", 13.8155: "1e-6",
     23.0259: "1e-10", 27.6310: "1e-12", 36.0437: "2.2e-16",
 }  # fmt: skip
-"""−log of the smallest probability that a loss admits → what its code says."""
+"""−ln of the smallest probability that a loss admits → the constant in its code."""
 _FLAT = 0.02
 _CONVERGED = 0.02
 _SLOWLY = 0.005
 _THROWN = 10.0
 _SUMMED = 10
-"""Times what is usual for a mean, up to which a first loss may be a sum over few samples."""
+"""A first loss up to this many times the usual one of a mean may be a sum over few samples."""
 _EXACTLY = 1e-5
 _ABOVE_GUESSING = 0.15
-_BLURRED = 0.08
+_MAX_BLUR = 0.08
 _MIN_STEPS = 50
 _OF_CLASSIFIERS = ("accuracy", "val_accuracy", "perplexity")
 _LANGUAGE_MODELS = ("megatron", "nanogpt", "fairseq")
@@ -61,7 +61,7 @@ def classes_at_chance(run: TrainingRun) -> int | None:
 
 
 def _is_better_than_guessing(run: TrainingRun, classes: int) -> bool:
-    """Whether an accuracy contradicts ln C: a loss of that size is met on the way, too."""
+    """Whether the accuracy is well above 1/C, so that a loss of ln C is no sign of guessing."""
     for key in ("val_accuracy", "accuracy"):
         shares = shares_of(finite(records(run, key)))
         if shares:
@@ -79,7 +79,7 @@ def _chance_loss(run: TrainingRun, classes: int) -> float:
 
 
 def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
-    """The same for a loss of small batches, where the accuracy is at 1/C too."""
+    """C for a loss with the noise of small batches, if the accuracy is at 1/C too; else None."""
     shares = values_of(finite(records(run, "accuracy")))
     half = values[len(values) // 2 :]
     if not run.from_start or len(half) < 10 or len(shares) < 10 or values[0] < 0.9 * median(half):
@@ -101,7 +101,7 @@ def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
 
 
 def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
-    """C of a loss that was far above ln C at the start, fell to it at once and has only noise about it ever since."""
+    """C of a loss that started far above ln C, fell to it at once and has only noise about it since; else None."""
     rest = values[len(values) // 3 :]
     if not run.from_start or len(rest) < 10 or values[0] < 3 * median(rest) or max(rest) > 1.1 * min(rest):
         return None
@@ -113,7 +113,7 @@ def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
 
 
 def stuck_exactly(run: TrainingRun) -> list[Record] | None:
-    """The records at the end whose loss is one number to all digits, if that is no converged run."""
+    """The last records whose loss is one number to all digits; None for others and for a run that has converged."""
     points = finite(records(run, "loss"))
     tail = equal_tail(points)
     if len(tail) < 4 or points[0].value == 0:
@@ -127,14 +127,14 @@ def stuck_exactly(run: TrainingRun) -> list[Record] | None:
 
 
 def _zero_from_the_start(run: TrainingRun, points: Sequence[Record]) -> list[Record] | None:
-    """A loss that is 0 in every record: nothing is learned from it."""
+    """All records, if the loss is 0 in each of three or more; else None."""
     zero = len(points) >= 3 and all(point.value == 0 for point in points)
     rewritten = run.format == "hf_trainer"  # prints a loss that is nan as 0
     return list(points) if zero and (run.from_start or rewritten) else None
 
 
 def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
-    """The records at the end with a loss that stays at a share of the largest that a clamped logarithm gives."""
+    """The last records, if their loss stays at the largest value of a clamped logarithm or a share of it; else None."""
     points = finite(records(run, "loss"))
     tail = points[-5:]
     values = values_of(tail)
@@ -148,7 +148,7 @@ def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
 
 
 def at_exact_clamp(run: TrainingRun) -> list[Record] | None:
-    """The last records of the loss, or of a part of it, that are a clamp to five digits: two are no chance."""
+    """The last two records of the loss, or of a part of it, if both are a clamp to five digits; else None."""
     for key in run.series:
         if "loss" not in key or key.startswith(("val_", "eval_")) or key == "loss_scale":
             continue
@@ -161,7 +161,10 @@ def at_exact_clamp(run: TrainingRun) -> list[Record] | None:
 
 
 def wrong_at_clamp(run: TrainingRun, value: float) -> tuple[float, float, str] | None:
-    """The same for a loss that is the clamp times the share of wrong answers, which the accuracy says."""
+    """(largest loss, share of wrong answers, the constant in the code) of a loss that is the product of the first two.
+
+    The share is 1 − accuracy; None if no clamp fits.
+    """
     shares = shares_of(finite(records(run, "accuracy")))
     wrong = 1 - shares[-1] if shares else 0.0
     if wrong < 0.02 or value < 1:
@@ -173,7 +176,7 @@ def wrong_at_clamp(run: TrainingRun, value: float) -> tuple[float, float, str] |
 
 
 def clamp_of(value: float) -> tuple[float, float, str] | None:
-    """(largest loss, share of the samples at it, the constant in the code) of a loss that stands at a clamp."""
+    """(largest loss, share of the samples at it, the constant in the code) of a loss at a clamp; None at no clamp."""
     for share in (1.0, 0.5, 0.9, 2 / 3, 1 / 3):
         for largest, code in _CLAMPS.items():
             if abs(value / (largest * share) - 1) < 0.003:
@@ -182,7 +185,7 @@ def clamp_of(value: float) -> tuple[float, float, str] | None:
 
 
 def validation_constant(run: TrainingRun) -> list[Record] | None:
-    """The losses of validation, if four or more are one number to all digits: no weight changes between them."""
+    """The validation losses, if there are four or more and all are one number to all digits; else None."""
     points = finite(records(run, "val_loss"))
     if len(points) < 4 or not run.from_start or len({point.value for point in points}) > 1:
         return None
@@ -211,12 +214,12 @@ def validation_at_guessing(run: TrainingRun) -> bool:
 
 
 def _came_down_to_guessing(held_out: Sequence[float], shares: Sequence[float]) -> bool:
-    """Whether a loss that was thrown far up has come down only to what a guess of its accuracy costs, −ln p or more."""
+    """Whether a loss has come down more than tenfold, but not below −ln p, the loss of guessing with accuracy p."""
     return held_out[0] > _THROWN * min(held_out) and max(shares) > 0 and min(held_out) > -math.log(max(shares))
 
 
 def steps_of_clamp(run: TrainingRun) -> bool:
-    """Whether the losses are several whole multiples of 100/n, as means over n samples of 0 and 100 are."""
+    """Whether the losses are whole multiples of 100/n, as means over n samples with losses of 0 or 100 are."""
     values = values_of(finite(records(run, "loss")))
     if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
         return False
@@ -251,14 +254,14 @@ def worse_than_guessing(run: TrainingRun) -> bool:
 def _falls_as_a_sum(values: Sequence[float], usual: float) -> bool:
     """Whether a high loss falls steadily and as slowly as a mean does: a sum over a batch, or over positions.
 
-    One that is high because weights or inputs are too large falls far below its start in a few steps, or leaps first.
+    One that is high because weights or inputs are too large falls far below its start in a few steps, or jumps first.
     """
     first, last = start_level(values), median(values[-5:])
     return first < _SUMMED * usual and 0.3 * first < last < 0.8 * first and max(values) < 1.1 * values[0]
 
 
 def is_flat(run: TrainingRun) -> bool:
-    """Whether the loss of a run that is seen from its start has not moved at all, beyond what noise hides."""
+    """Whether the loss of a run that is seen from its start has not moved by more than its noise."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     span = step_span(points)
@@ -273,28 +276,28 @@ def is_flat(run: TrainingRun) -> bool:
     spread = noise(values)
     blur = 2 * spread / math.sqrt(third) / abs(first)
     improved = (first - last) / abs(first)
-    if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # a model that was trained before improves no faster
+    if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # fine-tuning of a trained model improves no faster
         return False
-    if blur > _BLURRED or (blur > 1.5 * _FLAT and len(values) < 20):
+    if blur > _MAX_BLUR or (blur > 1.5 * _FLAT and len(values) < 20):
         return False
     allowed, reach = max(_FLAT, min(1.2 * blur, 0.06)), max(2 * _FLAT * abs(first), 2.5 * spread)
-    if _validation_stands(run):
+    if _validation_is_flat(run):
         allowed, reach = 0.1, max(reach, 0.15 * abs(first))
     return (
         -0.15 < improved < allowed
         and min(smooth(values)) > first - reach
         and (start_level(values) < 1.3 * first or values[0] < 1.3 * first)
-        and not _learns_elsewhere(run)
+        and not _improves_otherwise(run)
     )
 
 
-def _validation_stands(run: TrainingRun) -> bool:
+def _validation_is_flat(run: TrainingRun) -> bool:
     """Whether the validation loss, which has less noise, has not moved either."""
     values = values_of(finite(records(run, "val_loss")))
     return len(values) >= 3 and min(values) > 0.97 * values[0] > 0
 
 
-def _learns_elsewhere(run: TrainingRun) -> bool:
+def _improves_otherwise(run: TrainingRun) -> bool:
     """Whether accuracy or validation says that something is learned, or that little is left to learn."""
     if _is_accurate(run):
         return True

@@ -1,4 +1,4 @@
-"""H3: a loss that does not fall."""
+"""The harm "no_learning" of a log: a loss that does not fall."""
 
 from collections.abc import Iterator
 
@@ -30,6 +30,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
+    """The harm "no_learning", at most once, with the clearest sign that the loss does not fall."""
     points = finite(records(run, "loss"))
     if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):

@@ -1,4 +1,4 @@
-"""Rules on a loss that does not move: at chance, constant, at a clamp, flat; its gradient (L5 to L7, L11)."""
+"""Rules on a loss that does not move: at chance, constant, at a clamp, flat; its gradient."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ _SCALED_GRADIENT = 2e3
 
 
 def at_chance(run: TrainingRun) -> Iterator[Finding]:
-    """L5: the loss stays at ln C."""
+    """The loss stays at ln C."""
     classes = classes_at_chance(run)
     if classes is None:
         return
@@ -60,7 +60,7 @@ def at_chance(run: TrainingRun) -> Iterator[Finding]:
 
 
 def flat(run: TrainingRun) -> Iterator[Finding]:
-    """L6: the loss is constant to all digits, stands at a clamp, or hardly moves."""
+    """The loss is constant to all digits, stands at a clamp, or hardly moves."""
     if tail := stuck_at_clamp(run):
         value = median(values_of(tail))
         by_accuracy = wrong_at_clamp(run, value)
@@ -124,7 +124,7 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
         yield from weigh("flat_beside_chance", text, points[0], points[-1])
 
 
-def _stands(run: TrainingRun) -> bool:
+def _does_not_move(run: TrainingRun) -> bool:
     """Whether the loss does not move."""
     return bool(
         classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
@@ -134,7 +134,7 @@ def _stands(run: TrainingRun) -> bool:
 def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient where the loss does not move."""
     norms = finite(records(run, "grad_norm"))
-    if len(norms) < 2 or not _stands(run):
+    if len(norms) < 2 or not _does_not_move(run):
         return
     values = values_of(norms[-8:])
     usual = median(values)
@@ -185,14 +185,13 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
         text = say(
             "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
             "The loss is {loss}, yet the gradient is 0: a clamp stops it",
-
             loss=median(losses),
         )  # fmt: skip
         yield from weigh("high_without_gradient", text, norms[-1])
 
 
 def zero_loss(run: TrainingRun) -> Iterator[Finding]:
-    """L7: a loss of 0 that hides a nan, or that comes from a batch without labels."""
+    """A loss of 0 that hides a nan, or that comes from a batch without labels."""
     if hidden := hidden_nan(run):
         text = say(
             "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
@@ -210,7 +209,7 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
-    """A training loss that is tiny from the first record on, beside one of validation that is not and does not move."""
+    """A training loss that is tiny from the first record on, while the validation loss is not and does not move."""
     losses, held_out = finite(records(run, "loss")), finite(records(run, "val_loss"))
     if len(losses) < 8 or len(held_out) < 3 or not run.from_start:
         return
@@ -226,7 +225,7 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def accuracy(run: TrainingRun) -> Iterator[Finding]:
-    """L11: the accuracy stays at that of one class, from the start or after having been higher."""
+    """The accuracy stays at that of one class, from the start or after having been higher."""
     for key in ("accuracy", "val_accuracy"):
         points = finite(records(run, key))
         tail = equal_tail(points)

@@ -57,7 +57,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
     if gradient_always_zero(run):
         return
     if run.format in MEANS and (points[0].step or 0) > 1:
-        return  # the mean over the first steps, a throw among them
+        return  # a mean over the first steps, which a jump in one of them may dominate
     value, batch = points[0].value, number_setting(run, "batch_size")
     huge = "huge_first_loss" if _is_before_updates(run, points[0]) else "huge_early_loss"
     classes = number_setting(run, "classes") or classes_at_chance(run)
@@ -91,7 +91,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def _is_before_updates(run: TrainingRun, point: Record) -> bool:
-    """Whether a first record is of the initial weights, not of those after some updates."""
+    """Whether a first record was measured with the initial weights, before any update."""
     return run.format not in MEANS if point.step is None else point.step <= 1
 
 

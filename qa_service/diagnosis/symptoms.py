@@ -1,4 +1,4 @@
-"""From a sick run to the entry of its symptom, for runs whose cause is not known: "the loss is nan after a while"."""
+"""The entry about the symptom of a run, for runs whose cause is not known: "the loss is nan after a while"."""
 
 import math
 

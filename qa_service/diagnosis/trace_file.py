@@ -1,4 +1,4 @@
-"""Reads a trace, the file of the recorder (docs/trace.md). It may come from anyone: nothing in it is trusted."""
+"""Reads a trace, the file of the recorder (docs/trace.md). Traces are uploaded: sizes and types are all checked."""
 
 import json
 import math
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.errors import BadTrace
-from qa_service.model.training_run import LayerRecord, OperationFault, Phase, Record, RunEvent, TrainingRun
+from qa_service.model.training_run import LayerRecord, OperationFault, Phase, Record, TrainingEvent, TrainingRun
 from qa_service.model.values import Value
 
 MAX_COMPRESSED = 5_000_000
-MAX_BYTES = 60_000_000
-MAX_ROWS = 5_000
+MAX_TRACE_BYTES = 60_000_000
+_MAX_ROWS = 5_000
 MAX_TENSORS = 2_000
-MAX_MODULES = 2_000
+_MAX_MODULES = 2_000
 _MAX_TEXT = 300
 _MAX_STATISTICS = 64
 _GZIP = b"\x1f\x8b"
@@ -25,17 +25,8 @@ _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16}
 _SERIES = ("loss", "grad_norm", "lr", "loss_scale", "input_max")
 
 
-def is_trace(data: bytes) -> bool:
-    """Whether the bytes begin as a trace does, compressed or not."""
-    try:
-        start = zlib.decompressobj(31).decompress(data[:2000], 200) if data.startswith(_GZIP) else data[:200]
-    except zlib.error:
-        return False
-    return start.lstrip().startswith(b'{"schema":"numstab-trace/')
-
-
 def read_trace(data: bytes) -> TrainingRun:
-    """The run that a trace shows. What is cut off or malformed at its end is left out, and `cut` says so.
+    """The run that a trace shows. Rows that are malformed or cut off are left out, and `cut` says so.
 
     Raises `BadTrace` for what is no trace, and for more than 5 MB, 60 MB when inflated, 5000 rows or 2000 tensors.
     """
@@ -53,20 +44,23 @@ def read_trace(data: bytes) -> TrainingRun:
             en=f"unknown format of trace {header['schema'][:40]!r}; {_SCHEMA} can be read",
         )
     rows = [line for line in lines[1:] if line.strip()]
-    if len(rows) > MAX_ROWS:
-        raise _too_large(f"{len(rows)} 行", f"{len(rows)} rows", f"{MAX_ROWS} 行", f"{MAX_ROWS}")
+    if len(rows) > _MAX_ROWS:
+        raise _too_large(f"{len(rows)} 行", f"{len(rows)} rows", f"{_MAX_ROWS} 行", f"{_MAX_ROWS}")
     reader = _Reader(header)
     for line in rows:
         row = _parse(line)
         if row is None or _step(row) is None:
-            cut = True  # a line that was not written to its end; a foreign one counts as such
+            cut = True  # most likely a line that was not written to its end
             continue
         reader.add(row)
     return reader.run(cut=cut, lines=len(lines))
 
 
 class _Reader:
-    """Collects rows. Whatever has a wrong type is passed over."""
+    """Collects the rows of a trace into a run; values of a wrong type are ignored.
+
+    Raises `BadTrace` for a header with more than 2000 parameters.
+    """
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         self._header = header
@@ -83,7 +77,7 @@ class _Reader:
         self._step_columns = [_text(each) for each in _list(columns.get("s"))[:_MAX_STATISTICS]]
         self._parameter_columns = [_text(each) for each in _list(columns.get("p"))[:_MAX_STATISTICS]]
         self._series: dict[str, list[Record]] = {}
-        self._events: list[RunEvent] = []
+        self._events: list[TrainingEvent] = []
         self._layers: list[LayerRecord] = []
         self._fault: OperationFault | None = None
         self._carried: list[float] = []
@@ -111,7 +105,7 @@ class _Reader:
             self._add_event(step, row)
 
     def run(self, *, cut: bool, lines: int) -> TrainingRun:
-        """What was collected, as a value."""
+        """The run with all rows that were added."""
         for series in self._series.values():
             series.sort(key=lambda record: record.step or 0)
         return TrainingRun(
@@ -144,7 +138,7 @@ class _Reader:
         if skipped:
             scale = values.get("loss_scale")
             self._events.append(
-                RunEvent(
+                TrainingEvent(
                     kind="skipped_update",
                     text="update skipped" if scale is None else f"update skipped at loss scale {scale:g}",
                     step=step,
@@ -167,7 +161,7 @@ class _Reader:
             self._layers.append(LayerRecord(step, name, "parameter", values))
 
     def _add_modules(self, step: int, modules: Mapping[str, Any]) -> None:
-        for name, given in list(modules.items())[:MAX_MODULES]:
+        for name, given in list(modules.items())[:_MAX_MODULES]:
             if not isinstance(given, dict):
                 continue
             pairs = ((_text(key), _number(each)) for key, each in list(given.items())[:_MAX_STATISTICS])
@@ -203,7 +197,7 @@ class _Reader:
             self._event("traceback" if name else "message", end, step, name or "end")
 
     def _event(self, kind: Any, text: str, step: int, name: str) -> None:
-        self._events.append(RunEvent(kind=kind, text=text, step=step, name=name))
+        self._events.append(TrainingEvent(kind=kind, text=text, step=step, name=name))
 
     def _facts(self) -> Iterator[LayerRecord]:
         """What is known of each parameter before the first step, as a record of step −1."""
@@ -226,7 +220,7 @@ class _Reader:
             yield LayerRecord(-1, name, "parameter", values)
 
     def _classes(self) -> dict[str, str]:
-        modules = _list(_mapping(self._header.get("model")).get("modules"))[:MAX_MODULES]
+        modules = _list(_mapping(self._header.get("model")).get("modules"))[:_MAX_MODULES]
         return {_text(each.get("name")): _text(each.get("class")) for each in modules if isinstance(each, dict)}
 
     def _settings(self) -> dict[str, Value]:
@@ -274,11 +268,11 @@ class _Reader:
 
 
 def _inflate(data: bytes) -> tuple[str, bool]:
-    """The text, and whether it was cut off."""
+    """(text, whether it is cut off) of a trace that may be compressed. Raises `BadTrace` if it is too large."""
     if len(data) > MAX_COMPRESSED and data.startswith(_GZIP):
         raise _too_large(f"{len(data) / 1e6:.1f} MB", f"{len(data) / 1e6:.1f} MB", "5 MB", "5 MB")
     if not data.startswith(_GZIP):
-        if len(data) > MAX_BYTES:
+        if len(data) > MAX_TRACE_BYTES:
             raise _too_large(f"{len(data) / 1e6:.0f} MB", f"{len(data) / 1e6:.0f} MB", "60 MB", "60 MB")
         return data.decode("utf-8", "replace"), not data.endswith(b"\n")
     parts: list[bytes] = []
@@ -287,13 +281,13 @@ def _inflate(data: bytes) -> tuple[str, bool]:
     while rest.startswith(_GZIP):
         member = zlib.decompressobj(31)
         try:
-            part = member.decompress(rest, MAX_BYTES - size + 1)
+            part = member.decompress(rest, MAX_TRACE_BYTES - size + 1)
         except zlib.error:
             cut = True
             break
         parts.append(part)
         size += len(part)
-        if size > MAX_BYTES:
+        if size > MAX_TRACE_BYTES:
             raise _too_large("解压后超过 60 MB", "more than 60 MB when inflated", "60 MB", "60 MB")
         if not member.eof:
             cut = True

@@ -1,7 +1,7 @@
-"""Rules on trials of a model: the operation to blame, and what cures the run; of other runs they say nothing.
+"""Rules on trials of a model: the operation at fault, and the changes that cure the run. Other runs give no findings.
 
-Two kinds of evidence. The fault names the operation with its operands: near certain for what is a matter of one
-operation (a logarithm of 0, an empty row of attention). What cures the run names what is a matter of sizes: the step,
+Two kinds of evidence. The fault names the operation with its operands: nearly certain where one operation is the cause
+(a logarithm of 0, an empty row of attention). The changes that cure tell causes that are a matter of size: the step,
 the weights, the inputs, the format.
 """
 
@@ -39,6 +39,8 @@ _SMALL_RANGE = ("float16", "float8")
 _EPS = re.compile(r"\beps(?:ilon)?\b|\b1(?:\.0*)?e-\d+|0\.0{4,}1|\btiny\b|finfo", re.IGNORECASE)
 _MEAN = re.compile(r"\.mean\(|mean\(|/\s*(?:len|\w*(?:count|num|denom|total|n_)\w*|\w*mask\w*\.sum)", re.IGNORECASE)
 _BATCH_NORM_LEAST = 2
+"""A batch norm that has at most this many values per channel has no usable statistics."""
+_MIN_CLASSES = 2
 _LARGE_TARGETS = 100.0
 _UNDERFLOW_SHARE = 0.2
 _OVERSHOOT = 2.0
@@ -47,7 +49,7 @@ _SETTLED, _FLOOR_SHARE = 40, 0.005
 
 
 def operation(run: TrainingRun) -> Iterator[Finding]:
-    """What the operation that made the first inf or nan says of the cause."""
+    """The causes that the operation with the first inf or nan points to."""
     fault = run.fault
     if fault is None or _is_consequence(run, fault):
         return
@@ -76,7 +78,7 @@ def _is_consequence(run: TrainingRun, fault: OperationFault) -> bool:
 
 
 def _given(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
-    """No operation made it: it was there before."""
+    """The value was there before any operation: in the batch, the targets or the weights."""
     if fault.phase == "data" and run.settings.get("bad_targets") and not run.settings.get("bad_inputs"):
         yield _finding(run, "given_in_targets", "bad_labels", _CERTAIN)
     elif fault.phase == "data":
@@ -147,13 +149,13 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def cures(run: TrainingRun) -> Iterator[Finding]:
-    """What the pattern of interventions that help, and of those that do not, says of the cause."""
+    """The causes that the interventions which cure the run, and those which do not, speak for and against."""
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
         return
     cured = {id_ for id_, each in tried.items() if each.healthy}
     if len(tried) > _FEW and len(cured) >= _NEARLY_ALL * (len(tried) - 1):
-        return  # whatever is changed cures: the harm does not come again by itself
+        return  # nearly every change cures: the failure is not reproducible, and no change tells anything
     failed = tried.keys() - cured
     smaller = [id_ for id_ in ("lr/10", "lr/100") if id_ in cured]
     if smaller == ["lr/10"] and "lr/100" in failed:
@@ -381,7 +383,7 @@ def _setting(feature: str, cause: str, weight: float, value: str = "") -> Findin
 def _floor_of_double_softmax(run: TrainingRun) -> float | None:
     """The least cross-entropy of probabilities taken for logits, ln(1 + (C − 1)/e), if the loss has settled on it."""
     classes, losses = run.settings.get("classes"), [record.value for record in run.series.get("loss", ())]
-    if not isinstance(classes, int) or classes < _BATCH_NORM_LEAST or len(losses) < _SETTLED:
+    if not isinstance(classes, int) or classes < _MIN_CLASSES or len(losses) < _SETTLED:
         return None
     floor, last = math.log(1 + (classes - 1) / math.e), statistics.median(losses[-_SETTLED // 4 :])
     return floor if min(losses) > (1 - _FLOOR_SHARE) * floor and last < (1 + 5 * _FLOOR_SHARE) * floor else None
@@ -392,6 +394,6 @@ def _has_mask(fault: OperationFault) -> bool:
 
 
 def _least(operand: str) -> float | None:
-    """The least value of an operand in words."""
+    """The least value that the description of an operand states; None if it states none."""
     found = re.search(r"\), (-?[\d.]+(?:e[-+]?\d+)?)", operand)
     return float(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Rule L12: validation that is bad where training is good."""
+"""Rules on validation that is bad where training is good."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from qa_service.diagnosis.curves import (
     records,
     say,
     share_ascending,
+    shares_of,
     values_of,
 )
 from qa_service.diagnosis.evaluation_harm import gap
@@ -22,7 +23,7 @@ _SWING = 1.5
 
 
 def validation(run: TrainingRun) -> Iterator[Finding]:
-    """L12: validation is bad or not finite where training is good."""
+    """Validation is bad or not finite where training is good."""
     held_out = records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
@@ -70,7 +71,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
                 "The validation loss goes far up and down while the training loss falls",
             )
             yield from weigh("validation_swings", text, points[0], points[-1])
-        shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
+        shares = shares_of(finite(records(run, "val_accuracy")))
         if shares and shares[-1] >= 0.6 and shares[-1] > max(shares) - 0.1:
             text = say("验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1])
             yield from weigh("validation_partly_right", text, points[-1])
@@ -96,7 +97,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
 
 
 def _swings(values: Sequence[float]) -> bool:
-    """Whether a loss goes up and down by half and more, again and again."""
+    """Whether a loss changes direction three times or more between changes by half and more."""
     turns = [math.log(after / before) for before, after in pairwise(values) if before > 0 and after > 0]
     large = [turn for turn in turns if abs(turn) > math.log(_SWING)]
     return sum(before * after < 0 for before, after in pairwise(large)) >= 3

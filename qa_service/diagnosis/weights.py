@@ -113,7 +113,6 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     "gradient_adds_up": {"gradients_accumulate": 3.2, "step_too_large": -0.5},
     "rate_at_peak": {"no_warmup": 2.0, "step_too_large": 1.0},
     "rate_rose_again": {"no_warmup": 3.0, "step_too_large": 0.5},
-    "early_without_warm_up": {"no_warmup": 0.7, "step_too_large": 0.3},
     "jump_at_restart": {"no_warmup": 2.6, "adam_stale": 0.5, "bad_batches": -0.5},
     "rate_high": {"step_too_large": 1.4, "step_too_small": -3.0, "no_warmup": 0.2},
     "rate_low": {"step_too_large": -1.5, "no_warmup": -0.8, "step_too_small": 1.4},
@@ -206,7 +205,6 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     "gradient_scaled": {"clip_before_unscale": 5.0},
     "gradient_looks_scaled": {"clip_before_unscale": 3.0, "chance_labels": -1.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
-    "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
     # scale, format, skipped updates
     "scale_falls": {"loss_scale_collapse": 3.2, "forward_overflow": 1.2, "step_too_large": 0.2, "nonfinite_data": 0.2},
     "scale_falls_and_loss_not_finite": {"forward_overflow": 2.2, "nonfinite_data": 0.4, "loss_scale_collapse": -0.3},
@@ -272,7 +270,6 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     "message_metric_not_finite": {"nonfinite_data": 0.8, "step_too_large": 0.6},
     "message_out_of_memory": {"out_of_memory": 9.0},
     "message_shapes": {"shapes": 9.0},
-    "message_ignored_labels": {"bad_labels": 3.0},
     # what surrounds the first nan
     "nan_early": {"nonfinite_data": 0.6, "step_too_large": -0.3, "adam_stale": -1.5},
     "nan_late": {
@@ -296,7 +293,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "where_backward": 0.3, "gradient_at_zero": 0.3, "nonfinite_data": 0.3, "step_too_large": -1.0,
     },
     "hidden_after_learning": {"where_backward": -1.0, "step_too_large": -0.8},
-    # what stands beside the loss
+    # the surroundings of a nan loss
     "nan_in_one_part": {
         "bad_labels": 1.2, "zero_over_zero": 1.3, "log_of_zero": 0.6, "gradient_at_zero": -1.0, "where_backward": -1.0,
         "step_too_large": -1.5, "weights_too_large": -1.5, "adam_stale": -2.0, "no_warmup": -1.0,

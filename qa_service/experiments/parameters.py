@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from qa_service.errors import BadExpression, BadParameter, UnknownParameter
-from qa_service.formula.grammar import parse_formula
-from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.grammar import read_formula
+from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.values import read_values, values_text
 from qa_service.model import Experiment, Lang, Limit, Parameter, Params, Text, Value
 
@@ -74,8 +74,8 @@ def validate(parameter: Parameter, given: Any) -> Value:
     value = _coerce(parameter, given)
     if value is None or not _is_allowed(parameter, value):
         raise BadParameter(
-            zh=f"参数 {parameter.name} 不能是 {_abbreviate(given)}：允许的是{describe(parameter, 'zh')}",
-            en=f"{parameter.name} cannot be {_abbreviate(given)}: allowed is {describe(parameter, 'en')}",
+            zh=f"参数 {parameter.name} 不能是 {_abbreviate(given)}：允许的是{describe_allowed(parameter, 'zh')}",
+            en=f"{parameter.name} cannot be {_abbreviate(given)}: allowed is {describe_allowed(parameter, 'en')}",
             field=f"params.{parameter.name}",
         )
     return value
@@ -94,7 +94,7 @@ def clamp(parameter: Parameter, value: Value) -> Value | None:
     return int(nearest) if parameter.kind == "int" else float(nearest)
 
 
-def describe(parameter: Parameter, lang: Lang) -> str:
+def describe_allowed(parameter: Parameter, lang: Lang) -> str:
     """The allowed values in words: "an integer from 1 to 10000"."""
     match parameter.kind:
         case "choice":
@@ -192,13 +192,7 @@ def _read_text(parameter: Parameter, given: str) -> str:
 
 
 def _formula_sexpr(text: str) -> str:
-    """The S-expression of a formula, or of one that is an S-expression already, as in a receipt."""
-    if text.lstrip().startswith("("):
-        try:
-            return to_sexpr(from_sexpr(text))
-        except BadExpression:
-            pass
-    return to_sexpr(parse_formula(text).tree)
+    return to_sexpr(read_formula(text))
 
 
 def _parse_number(word: str) -> float | int | None:

@@ -34,7 +34,7 @@ class _InvalidSpec(Exception):
 
 
 def load_specs(folder: Path, parsed: ParseCache | None = None) -> dict[str, Experiment]:
-    """Slug → experiment, of every `*.py` in and below the folder. What `parsed` holds of their texts is not parsed.
+    """Slug → experiment, of every `*.py` in and below the folder. Texts that `parsed` has are not parsed again.
 
     Raises `BadExperiment` with the problems of all files at once.
     """
@@ -111,15 +111,15 @@ def read_experiment(path: Path, folder: Path, parsed: ParseCache) -> Experiment:
 
 @cache
 def _outline_version() -> str:
-    """That of this module: an outline kept by another version of it may lack what this one reads."""
+    """The hash of this module: an outline cached by another version of it may lack what this one reads."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 @lru_cache(maxsize=1024)
 def _outline(source: str) -> Mapping[str, Any]:
-    """What is read of a demo's text: its docstring, its tables, and the parameters of `run`, as JSON could hold them.
+    """The parts of a demo's text that are used, as values for JSON: docstring, tables, and the parameters of `run`.
 
-    A reload parses only the files that have changed.
+    Cached, so that a reload parses only the files that have changed.
     """
     tree = parse_python(source)
     doc = ast.get_docstring(tree)
@@ -148,7 +148,7 @@ def _outline(source: str) -> Mapping[str, Any]:
 
 
 def _annotation(annotation: ast.expr | None) -> Mapping[str, Any]:
-    """The kind of a parameter and its choices; the kind is "" if it is none of ours."""
+    """The kind of a parameter and its choices; the kind is "" for an annotation that is not supported."""
     match annotation:
         case ast.Name(id=name) if name in _KINDS:
             return {"kind": _KINDS[name], "choices": []}

@@ -40,16 +40,16 @@ class Operand:
     """Whether it is a number written without sign or brackets."""
 
 
-def number(value: Fraction | float, *, literal: bool = False) -> Operand:
+def number_operand(value: Fraction | float, *, literal: bool = False) -> Operand:
     """A constant."""
     return Operand(Number(value if isinstance(value, float) else Fraction(value)), literal=literal)
 
 
 def operand_of(tree: Node) -> Operand:
-    """The operand of a tree that is already built. Raises `BadExpression` where it is none that can be."""
+    """The operand of a tree that is already built. Raises `BadExpression` if the tree is not well formed."""
     if isinstance(tree, Call):
         token = Token("name", tree.function, 0, 0)
-        return apply(tree.function, [operand_of(argument) for argument in tree.arguments], token)
+        return apply_function(tree.function, [operand_of(argument) for argument in tree.arguments], token)
     return Operand(tree)
 
 
@@ -61,7 +61,7 @@ def known_names() -> frozenset[str]:
 
 
 def takes_several(name: str) -> bool:
-    """Whether a function may be given several numbers, one behind the other."""
+    """Whether a function takes several numbers, as a vector or as arguments of their own."""
     function = FUNCTIONS.get(names().get(name.lower(), ""))
     return function is not None and (function.kind in ("reduction", "map") or function.arity > 1)
 
@@ -69,11 +69,11 @@ def takes_several(name: str) -> bool:
 def negate(operand: Operand, token: Token) -> Operand:
     """−operand, in canonical form."""
     node = negative(operand.node)
-    return Operand(node) if isinstance(node, Number) else apply("neg", [operand], token)
+    return Operand(node) if isinstance(node, Number) else apply_function("neg", [operand], token)
 
 
 def vector(elements: Sequence[Operand], token: Token) -> Operand:
-    """The vector of these numbers."""
+    """The vector of these numbers. Raises `BadExpression` for none, too many, and for vectors or conditions in it."""
     if not 1 <= len(elements) <= MAX_ELEMENTS or any(each.length is not None or each.condition for each in elements):
         raise BadExpression(
             zh=f"第 {token.start + 1} 个字符处的向量应当由 1 到 {MAX_ELEMENTS} 个数组成。",
@@ -84,7 +84,10 @@ def vector(elements: Sequence[Operand], token: Token) -> Operand:
 
 
 def item(operand: Operand, index: Operand, token: Token) -> Operand:
-    """An element of a vector, counted from 0, or from the end where the index is negative."""
+    """An element of a vector, counted from 0, or from the end where the index is negative.
+
+    Raises `BadExpression` if the index is not an integer literal within the vector.
+    """
     length = operand.length or 0
     value = index.node.value if isinstance(index.node, Number) else math.nan
     if not isinstance(value, Fraction) or value.denominator != 1 or not -length <= value < length:
@@ -93,7 +96,7 @@ def item(operand: Operand, index: Operand, token: Token) -> Operand:
             en=f"the index at character {token.start + 1} must be an integer from 0 to {length - 1}",
             position=token.start,
         )
-    return _built("item", [operand, number(value % length)], token)
+    return _built("item", [operand, number_operand(value % length)], token)
 
 
 def resolve(
@@ -103,7 +106,10 @@ def resolve(
     keywords: Mapping[str, Operand | None] | None = None,
     module: str = "",
 ) -> Operand:
-    """The call of a function under one of its names, with the keywords and the module that torch and numpy know."""
+    """The call of a function under one of its names, with keywords as in torch and numpy.
+
+    `module` is the prefix, such as "np", whose `var` and `std` divide by n. Raises `BadExpression`.
+    """
     keywords = keywords or {}
     lower = name.lower()
     if lower in ("log", "ln") and len(arguments) == 2:
@@ -122,10 +128,10 @@ def resolve(
                 en=f"{name} at character {token.start + 1} does not take the keyword {keyword} here",
                 position=token.start,
             )
-    return apply(canonical, _as_taken(FUNCTIONS[canonical], arguments, token), token)
+    return apply_function(canonical, _as_taken(FUNCTIONS[canonical], arguments, token), token)
 
 
-def apply(function: str, arguments: Sequence[Operand], token: Token) -> Operand:
+def apply_function(function: str, arguments: Sequence[Operand], token: Token) -> Operand:
     """The call of a function under its canonical name. Raises `BadExpression` for arguments that it does not take."""
     if function == "vector":
         return vector(arguments, token)
@@ -216,7 +222,7 @@ def _of_vectors(function: Function, arguments: Sequence[Operand], token: Token) 
 
 
 def _as_taken(function: Function, arguments: Sequence[Operand], token: Token) -> Sequence[Operand]:
-    """Several numbers as one vector; without the dimension that torch takes behind a vector."""
+    """The arguments as the function takes them: several numbers as a vector, a vector without torch's `dim`."""
     of_one_vector = function.kind in ("reduction", "map") and function.arity == 1
     if not of_one_vector and function.name not in ("max", "min"):
         return arguments
@@ -231,8 +237,10 @@ def _as_taken(function: Function, arguments: Sequence[Operand], token: Token) ->
 def _log_to_base(argument: Operand, base: Operand, token: Token) -> Operand:
     for value, name in ((2, "log2"), (10, "log10")):
         if base.node == Number(Fraction(value)):
-            return apply(name, [argument], token)
-    return apply("div", [apply("log", [argument], token), apply("log", [base], token)], token)
+            return apply_function(name, [argument], token)
+    return apply_function(
+        "div", [apply_function("log", [argument], token), apply_function("log", [base], token)], token
+    )
 
 
 def _divides_by_n(keywords: Mapping[str, Operand | None]) -> bool:
@@ -267,7 +275,7 @@ def _clamped(given: Mapping[str, Operand], token: Token) -> Operand:
     clamped = given["x"]
     for parameter, function in (("min", "max"), ("max", "min")):
         if parameter in given:
-            clamped = apply(function, [clamped, given[parameter]], token)
+            clamped = apply_function(function, [clamped, given[parameter]], token)
     return clamped
 
 
@@ -276,7 +284,7 @@ def _instantiate(body: Node, values: Mapping[str, Operand], token: Token) -> Ope
         case Variable(name):
             return values[name]
         case Call(function, arguments):
-            return apply(function, [_instantiate(each, values, token) for each in arguments], token)
+            return apply_function(function, [_instantiate(each, values, token) for each in arguments], token)
         case _:
             return Operand(body)
 

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 
-DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
+from qa_service.patterns import lazy_pattern
+
+FLOAT_DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 """torch's names, from the widest to the narrowest."""
 _PATTERNS = {
     "float8_e4m3fn": r"(?:float|fp|f)8[_ -]?e4m3(?:fn)?|e4m3(?:fn)?",
@@ -14,7 +16,7 @@ _PATTERNS = {
     "float32": r"float ?-?32|fp-?32|f32|single[- ]precision|single(?= float)|binary32|单精度(?:浮点数?)?|單精度",
     "float8": r"(?:float|fp)-?8(?![_ -]?e[45])",
 }
-DTYPE = re.compile(
+DTYPE = lazy_pattern(
     r"(?<![a-z0-9_])(?:torch\.|np\.|numpy\.|jnp\.|tf\.)?(?:"
     + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items())
     + r")(?![a-z0-9_])",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-MAX_CHARACTERS = 10_000
+MAX_FORMULA_CHARACTERS = 10_000
 """Of the text of a formula."""
 MAX_DEPTH = 200
 """Nodes from the root of a tree to a leaf."""
@@ -61,7 +61,7 @@ class Function:
 
 
 _LAST_DIM = "torch.{name}({{0}}, dim=-1)"
-TABLE: tuple[Function, ...] = (
+FUNCTION_TABLE: tuple[Function, ...] = (
     Function(name="add", arity=2, operator="+", aliases=("plus",)),
     Function(name="sub", arity=2, operator="-", aliases=("subtract", "minus")),
     Function(name="mul", arity=2, operator="*", aliases=("multiply", "times"), latex=r"{0} \cdot {1}"),
@@ -144,11 +144,11 @@ TABLE: tuple[Function, ...] = (
 
 `lerp(a, b, w)` = a + w·(b − a). `addcdiv(a, b, c)` = a + b/c. `xlogy(x, y)` = x·log(y), and 0 where x = 0.
 """
-FUNCTIONS: dict[str, Function] = {function.name: function for function in TABLE}
+FUNCTIONS: dict[str, Function] = {function.name: function for function in FUNCTION_TABLE}
 """Canonical name → function."""
 
 
 @cache
 def names() -> dict[str, str]:
     """Every name that is read, in lower case → the canonical name."""
-    return {name: function.name for function in TABLE for name in (function.name, *function.aliases)}
+    return {name: function.name for function in FUNCTION_TABLE for name in (function.name, *function.aliases)}

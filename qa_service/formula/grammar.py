@@ -7,18 +7,20 @@ unchanged and is reported.
 """
 
 import math
-import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
 from qa_service.formula import calls
-from qa_service.formula.calls import NeedsVector, Operand, apply, number, resolve
+from qa_service.formula.calls import NeedsVector, Operand, apply_function, number_operand, resolve
 from qa_service.formula.dtypes import DTYPE, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NAME_CHARACTERS, MAX_NESTING
 from qa_service.formula.lexer import Token, tokenize
+from qa_service.formula.sexpr import from_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable
+from qa_service.patterns import lazy_pattern
 
 _COMPARISON, _SUM, _PRODUCT, _UNARY, _POWER = 10, 20, 30, 40, 50
 _BINARY = {
@@ -44,8 +46,8 @@ _CASTING_METHODS = frozenset(("to", "type", "astype"))
 _NONFINITE = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
 _SUFFIXES = frozenset(("!", "的", "平方", "立方", "开方"))
 _MAX_STAND_INS = 8
-_LATEX = re.compile(r"\\[A-Za-z]|[\^_]\{")
-_OF_X = re.compile(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
+_LATEX = lazy_pattern(r"\\[A-Za-z]|[\^_]\{")
+_OF_X = lazy_pattern(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
 _MAX_LETTERS = 3
 """Of a product without signs, such as abc."""
 _KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and", "frac", "lam", "eps"))
@@ -53,7 +55,7 @@ _KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and",
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class ParsedFormula:
     """A parsed formula."""
 
     tree: Node
@@ -63,7 +65,7 @@ class Formula:
     """Variables that must be vectors and were not given → the vector that stands for each, such as [z0, z1]."""
 
 
-def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formula:
+def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> ParsedFormula:
     """The formula that a text spells, with `values` in place of the variables of these names.
 
     Raises `BadExpression`, with the position of the first character that cannot be understood.
@@ -83,7 +85,18 @@ def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formul
                 ) from None
             stand_ins[needed.name] = Call("vector", (Variable(f"{needed.name}0"), Variable(f"{needed.name}1")))
         else:
-            return Formula(operand.node, tuple(dict.fromkeys(parser.dtypes)), stand_ins)
+            return ParsedFormula(operand.node, tuple(dict.fromkeys(parser.dtypes)), stand_ins)
+
+
+def read_formula(text: str) -> Node:
+    """The tree of a formula, or of one that is written as an S-expression, as in receipts and permalinks.
+
+    Raises `BadExpression`.
+    """
+    if text.lstrip().startswith("("):
+        with suppress(BadExpression):
+            return from_sexpr(text)
+    return parse_formula(text).tree
 
 
 def _with_products(tokens: Sequence[Token], known: Container[str], *, is_latex: bool) -> Iterator[Token]:
@@ -174,32 +187,35 @@ class _Parser:
             elif binding < _PRODUCT and self.is_product_without_sign():
                 if divided:
                     raise _ambiguous(token)
-                left = apply("mul", [left, self.expression(_PRODUCT)], token)
+                left = apply_function("mul", [left, self.expression(_PRODUCT)], token)
             else:
                 break
         self.nesting -= 1
         return left
 
     def enter(self) -> None:
-        """Counts a level of nesting, which `self.nesting` is to be decreased by at its end; refuses too many."""
+        """Enters a level of nesting, which the caller leaves by decrementing `self.nesting`.
+
+        Raises `BadExpression` for more than `MAX_NESTING`.
+        """
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             raise calls.too_deep(self.token, MAX_NESTING)
 
     def with_right_side(self, left: Operand, token: Token) -> Operand:
-        """`left`, the operator `token` that was just taken, and the operand that follows it."""
+        """The operation of `left`, the operator `token` that was just taken, and the operand that follows it."""
         if token.text == "%" and not self.starts_operand():
             return _percent(left, token)
         strength, function = _BINARY[token.text]
         right = self.expression(strength - 1 if strength == _POWER else strength)
         match function:
             case "floordiv":
-                return apply("floor", [apply("div", [left, right], token)], token)
+                return apply_function("floor", [apply_function("div", [left, right], token)], token)
             case "pow":
                 return _power(left, right, token)
             case "mul" if token.mathematical and left.literal and right.literal and _is_power_of_ten(right.node):
-                return number(_exact(left.node) * _exact(right.node))
-        return apply(function, [left, right], token)
+                return number_operand(_exact(left.node) * _exact(right.node))
+        return apply_function(function, [left, right], token)
 
     def starts_operand(self) -> bool:
         token = self.token
@@ -230,11 +246,11 @@ class _Parser:
         token = self.take()
         match token.kind, token.text:
             case "number", _:
-                return number(token.value, literal=True)
+                return number_operand(token.value, literal=True)
             case "name", _:
                 return self.named(token)
             case "sign", "-" if self.token.kind == "number" and self.ahead().text == "的":  # 负二的平方 is 4
-                return number(-self.take().value)
+                return number_operand(-self.take().value)
             case "sign", "-":
                 return calls.negate(self.expression(_UNARY), token)
             case "sign", "+":
@@ -274,23 +290,23 @@ class _Parser:
         inner = self.expression(0)
         if opened.text == "||" and self.accept("|"):  # the first of ||x| - 1| opened two
             self.bars[-1] = "|"
-            inner = self.expression(0, apply("abs", [inner], opened))
+            inner = self.expression(0, apply_function("abs", [inner], opened))
             self.bars.pop()
             self.expect("|", opened)
-            return apply("abs", [inner], opened)
+            return apply_function("abs", [inner], opened)
         self.bars.pop()
         self.expect(opened.text, opened)
-        return apply("norm" if opened.text == "||" and inner.length is not None else "abs", [inner], opened)
+        return apply_function("norm" if opened.text == "||" and inner.length is not None else "abs", [inner], opened)
 
     def root(self, token: Token) -> Operand:
         r"""√x, and LaTeX's \sqrt[n]{x}."""
         if not self.at("["):
-            return apply("sqrt", [self.factor()], token)
+            return apply_function("sqrt", [self.factor()], token)
         degree = self.bracketed(self.take())
         assert degree.length == 1
         assert isinstance(degree.node, Call)
-        exponent = apply("div", [number(1), calls.operand_of(degree.node.arguments[0])], token)
-        return apply("pow", [self.factor(), exponent], token)
+        exponent = apply_function("div", [number_operand(1), calls.operand_of(degree.node.arguments[0])], token)
+        return apply_function("pow", [self.factor(), exponent], token)
 
     def factor(self) -> Operand:
         """An operand with its powers, without what is multiplied with it."""
@@ -305,7 +321,7 @@ class _Parser:
         """A product without signs: the argument of a function without brackets, as in sin 2x."""
         operand = self.factor()
         while self.is_product_without_sign() and self.token.text.lower() not in calls.known_names():
-            operand = apply("mul", [operand, self.factor()], self.token)
+            operand = apply_function("mul", [operand, self.factor()], self.token)
         return operand
 
     def named(self, token: Token) -> Operand:
@@ -323,11 +339,11 @@ class _Parser:
         if name in self.values:
             return calls.operand_of(self.values[name])
         if lower in _NONFINITE:
-            return number(_NONFINITE[lower])
+            return number_operand(_NONFINITE[lower])
         if name in ("e", "pi"):
             return Operand(Call(name, ()))
         if name == "frac":
-            return apply("div", [self.braced(), self.braced()], token)
+            return apply_function("div", [self.braced(), self.braced()], token)
         if self.at("("):
             return self.called(token, module)
         if lower in calls.known_names():
@@ -341,7 +357,7 @@ class _Parser:
             if len(opened.text) > 1:
                 rest = replace(opened, text=opened.text[1:], value=Fraction(opened.text[1:]), start=opened.start + 1)
                 self.tokens.insert(self.next, rest)
-            return number(int(opened.text[0]))
+            return number_operand(int(opened.text[0]))
         if opened.text != "{":
             raise BadExpression(
                 zh=f"第 {opened.start + 1} 个字符处：\\frac 后面要有两组 {{…}}。",
@@ -390,7 +406,7 @@ class _Parser:
     def keyword_value(self) -> Operand | None:
         if self.at("True", "False", "None"):
             word = self.take().text
-            return None if word == "None" else number(Fraction(word == "True"))
+            return None if word == "None" else number_operand(Fraction(word == "True"))
         return self.expression(0)
 
     def is_dtype_argument(self) -> bool:
@@ -413,7 +429,7 @@ class _Parser:
         power = None
         if self.at("^") and self.ahead().kind == "number":
             self.take()
-            power = number(self.take().value)
+            power = number_operand(self.take().value)
         if self.accept("of"):
             arguments = [self.expression(_SUM)]
             while self.at(",", "and", "和") and calls.takes_several(token.text):
@@ -430,13 +446,13 @@ class _Parser:
                 position=token.start,
             )
         result = resolve(token.text, arguments, token)
-        return apply("pow", [result, power], token) if power else result
+        return apply_function("pow", [result, power], token) if power else result
 
     def postfixed(self, operand: Operand) -> Operand:
         while True:
             token = self.token
             if self.accept("!"):
-                operand = apply("factorial", [operand], token)
+                operand = apply_function("factorial", [operand], token)
             elif self.at("[") and operand.length is not None:
                 operand = self.indexed(operand)
             elif self.at(".") and self.ahead().kind == "name":
@@ -472,12 +488,12 @@ class _Parser:
         self.accept("的")
         token = self.take()
         if token.kind == "number" or token.text == "-":
-            exponent = number(token.value) if token.kind == "number" else calls.negate(self.factor(), token)
+            exponent = number_operand(token.value) if token.kind == "number" else calls.negate(self.factor(), token)
             if not self.accept("次方"):
                 raise self.unexpected()
             return _power(operand, exponent, replace(token, mathematical=True))
         if token.text in ("平方", "立方"):
-            return _power(operand, number(2 if token.text == "平方" else 3), token)
+            return _power(operand, number_operand(2 if token.text == "平方" else 3), token)
         name = {"开方": "sqrt", "和": "sum", "√": "sqrt"}.get(token.text, token.text)
         if token.kind != "name" and name == token.text:
             self.next -= token.kind != "end"
@@ -506,22 +522,22 @@ class _Parser:
 
 def _percent(left: Operand, token: Token) -> Operand:
     if left.literal:
-        return number(_exact(left.node) / 100)
-    return apply("div", [left, number(100)], token)
+        return number_operand(_exact(left.node) / 100)
+    return apply_function("div", [left, number_operand(100)], token)
 
 
 def _power(base: Operand, exponent: Operand, token: Token) -> Operand:
     """base^exponent: `exp` where the base is e, a number where 10^n is written as in mathematics."""
     if base.node == Call("e", ()):
-        return apply("exp", [exponent], token)
+        return apply_function("exp", [exponent], token)
     if (
         token.mathematical
         and base.literal
         and base.node == Number(Fraction(10))
         and _is_decimal_exponent(exponent.node)
     ):
-        return number(Fraction(10) ** int(_exact(exponent.node)), literal=True)
-    return apply("pow", [base, exponent], token)
+        return number_operand(Fraction(10) ** int(_exact(exponent.node)), literal=True)
+    return apply_function("pow", [base, exponent], token)
 
 
 def _is_decimal_exponent(node: Node) -> bool:

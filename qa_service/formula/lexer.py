@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Literal
 
 from qa_service.errors import BadExpression
-from qa_service.formula.functions import MAX_CHARACTERS, MAX_DECIMAL_EXPONENT, MAX_DIGITS
+from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_DIGITS, MAX_FORMULA_CHARACTERS
+from qa_service.patterns import lazy_pattern
 
 TokenKind = Literal["number", "name", "sign", "end"]
 
@@ -17,7 +18,7 @@ TokenKind = Literal["number", "name", "sign", "end"]
 class Token:
     """A piece of the text, from character `start` to before `end`, in its ASCII spelling.
 
-    A superscript is the sign "^" followed by its tokens; it has the flag `written_raised`, as × has `written_times`.
+    A superscript is the sign "^", which is `mathematical`, followed by its tokens.
     """
 
     kind: TokenKind
@@ -30,27 +31,27 @@ class Token:
     """Whether a sign is written as in mathematics (×, ², ^) and not as in a program (*, **)."""
 
 
-_SPACE = re.compile(r"[\s`'\"$\u200b\u2061\ufeff]+|\\(?:left|right|[bB]ig+[lrm]?|quad|qquad|displaystyle|limits"
+_SPACE = lazy_pattern(r"[\s`'\"$\u200b\u2061\ufeff]+|\\(?:left|right|[bB]ig+[lrm]?|quad|qquad|displaystyle|limits"
                     r"|textstyle|[,;:! ()\[\]])(?![A-Za-z])|\bthe\b|再(?=[加减乘除])")  # fmt: skip
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"((?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)([百千万亿]*)(?:(?:st|nd|rd|th)\b)?", re.IGNORECASE | re.ASCII
 )
-_GROUPED_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?(?![\d,])", re.ASCII)
+_GROUPED_NUMBER = lazy_pattern(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?(?![\d,])", re.ASCII)
 _CHINESE_NUMERAL = (
     r"[零〇一二两三四五六七八九十百千万亿][零〇一二两三四五六七八九十百千万亿\d]*(?:点[零〇一二两三四五六七八九]+)?"
 )
 _MAX_NUMERAL = 40
-_CHINESE_NUMBER = re.compile(_CHINESE_NUMERAL)
-_CHINESE_FRACTION = re.compile(rf"({_CHINESE_NUMERAL}|\d+)分之({_CHINESE_NUMERAL}|\d+)")
-_CHINESE_POWER = re.compile(r"次[方幂]")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[Α-Ωα-ωϵ]")
-_SUBSCRIPT = re.compile(r"([₀-₉]+)|_\{\s*([A-Za-z0-9]{1,20})\s*\}|_([A-Za-z0-9])")
-_COMMAND = re.compile(r"\\(?:(?:operatorname\*?|mathrm|text|mathbf|mathit|mathsf|boldsymbol|textrm)"
+_CHINESE_NUMBER = lazy_pattern(_CHINESE_NUMERAL)
+_CHINESE_FRACTION = lazy_pattern(rf"({_CHINESE_NUMERAL}|\d+)分之({_CHINESE_NUMERAL}|\d+)")
+_CHINESE_POWER = lazy_pattern(r"次[方幂]")
+_NAME = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*|[Α-Ωα-ωϵ]")
+_SUBSCRIPT = lazy_pattern(r"([₀-₉]+)|_\{\s*([A-Za-z0-9]{1,20})\s*\}|_([A-Za-z0-9])")
+_COMMAND = lazy_pattern(r"\\(?:(?:operatorname\*?|mathrm|text|mathbf|mathit|mathsf|boldsymbol|textrm)"
                       r"\s*\{\s*([A-Za-z0-9_ ]{1,40}?)\s*\}|([A-Za-z]+)|([|{}]))")  # fmt: skip
-_SUPERSCRIPT = re.compile(r"([⁺⁻]?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿˣ])")
+_SUPERSCRIPT = lazy_pattern(r"([⁺⁻]?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿˣ])")
 _SUPERSCRIPT_ASCII = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣ", "0123456789+-nx")
 _SUBSCRIPT_ASCII = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_SIGN = re.compile(r"\*\*|//|<=|>=|==|\|\||[-+*/%^()\[\]{},|!<>=.√]")
+_SIGN = lazy_pattern(r"\*\*|//|<=|>=|==|\|\||[-+*/%^()\[\]{},|!<>=.√]")
 _PLACES = {"百": 10**2, "千": 10**3, "万": 10**4, "亿": 10**8}
 _UNICODE_SIGNS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys("×·⋅∙∗•✕✖", ("*",)), **dict.fromkeys("÷∕⁄➗", ("/",)), **dict.fromkeys("−–—﹣➖", ("-",)),
@@ -92,7 +93,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     **{word: (str(number),) for number, word in enumerate(_NUMBER_WORDS)}, "infinity": ("inf",),
     "modulo": ("%",), "mod": ("%",),
 }  # fmt: skip
-_WORD = re.compile(
+_WORD = lazy_pattern(
     "|".join(rf"\b{word}\b(?!\s*[(.])" if word.isascii() else word for word in sorted(_WORDS, key=len, reverse=True)),
     re.IGNORECASE,
 )
@@ -100,17 +101,17 @@ _WORD = re.compile(
 
 def tokenize(text: str) -> list[Token]:
     """The tokens of a formula, the last of the kind "end". Raises `BadExpression`."""
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > MAX_FORMULA_CHARACTERS:
         raise BadExpression(
-            zh=f"式子有 {len(text)} 个字符，最多 {MAX_CHARACTERS} 个。",
-            en=f"the formula has {len(text)} characters; at most {MAX_CHARACTERS} are allowed",
-            position=MAX_CHARACTERS,
+            zh=f"式子有 {len(text)} 个字符，最多 {MAX_FORMULA_CHARACTERS} 个。",
+            en=f"the formula has {len(text)} characters; at most {MAX_FORMULA_CHARACTERS} are allowed",
+            position=MAX_FORMULA_CHARACTERS,
         )
     tokens = list(_Lexer(text).tokens())
     return [*tokens, Token("end", "", len(text), len(text))]
 
 
-def fold(text: str) -> str:
+def fold_width(text: str) -> str:
     """The text with full-width and styled characters as plain ones, each in its place."""
     return "".join(map(_fold, text)) if not text.isascii() else text
 
@@ -123,7 +124,7 @@ def _fold(character: str) -> str:
 
 class _Lexer:
     def __init__(self, text: str) -> None:
-        self.text = fold(text)
+        self.text = fold_width(text)
         self.position = 0
         self.brackets = 0
 
@@ -197,7 +198,7 @@ class _Lexer:
         return []
 
     def _vulgar_fraction(self, value: Fraction) -> list[Token]:
-        """½ is the decimal 0.5; ⅓ is the quotient 1/3, whose terms are rounded before it is."""
+        """½ is the decimal 0.5; ⅓, which is no decimal, is the quotient of 1 and 3, computed in the format."""
         start, end = self.position, self.position + 1
         if value.denominator in (2, 4, 5, 8, 10, 1):
             return [self._valued(value, end)]

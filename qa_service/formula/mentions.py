@@ -1,7 +1,7 @@
 """Finds formulas in a question that asks for their values: "float16 里 2048+1 等于多少", "gradient of log(x) at x = 0".
 
 A sentence asks for a value if nothing is left of it but words of asking once the formulas, the formats and the values
-of variables are taken out. Anything else in it, such as a loss, a model or a step, and the formula is only spoken of.
+of variables are taken out. If anything else is left, such as a loss, a model or a step, the question is about that.
 """
 
 import re
@@ -15,12 +15,13 @@ from qa_service.formula.calls import known_names
 from qa_service.formula.dtypes import DTYPE, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
-from qa_service.formula.lexer import fold
+from qa_service.formula.lexer import fold_width
 from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
 from qa_service.formula.values import Given
+from qa_service.patterns import lazy_pattern
 
-MAX_CHARACTERS = 400
-"""A longer question tells a story."""
+MAX_MENTION_CHARACTERS = 400
+"""A longer question is not searched: it describes a situation."""
 MAX_FORMULAS = 3
 """Of one question."""
 _MAX_VARIABLES = 3
@@ -51,10 +52,10 @@ class Mention:
 
 
 def find_mention(question: str) -> Mention | None:
-    """What a question, in simplified characters, asks of formulas; None if it asks for no value."""
-    if len(question) > MAX_CHARACTERS or not _CANDIDATE.search(question):
+    """The formulas whose values a question, in simplified characters, asks for; None if it asks for none."""
+    if len(question) > MAX_MENTION_CHARACTERS or not _CANDIDATE.search(question):
         return None
-    text = _in_order(fold(question).replace("−", "-"))
+    text = _in_order(fold_width(question).replace("−", "-"))
     sentences = [_Sentence(part) for part in _sentences(text) if part.strip()]
     values = {name: value for sentence in sentences for name, value in sentence.values.items()}
     read = [(each, each.read(values, alone=len(sentences) == 1)) for each in sentences]
@@ -122,7 +123,7 @@ _CHINESE_SUFFIX = (
     rf"的?\s*(?:平方根?|立方根?|阶乘|绝对值|倒数|(?:自然)?对数|正弦|余弦|正切|标准差|方差|均值|范数|模长?)|的?\s*(?:负?{_NUMBER}|负?{_NUMERAL}|-\d+)\s*次[方幂]"
     rf"|的\s*(?:{_MODULE})?(?:{_FUNCTION})(?![\w(])"
 )
-_PIECE = re.compile(
+_PIECE = lazy_pattern(
     rf"""
     (?P<number>{_NUMBER})
   | (?P<call>(?:{_MODULE})?(?:{_FUNCTION})\b(?=\s*(?:\(|of\b|[\d\[π]|\^))|(?:σ|[Tt]ensor|b?float\d+)(?=\()
@@ -140,20 +141,20 @@ _PIECE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_FUNCTION_OF_ONE = re.compile(
+_FUNCTION_OF_ONE = lazy_pattern(
     rf"(?<![A-Za-z0-9_.])(?:{'|'.join(sorted(_FUNCTIONS_OF_ONE, key=len, reverse=True))})(?![A-Za-z0-9_(])",
     re.IGNORECASE,
 )
-_CANDIDATE = re.compile(
+_CANDIDATE = lazy_pattern(
     r"\d|[π∞√]|[a-z]\(|\\frac|[一二三四五六七八九十百千万][加减乘除的分]|inf|nan|log|exp", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"[?。;；\n]+\s*|(?<![\d)\s])!|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
+_SENTENCE_END = lazy_pattern(r"[?。;；\n]+\s*|(?<![\d)\s])!|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
 _IS_IN_WORDS = r"(?:等于|取|为|是|→|->|is\b|equals\b|equal\ to\b)"
 _ARGUMENT = rf"(?:\[[^\[\]()]{{1,300}}\]|-?{_NUMBER})"
 _DO = r"(?:做|求|取|算|计算|应用|进行|作|跑)\s*(?:一下|一次|一个|个)?"
 _NAMED = rf"((?:{_MODULE})?(?:{_FUNCTION}))(?![\w(])"
 _APPLIED = tuple(
-    (re.compile(pattern, re.IGNORECASE), template)
+    (lazy_pattern(pattern, re.IGNORECASE), template)
     for pattern, template in (
         (rf"(?:对|把|给|将)\s*(?:向量|数组|列表)?\s*({_ARGUMENT})\s*{_DO}\s*{_NAMED}", r" \2(\1) "),
         (rf"\b(?:apply|take|run)(?:ing)?\s+(?:the\s+)?{_NAMED}\s+(?:to|on|over)\s+({_ARGUMENT})", r" \1(\2) "),
@@ -164,16 +165,16 @@ _APPLIED = tuple(
         (r"\blog[- ]softmax\b", "log_softmax"),
     )
 )
-"""Wordings in which a function does not stand before its arguments, and what they say in the order of a formula."""
+"""Wordings in which a function does not precede its arguments, and their templates in the order of a formula."""
 _OF_VALUE = r"(?:\s*(?:\^|\*\*)\s*(?:[-+]?\d+|\{\s*[-+]?\d+\s*\}|\([-+]?\d+\))|[⁺⁻]?[⁰¹²³⁴-⁹]+|/\d+)"
 """What may follow the first number of a value: x = 10^-8, 2⁻³⁰, 1/3."""
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = lazy_pattern(
     rf"(?<![A-Za-z0-9_.])(?:(?P<name>[A-Za-z][A-Za-z0-9_]{{0,15}}|[α-ω])\s*==?|(?P<letter>[A-Za-zα-ω])\s*{_IS_IN_WORDS})\s*"
     rf"(?P<value>[-+]?(?:{_NUMBER}|inf\b|nan\b){_OF_VALUE}?"
     rf"|\[[-+\d.eE,\s]+\])(?![A-Za-z0-9_]|\s*[-+*/^(]|\.\w)",
     re.IGNORECASE,
 )
-_AT_POINT = re.compile(
+_AT_POINT = lazy_pattern(
     rf"\bat\s+(?P<english>[-+]?{_NUMBER}|zero)(?=\s*(?:$|[,?)]|in\b))|在\s*(?P<chinese>[-+]?{_NUMBER})\s*(?:这一?点|点|处)",
     re.IGNORECASE,
 )
@@ -196,54 +197,54 @@ def _sentences(text: str) -> Iterator[str]:
 
 # What remains of a sentence that asks for a value
 
-_ASKS = re.compile(
+_ASKS = lazy_pattern(
     r"多少|会不会|能不能|是不是|是否|呢|等于(?:几|啥|什么)|(?:是|得|出)(?:几|啥|什么)|多大|几\b|结果|答案|怎样|怎么样|如何|什么"
     r"|啥|算|求|返回|输出|吗|么|变成|=\s*(?:$|\?)|\?"
     r"|\b(?:what|how (?:much|large|big|small)|value|result|compute|calculate|evaluate|gives?|returns?|equals?|becomes?"
     r"|happens?|find|tell|show|print|outputs?|work out)\b|^\s*(?:is|does|do|are|can|will)\b",
     re.IGNORECASE,
 )
-_ASKS_MORE = re.compile(
+_ASKS_MORE = lazy_pattern(
     r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b"
     r"|\bhow (?:come|can|do|does)\b(?!.*\b(?:look|store|represent|round|stably|safely|accurately|stable|cancellation"
     r"|without|rewrite)\b)|\bmean\b(?!\s*[(\[]|\s+of\b)",
     re.IGNORECASE,
 )
-_CONVERTS = re.compile(
+_CONVERTS = lazy_pattern(
     r"转|存|表示|舍入|变|换|放|装|容|里|中|下"
     r"|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|holds?|fits?|becomes?)\b",
     re.IGNORECASE,
 )
-_GRADIENT = re.compile(
+_GRADIENT = lazy_pattern(
     r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope|autograd)s?\b|\bd[yf]?\s*/\s*d\s*(?P<name>[a-z])\b",
     re.IGNORECASE,
 )
-_RANGE = re.compile(
+_RANGE = lazy_pattern(
     r"稳|安全|溢出|准|精确|丢精度|丢失精度|损失精度|精度损失|可靠|靠谱|哪里|什么时候|何时|坏|出错|问题|失效"
     r"|\b(?:safe|safely|stable|stably|unstable|accurate|accurately|reliable|overflows?|underflows?|breaks?|fails?"
     r"|goes? wrong|blows? up|cancellation|loses? (?:\w+ )?(?:precision|digits|bits|accuracy))\b",
     re.IGNORECASE,
 )
-_CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, CHINESE_WORDS.split()), key=len, reverse=True)))
-_ENGLISH_RESIDUE = re.compile(
+_CHINESE_RESIDUE = lazy_pattern("|".join(sorted(map(re.escape, CHINESE_WORDS.split()), key=len, reverse=True)))
+_ENGLISH_RESIDUE = lazy_pattern(
     rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
 )
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_LATIN_WORD = re.compile(r"(?<![A-Za-z0-9_\\])[A-Za-z]{2,}(?![A-Za-z0-9_])")
-_MAY_TAKE_ANY_WORD = re.compile(r"=|\.[A-Za-z_]")
-"""Names of keywords, modules and methods may be any words, and are part of the formula."""
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_LATIN_WORD = lazy_pattern(r"(?<![A-Za-z0-9_\\])[A-Za-z]{2,}(?![A-Za-z0-9_])")
+_MAY_TAKE_ANY_WORD = lazy_pattern(r"=|\.[A-Za-z_]")
+"""Keyword arguments, modules and methods: their names may be any words and belong to the formula."""
 _KNOWN_HAN = frozenset(_HAN.findall(CHINESE_WORDS + _PIECE.pattern))
 _KNOWN_LATIN = frozenset(re.findall("[a-z]+", f"{CHINESE_WORDS} {ENGLISH_WORDS} {_PIECE.pattern}".lower()))
-_ANSWER_GUESSED = re.compile(
+_ANSWER_GUESSED = lazy_pattern(
     r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))"
     r"\s*[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
     re.IGNORECASE,
 )
 """A value that the question itself proposes: "is it exactly 1?"."""
-_NO_FORMULA = re.compile(
+_NO_FORMULA = lazy_pattern(
     r"\bieee[- ]?754\b|保留\s*\d+\s*位(?:小数|有效数字)|\bto \d+ (?:decimal )?(?:digits|places)\b", re.IGNORECASE
 )
-_PUNCTUATION = re.compile(r"[\s,.:?!;、，。：？！；…~'\"“”‘’「」()（）`=→>-]+")
+_PUNCTUATION = lazy_pattern(r"[\s,.:?!;、，。：？！；…~'\"“”‘’「」()（）`=→>-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,8 +429,9 @@ def _residue(rest: str) -> str | None:
 
 
 def _says_more(rest: str, values: Mapping[str, Node]) -> bool:
-    """Whether some character or word belongs neither to a formula nor to the words of asking, whatever the formulas
-    are. Most questions are told so from one that asks for a value, without reading its formulas.
+    """Whether some character or word can belong neither to a formula nor to the words of asking.
+
+    A quick test, which rejects most questions that ask for no value before any formula is parsed.
     """
     if _MAY_TAKE_ANY_WORD.search(rest):
         return False

@@ -15,11 +15,11 @@ COMMUTATIVE = frozenset({"add", "mul", "max", "min", "hypot", "logaddexp", "eq",
 NUMBER_VARIABLES = frozenset({"m", "n"})
 """Variables of a pattern that match numbers only."""
 _LARGEST_INTEGER = 10**40
-"""Of numerators and denominators of folded constants: larger ones stay as they were written."""
+"""Bound of the numerator and denominator of a folded constant; constants beyond it are not folded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RewriteRule:
     """A rewrite: `before` equals `after` wherever both are defined."""
 
     name: str
@@ -29,9 +29,9 @@ class Rule:
     """Where the identity is recommended or proved."""
 
 
-def rule(name: str, before: str, after: str, source: str) -> Rule:
+def rule(name: str, before: str, after: str, source: str) -> RewriteRule:
     """A rule whose sides are S-expressions."""
-    return Rule(name, from_sexpr(before), from_sexpr(after), source)
+    return RewriteRule(name, from_sexpr(before), from_sexpr(after), source)
 
 
 def match(pattern: Node, tree: Node, bound: dict[str, Node] | None = None) -> Iterator[dict[str, Node]]:
@@ -65,7 +65,7 @@ def _match_all(
         yield from _match_all(patterns[1:], trees[1:], first)
 
 
-def apply(one: Rule, tree: Node) -> Iterator[Node]:
+def apply_rule(one: RewriteRule, tree: Node) -> Iterator[Node]:
     """Every tree that the rule makes of `tree`, at its root, simplified."""
     for bound in match(one.before, tree):
         yield simplify(substitute(one.after, bound))

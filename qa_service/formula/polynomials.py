@@ -23,11 +23,11 @@ _MAX_EXPONENT = 8
 
 
 class NotRational(Exception):
-    """The expression has no normal form of a bearable size."""
+    """The expression has no normal form within the limits, or divides by zero."""
 
 
 def collect(tree: Node) -> Node | None:
-    """The tree as one fraction of collected terms; None if that would be large or is not finite."""
+    """The tree as one fraction of collected terms; None beyond 24 terms or exponent 8, and for a division by zero."""
     try:
         top, bottom = _fraction(tree)
     except NotRational:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.sexpr import number_text
+from qa_service.formula.sexpr import exact_number_text
 from qa_service.formula.tree import Call, Node, Number, Variable
 
 _COMPARISON, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = 10, 20, 30, 40, 50, 100
@@ -73,7 +73,7 @@ def _signed(value: Fraction | float, text: str) -> _Printed:
 def _infix(tree: Node) -> _Printed:
     match tree:
         case Number(value):
-            text = number_text(value)
+            text = exact_number_text(value)
             return (text, _PRODUCT) if "/" in text else _signed(value, text)
         case Variable(name):
             return name, _ATOM
@@ -104,7 +104,7 @@ def _named(tree: Call, render: Callable[[Node], _Printed]) -> _Printed:
 def _torch(tree: Node) -> _Printed:
     match tree:
         case Number(value) if isinstance(value, Fraction):
-            text = number_text(value)
+            text = exact_number_text(value)
             return (text, _PRODUCT) if "/" in text else _signed(value, text)
         case Number(value):
             return _signed(value, _MATH_CONSTANTS.get(value, "math.nan"))
@@ -204,7 +204,7 @@ def _latex_function(name: str, printed: Sequence[_Printed]) -> _Printed:
 
 
 def _latex_number(value: Fraction) -> _Printed:
-    text = number_text(value)
+    text = exact_number_text(value)
     if "/" in text:
         sign = "-" if value < 0 else ""
         return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}", _UNARY if sign else _POWER

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qa_service.formula.patterns import Rule, apply, simplify
+from qa_service.formula.patterns import RewriteRule, apply_rule, simplify
 from qa_service.formula.polynomials import collect
 from qa_service.formula.regimes import best_segments
 from qa_service.formula.rounding import TRUNCATED, WORST_BITS, Array, Estimates
@@ -32,7 +32,7 @@ _MAX_SIZE = 120
 """Nodes of a formula for which forms are sought."""
 _POINTS = 256
 _WRONG_COST = 2.0
-"""Bits by which a series that is quite wrong at a point is worse than an overflow there."""
+"""Bits by which a series that is wrong at a point counts as worse than an overflow there."""
 _SIZE_COST = 0.03
 """Bits that a further node costs, so that of equally stable forms the shorter comes first."""
 _REGIME_CANDIDATES = 20
@@ -58,7 +58,7 @@ def proposals(
     `over` gives ranges of variables; others are sampled over all numbers of the format `dtype`, for which the
     thresholds of branches are right.
     """
-    if not variables(tree) or size(tree) > _MAX_SIZE or not _is_real(tree):
+    if not variables(tree) or size(tree) > _MAX_SIZE or _has_nan(tree):
         return []
     search = _Search(simplify(tree), over, dtype)
     if search.is_undefined:
@@ -77,13 +77,13 @@ def _torch_names(form: Node, used: set[str]) -> tuple[str, ...]:
     return tuple(sorted(new))
 
 
-def _is_real(tree: Node) -> bool:
-    """Whether the estimate can follow it: no branch on a condition outside `where`, no nan."""
-    return not any(isinstance(node, Number) and node.value != node.value for node in nodes(tree))
+def _has_nan(tree: Node) -> bool:
+    """Whether one of its numbers is nan, for which no loss can be estimated."""
+    return any(isinstance(node, Number) and node.value != node.value for node in nodes(tree))
 
 
-def _by_root(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
-    table: dict[str, list[Rule]] = defaultdict(list)
+def _by_root(rules: tuple[RewriteRule, ...]) -> dict[str, list[RewriteRule]]:
+    table: dict[str, list[RewriteRule]] = defaultdict(list)
     for one in rules:
         assert isinstance(one.before, Call)
         table[one.before.function].append(one)
@@ -98,7 +98,7 @@ def steps(tree: Node) -> Iterator[tuple[str, Node]]:
     if not isinstance(tree, Call):
         return
     for one in _RULES_BY_ROOT.get(tree.function, ()):
-        for made in apply(one, tree):
+        for made in apply_rule(one, tree):
             yield one.name, made
     if tree.function in {"add", "sub", "div"}:
         collected = collect(tree)
@@ -264,6 +264,7 @@ class _Search:
 
 
 def _without_remainder(form: Node) -> Node:
+    """The form with each truncated series replaced by its partial sum alone."""
     return transform(
         form, lambda node: node.arguments[0] if isinstance(node, Call) and node.function == TRUNCATED else node
     )

@@ -20,7 +20,7 @@ from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.tree import Call, Node, Number, Variable
 
 Array = npt.NDArray[np.float64]
-Value = tuple[Array, Array]
+Ball = tuple[Array, Array]
 """(values, bounds of their absolute errors)."""
 
 WORST_BITS = 64.0
@@ -63,7 +63,7 @@ class Format:
         return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, value), rounded)
 
 
-FORMATS = {
+EMULATED_FORMATS = {
     "float64": Format(53, 2.0**-1022, (2 - 2.0**-52) * 2.0**1023),
     "float32": Format(24, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
     "bfloat16": Format(8, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
@@ -76,12 +76,12 @@ class Estimates:
     """Values and error bounds of formulas at sampled points; what formulas have in common is computed once."""
 
     def __init__(self, points: Mapping[str, Array], dtype: str = "float64") -> None:
-        self.format = FORMATS[dtype]
+        self.format = EMULATED_FORMATS[dtype]
         self.points = dict(points)
         self.count = len(next(iter(self.points.values()))) if self.points else 1
-        self._known: dict[Node, Value] = {}
+        self._known: dict[Node, Ball] = {}
 
-    def value(self, tree: Node) -> Value:
+    def value(self, tree: Node) -> Ball:
         """The values of a formula and the bounds of their errors."""
         known = self._known.get(tree)
         if known is None:
@@ -115,7 +115,7 @@ class Estimates:
         undefined = np.isnan(self.value(tree)[0])
         return outside | ((undefined.any(axis=-1) if undefined.ndim == 2 else undefined) & reliable)
 
-    def _evaluate(self, tree: Node) -> Value:
+    def _evaluate(self, tree: Node) -> Ball:
         match tree:
             case Number(number):
                 return self._constant(number)
@@ -126,7 +126,7 @@ class Estimates:
                 return value, np.where(np.isnan(error), np.inf, error)
         raise AssertionError(tree)
 
-    def _constant(self, value: Fraction | float) -> Value:
+    def _constant(self, value: Fraction | float) -> Ball:
         if not isinstance(value, Fraction):
             return np.array([value]), np.zeros(1)
         try:
@@ -135,7 +135,7 @@ class Estimates:
         except OverflowError:
             return np.array([math.inf if value > 0 else -math.inf]), np.zeros(1)
 
-    def _call(self, function: str, arguments: list[Value], tree: Call) -> Value:
+    def _call(self, function: str, arguments: list[Ball], tree: Call) -> Ball:
         if function == TRUNCATED:
             (value, error), (omitted, _) = arguments
             return value, error + np.abs(omitted)
@@ -162,22 +162,22 @@ class Estimates:
         made = _OTHERS[function](*arguments)
         return made if function in _EXACT else self._rounded(made)
 
-    def _rounded(self, made: Value) -> Value:
-        """With the rounding of the operation itself: half an ulp, and what is lost where the result underflows."""
+    def _rounded(self, made: Ball) -> Ball:
+        """The value rounded to the format, its error with that of the rounding: half an ulp, and more in underflow."""
         value, error = made
         magnitude = np.abs(value)
         own = np.where(np.isfinite(magnitude), magnitude * self.format.unit, 0.0)
         underflow = np.where(magnitude < self.format.smallest, self.format.tiny, 0.0)
         return self.format.round(value), error + own + underflow
 
-    def _div(self, a: Value, b: Value) -> Value:
+    def _div(self, a: Ball, b: Ball) -> Ball:
         value, error = _div(a, b)
         overflowed = (
             np.isinf(b[0]) & np.isfinite(b[1]) & np.isfinite(a[0])
         )  # the divisor is beyond the largest number, not infinite
         return value, np.where(overflowed, np.abs(a[0]) / self.format.largest, error)
 
-    def _lerp(self, a: Value, b: Value, weight: Value) -> Value:
+    def _lerp(self, a: Ball, b: Ball, weight: Ball) -> Ball:
         difference = self._rounded(_sub(b, a))
         first = _add(a, self._rounded(_mul(weight, difference)))
         second = _sub(b, self._rounded(_mul((1 - weight[0], weight[1]), difference)))
@@ -185,7 +185,7 @@ class Estimates:
         return np.where(near, first[0], second[0]), np.where(near, first[1], second[1])
 
 
-def _stacked(elements: list[Value]) -> Value:
+def _stacked(elements: list[Ball]) -> Ball:
     count = max(len(value) for value, _ in elements)
     columns = [(np.broadcast_to(v, (count,)), np.broadcast_to(e, (count,))) for v, e in elements]
     return np.stack([v for v, _ in columns], axis=1), np.stack([e for _, e in columns], axis=1)
@@ -194,7 +194,7 @@ def _stacked(elements: list[Value]) -> Value:
 _EXACT = frozenset({"min", "max", "where", "lt", "le", "gt", "ge", "eq"})
 
 
-def _unary(function: str, x: Array, error: Array) -> Value:
+def _unary(function: str, x: Array, error: Array) -> Ball:
     compute, slope = _UNARY[function]
     value = compute(x)
     grown = np.where(error == 0, 0.0, np.abs(slope(x, value)) * error)
@@ -202,7 +202,7 @@ def _unary(function: str, x: Array, error: Array) -> Value:
         grown = np.where(error > 1, np.inf, grown)
     if function == "sqrt":
         grown = np.minimum(grown, np.sqrt(error))
-    if function in _SLOW:  # of a number beyond the largest they are finite
+    if function in _SLOW:
         grown = np.where(np.isinf(x), np.inf, grown)
     if function == "softplus":  # torch returns x itself above 20
         grown = grown + np.where(x > 20, np.exp(-np.abs(x)), 0.0)
@@ -210,6 +210,7 @@ def _unary(function: str, x: Array, error: Array) -> Value:
 
 
 _SLOW = frozenset({"sqrt", "rsqrt", "log", "log2", "log10", "log1p", "asinh", "acosh", "lgamma"})
+"""Functions that grow so slowly that they are finite for numbers that have overflowed."""
 
 
 def _sigmoid(x: Array) -> Array:
@@ -232,11 +233,12 @@ _erf, _erfc, _lgamma = _elementwise(math.erf), _elementwise(math.erfc), _element
 _factorial = _elementwise(lambda x: math.gamma(x + 1))
 
 
-def _bell(x: Array, _: Array) -> Any:
+def _erf_slope(x: Array, _: Array) -> Any:
     return np.exp(-(x**2)) * (2 / math.sqrt(math.pi))
 
 
 def _digamma(x: Array) -> Any:
+    """An upper bound of |digamma|, the slope of lgamma, for positive x."""
     return np.log(np.abs(x) + 1) + 1 / np.abs(x)
 
 
@@ -277,8 +279,8 @@ _UNARY: dict[str, _Unary] = {
     "relu": (lambda x: np.maximum(x, 0), lambda _x, _v: 1.0),
     "gelu": (lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))), _gelu_slope),
     "silu": (lambda x: x * _sigmoid(x), lambda _x, _v: 1.1),
-    "erf": (_erf, _bell),
-    "erfc": (_erfc, _bell),
+    "erf": (_erf, _erf_slope),
+    "erfc": (_erfc, _erf_slope),
     "lgamma": (_lgamma, lambda x, _v: _digamma(x)),
     "factorial": (_factorial, lambda x, v: v * _digamma(x)),
     "floor": (np.floor, lambda _x, _v: 0.0),
@@ -292,81 +294,81 @@ def _times(factor: Array, error: Array) -> Array:
     return np.where(error == 0, 0.0, np.abs(factor) * error)
 
 
-def _add(a: Value, b: Value) -> Value:
+def _add(a: Ball, b: Ball) -> Ball:
     value = a[0] + b[0]
     overflowed = np.isinf(value) & (np.sign(a[0]) * np.sign(b[0]) < 0)  # what is left of it is not known
     large = np.minimum(np.abs(a[0]), np.abs(b[0])) > 1e3
     return value, np.where(overflowed & large, np.inf, a[1] + b[1])
 
 
-def _sub(a: Value, b: Value) -> Value:
+def _sub(a: Ball, b: Ball) -> Ball:
     return _add(a, (-b[0], b[1]))
 
 
-def _mul(a: Value, b: Value) -> Value:
+def _mul(a: Ball, b: Ball) -> Ball:
     return a[0] * b[0], _times(a[0], b[1]) + _times(b[0], a[1])
 
 
-def _div(a: Value, b: Value) -> Value:
+def _div(a: Ball, b: Ball) -> Ball:
     value = a[0] / b[0]
     error = (a[1] + _times(value, b[1])) / np.abs(b[0])
     return value, np.where((a[1] == 0) & (b[1] == 0), 0.0, error)
 
 
-def _pow(a: Value, b: Value) -> Value:
+def _pow(a: Ball, b: Ball) -> Ball:
     value = np.power(a[0], b[0])
     return value, np.abs(value) * (_times(b[0] / a[0], a[1]) + _times(np.log(np.abs(a[0])), b[1]))
 
 
-def _min(a: Value, b: Value) -> Value:
+def _min(a: Ball, b: Ball) -> Ball:
     return np.minimum(a[0], b[0]), np.where(a[0] <= b[0], a[1], b[1])
 
 
-def _max(a: Value, b: Value) -> Value:
+def _max(a: Ball, b: Ball) -> Ball:
     return np.maximum(a[0], b[0]), np.where(a[0] >= b[0], a[1], b[1])
 
 
-def _atan2(a: Value, b: Value) -> Value:
+def _atan2(a: Ball, b: Ball) -> Ball:
     size = np.hypot(a[0], b[0])
     return np.arctan2(a[0], b[0]), _times(b[0] / size / size, a[1]) + _times(a[0] / size / size, b[1])
 
 
-def _hypot(a: Value, b: Value) -> Value:
+def _hypot(a: Ball, b: Ball) -> Ball:
     return np.hypot(a[0], b[0]), a[1] + b[1]
 
 
-def _logaddexp(a: Value, b: Value) -> Value:
+def _logaddexp(a: Ball, b: Ball) -> Ball:
     share = _sigmoid(a[0] - b[0])
     return np.logaddexp(a[0], b[0]), share * a[1] + (1 - share) * b[1]
 
 
-def _xlogy(a: Value, b: Value) -> Value:
+def _xlogy(a: Ball, b: Ball) -> Ball:
     value, error = _mul(a, _unary("log", *b))
     zero = (a[0] == 0) & ~np.isnan(b[0])
     return np.where(zero, 0.0, value), np.where(zero, 0.0, error)
 
 
-def _remainder(a: Value, b: Value) -> Value:
+def _remainder(a: Ball, b: Ball) -> Ball:
     return np.mod(a[0], b[0]), a[1] + np.abs(np.floor(a[0] / b[0])) * b[1]
 
 
-def _addcdiv(a: Value, b: Value, c: Value) -> Value:
+def _addcdiv(a: Ball, b: Ball, c: Ball) -> Ball:
     return _add(a, _div(b, c))
 
 
-def _where(condition: Value, a: Value, b: Value) -> Value:
+def _where(condition: Ball, a: Ball, b: Ball) -> Ball:
     return np.where(condition[0] != 0, a[0], b[0]), np.where(condition[0] != 0, a[1], b[1])
 
 
-def _comparison(compare: Callable[[Array, Array], npt.NDArray[np.bool_]]) -> Callable[[Value, Value], Value]:
-    def evaluate(a: Value, b: Value) -> Value:
+def _comparison(compare: Callable[[Array, Array], npt.NDArray[np.bool_]]) -> Callable[[Ball, Ball], Ball]:
+    def evaluate(a: Ball, b: Ball) -> Ball:
         value = compare(a[0], b[0]).astype(float)
         return value, np.zeros_like(value)
 
     return evaluate
 
 
-_OTHERS: dict[str, Callable[..., Value]] = {
+_OTHERS: dict[str, Callable[..., Ball]] = {
     "add": _add,
     "sub": _sub,
     "mul": _mul,
@@ -388,24 +390,24 @@ _OTHERS: dict[str, Callable[..., Value]] = {
 }
 
 
-def _sum(unit: float, v: Value) -> Value:
+def _sum(unit: float, v: Ball) -> Ball:
     partial = np.abs(np.cumsum(v[0], axis=1)).sum(axis=1)
     return v[0].sum(axis=1), v[1].sum(axis=1) + unit * partial
 
 
-def _mean(unit: float, v: Value) -> Value:
+def _mean(unit: float, v: Ball) -> Ball:
     value, error = _sum(unit, v)
     return value / v[0].shape[1], error / v[0].shape[1]
 
 
-def _prod(unit: float, v: Value) -> Value:
+def _prod(unit: float, v: Ball) -> Ball:
     value = v[0].prod(axis=1)
     relative = (v[1] / np.abs(v[0])).sum(axis=1) + unit * v[0].shape[1]
     underflow = np.where(np.abs(np.cumprod(v[0], axis=1)).min(axis=1) < 2.3e-308, np.inf, 0.0)
     return value, np.abs(value) * relative + underflow
 
 
-def _var(unit: float, v: Value) -> Value:
+def _var(unit: float, v: Ball) -> Ball:
     mean, error = _mean(unit, v)
     away = v[0] - mean[:, None]
     degrees = max(v[0].shape[1] - 1, 1)
@@ -413,26 +415,26 @@ def _var(unit: float, v: Value) -> Value:
     return (away**2).sum(axis=1) / degrees, (2 * np.abs(away) * deviation).sum(axis=1) / degrees
 
 
-def _std(unit: float, v: Value) -> Value:
+def _std(unit: float, v: Ball) -> Ball:
     return _unary("sqrt", *_var(unit, v))
 
 
-def _norm(unit: float, v: Value) -> Value:
+def _norm(unit: float, v: Ball) -> Ball:
     value = np.sqrt((v[0] ** 2).sum(axis=1))
     return value, v[1].sum(axis=1) + unit * value
 
 
-def _dot(unit: float, v: Value, w: Value) -> Value:
+def _dot(unit: float, v: Ball, w: Ball) -> Ball:
     return _sum(unit, _mul(v, w))
 
 
-def _logsumexp(unit: float, v: Value) -> Value:
+def _logsumexp(unit: float, v: Ball) -> Ball:
     largest = v[0].max(axis=1)
     value = largest + np.log(np.exp(v[0] - largest[:, None]).sum(axis=1))
     return value, v[1].max(axis=1) + unit * np.abs(largest)
 
 
-def _softmax(unit: float, v: Value) -> Value:
+def _softmax(unit: float, v: Ball) -> Ball:
     away = v[0] - v[0].max(axis=1, keepdims=True)
     shares = np.exp(away)
     shares = shares / shares.sum(axis=1, keepdims=True)
@@ -441,21 +443,21 @@ def _softmax(unit: float, v: Value) -> Value:
     )
 
 
-def _log_softmax(unit: float, v: Value) -> Value:
+def _log_softmax(unit: float, v: Ball) -> Ball:
     value, error = _logsumexp(unit, (v[0] - v[0].max(axis=1, keepdims=True), v[1]))
     away = v[0] - v[0].max(axis=1, keepdims=True)
     return away - value[:, None], v[1] + error[:, None] + unit * np.abs(away)
 
 
-def _amax(_unit: float, v: Value) -> Value:
+def _amax(_unit: float, v: Ball) -> Ball:
     return v[0].max(axis=1), v[1].max(axis=1)
 
 
-def _amin(_unit: float, v: Value) -> Value:
+def _amin(_unit: float, v: Ball) -> Ball:
     return v[0].min(axis=1), v[1].max(axis=1)
 
 
-_REDUCTIONS: dict[str, Callable[..., Value]] = {
+_REDUCTIONS: dict[str, Callable[..., Ball]] = {
     "sum": _sum,
     "mean": _mean,
     "prod": _prod,

@@ -9,7 +9,7 @@ Blanchard, Higham and Higham 2021, *Accurately computing the log-sum-exp and sof
 
 from collections.abc import Iterator
 
-from qa_service.formula.patterns import Rule, rule
+from qa_service.formula.patterns import RewriteRule, rule
 
 _HAMMING, _GOLDBERG, _HIGHAM = "Hamming 1987", "Goldberg 1991", "Higham 2002"
 _HERBIE, _KAHAN, _MAECHLER, _LSE, _TORCH = "Herbie 2015", "Kahan 1987", "Mächler 2012", "Blanchard 2021", "torch"
@@ -221,11 +221,11 @@ _TABLE: dict[str, tuple[tuple[str, str, str], ...]] = {
 }  # fmt: skip
 
 
-def _rules() -> Iterator[Rule]:
+def _rules() -> Iterator[RewriteRule]:
     for source, rows in _TABLE.items():
         for name, before, after in rows:
             yield rule(name, before, after, source)
 
 
-RULES: tuple[Rule, ...] = tuple(_rules())
+RULES: tuple[RewriteRule, ...] = tuple(_rules())
 """Every rule of the table; names are unique."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.rounding import ELEMENTS, FORMATS, Array, Format
+from qa_service.formula.rounding import ELEMENTS, EMULATED_FORMATS, Array, Format
 from qa_service.formula.tree import Call, Node, Variable, nodes, variables
 
 _SEED = 20150613
-"""The proposals for a formula are the same each time."""
+"""Fixed, so that the proposals for a formula are the same each time."""
 
 
 def vector_variables(tree: Node) -> frozenset[str]:
@@ -38,7 +38,7 @@ def sample(
     tree: Node, count: int, over: Mapping[str, tuple[float, float]] | None = None, dtype: str = "float64"
 ) -> dict[str, Array]:
     """Name → numbers of the format, of shape (count,), or (count, ELEMENTS) for a vector; within `over` where given."""
-    form = FORMATS[dtype]
+    form = EMULATED_FORMATS[dtype]
     random = np.random.default_rng(_SEED)
     vectors = vector_variables(tree)
     points = {}

@@ -30,7 +30,7 @@ _MAX_COEFFICIENT_SIZE = 40
 
 
 class _NoSeries(Exception):
-    """The expression has no Laurent series here, or none of those that are read."""
+    """The expression has no Laurent series here, or none that this module can compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
 
 
 def _partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
-    """The same. Raises `_NoSeries` where there is none, or one with too large coefficients."""
+    """As `partial_sums`. Raises `_NoSeries` where there is none or its first coefficient is too large."""
     order = _ORDER if len(variables(tree)) == 1 else _SYMBOLIC_ORDER
     found = _Expansion(name, place, order).of(tree)
     terms = [(k, value) for k, value in enumerate(found.coefficients) if value != 0]
@@ -268,7 +268,7 @@ class _Expansion:
         return _constant(tree)
 
     def power(self, base: Node, exponent: Node) -> _Series:
-        """base^exponent, for an exponent that is a number."""
+        """base^exponent; for an exponent that is no number, as exp(exponent·log(base))."""
         if not (isinstance(exponent, Number) and isinstance(exponent.value, Fraction)):
             return self.of(Call("exp", (Call("mul", (exponent, Call("log", (base,)))),)))
         return self._power(self.of(base), exponent.value)

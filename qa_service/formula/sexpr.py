@@ -5,20 +5,21 @@ import re
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
-from qa_service.formula.functions import FUNCTIONS, MAX_CHARACTERS, MAX_DEPTH, MAX_NODES
+from qa_service.formula.functions import FUNCTIONS, MAX_DEPTH, MAX_FORMULA_CHARACTERS, MAX_NODES
 from qa_service.formula.tree import Call, Node, Number, Variable
+from qa_service.patterns import lazy_pattern
 
-_TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
-_NUMBER = re.compile(r"[-+]?\d{1,4000}(?:\.\d{1,4000})?(?:e[-+]?\d{1,4})?|[-+]?\d{1,4000}/\d{1,4000}", re.ASCII)
+_TOKEN = lazy_pattern(r"\s*([()]|[^\s()]+)")
+_NUMBER = lazy_pattern(r"[-+]?\d{1,4000}(?:\.\d{1,4000})?(?:e[-+]?\d{1,4})?|[-+]?\d{1,4000}/\d{1,4000}", re.ASCII)
 _NONFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-_NAME = re.compile(r"[^\W\d]\w*")
+_NAME = lazy_pattern(r"[^\W\d]\w*")
 
 
 def to_sexpr(tree: Node) -> str:
     """The tree on one line: numbers as exact decimals or quotients, constants by their bare names."""
     match tree:
         case Number(value):
-            return number_text(value)
+            return exact_number_text(value)
         case Variable(name):
             return name
         case Call(function, arguments):
@@ -27,7 +28,7 @@ def to_sexpr(tree: Node) -> str:
             return f"({' '.join((function, *map(to_sexpr, arguments)))})"
 
 
-def number_text(value: Fraction | float) -> str:
+def exact_number_text(value: Fraction | float) -> str:
     """A number exactly: 0.1, -3, 1e-30, 1/3, inf, nan. A decimal is written without exponent where that is shorter."""
     if not isinstance(value, Fraction):
         return str(value)
@@ -65,7 +66,7 @@ def _decimal(value: Fraction) -> tuple[str | None, int]:
 
 def from_sexpr(text: str) -> Node:
     """The tree of an S-expression. Raises `BadExpression` for anything that `to_sexpr` does not write."""
-    if len(text) > 4 * MAX_CHARACTERS:
+    if len(text) > 4 * MAX_FORMULA_CHARACTERS:
         raise _bad(len(text))
     open_calls: list[list[str | Node]] = []
     position, count = 0, 0

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
-from qa_service.formula.lexer import fold, read_number
-from qa_service.formula.sexpr import number_text
+from qa_service.formula.lexer import fold_width, read_number
+from qa_service.formula.sexpr import exact_number_text
+from qa_service.patterns import lazy_pattern
 
 MAX_VALUES = 64
-_ASSIGNMENT = re.compile(r"([^\W\d]\w{0,40})\s*=\s*([^\s,;=]+)\s*[,;]?\s*")
+_ASSIGNMENT = lazy_pattern(r"([^\W\d]\w{0,40})\s*=\s*([^\s,;=]+)\s*[,;]?\s*")
 _DECIMAL = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
-_NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII | re.IGNORECASE)
+_NUMBER = lazy_pattern(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII | re.IGNORECASE)
 _NONFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "infinity": math.inf, "-infinity": -math.inf,
               "nan": math.nan}  # fmt: skip
 
@@ -32,7 +33,7 @@ Given = Fraction | float | Range
 
 def read_values(text: str) -> dict[str, Given]:
     """Variable → number or range. Raises `BadExpression` for anything else."""
-    folded = fold(text).replace("−", "-").strip()
+    folded = fold_width(text).replace("−", "-").strip()
     values: dict[str, Given] = {}
     position = 0
     while position < len(folded):
@@ -46,7 +47,7 @@ def read_values(text: str) -> dict[str, Given]:
 
 def read_given(text: str, position: int = 0) -> Given:
     """One number, such as 100, 1e-3, 1/3 or inf, or one range, such as -1e3..1e3."""
-    low, dots, high = fold(text).replace("−", "-").strip().partition("..")
+    low, dots, high = fold_width(text).replace("−", "-").strip().partition("..")
     if not dots:
         return _read_one(low, position)
     ends = [_read_one(each, position) for each in (low, high)]
@@ -63,8 +64,8 @@ def values_text(values: Mapping[str, Given]) -> str:
 def given_text(given: Given) -> str:
     """One number or range exactly."""
     if isinstance(given, Range):
-        return f"{number_text(given.low)}..{number_text(given.high)}"
-    return number_text(given)
+        return f"{exact_number_text(given.low)}..{exact_number_text(given.high)}"
+    return exact_number_text(given)
 
 
 def _read_one(text: str, position: int) -> Fraction | float:

@@ -7,19 +7,19 @@ A front has one or more of these functions at module level:
 `router(service, settings) -> APIRouter`
     HTTP routes.
 `mounts(service, settings) -> Mapping[str, ASGIApp]`
-    Whole ASGI applications, each under its path, such as {"/mcp": ...}.
+    ASGI applications by the path at which they are mounted, such as {"/mcp": ...}.
 `lifespan(service, settings) -> AbstractAsyncContextManager[Mapping[str, Any] | None]`
     Entered when the server starts and left when it stops: threads, connections and subscriptions begin and end here,
     never in the other functions. What it yields becomes part of every request's state.
 `error_formats(service, settings) -> Mapping[str, Callable[[ProblemJson], tuple[int, Body]]]`
-    Beginning of paths → how errors are written there, where a protocol has a form of its own.
+    Path prefix → a converter of errors, for a protocol that has its own format of errors.
 `not_found_page(service) -> Callable[[Request, NumstabError], Response]`
-    The page that a browser gets at an address where there is nothing; one front may have it.
+    The page for browsers at an unknown address (404); only one front may have it.
 `prepare(settings)`
-    Builds what is built once; called by `numstab prepare`.
+    Builds caches; called by `numstab prepare`.
 `checks(settings) -> list[DoctorCheck]`
     Checks of the installation for `numstab doctor`.
 
-A front imports what is heavy (the web framework, rich) inside the function that needs it: a command in the
-terminal must not wait for the imports of other fronts.
+A front imports large packages (the web framework, rich) inside the functions that need them, so that a command in the
+terminal does not wait for the imports of other fronts.
 """

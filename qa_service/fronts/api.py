@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
-_BRIEF = "without rows and charts, as much as a language model reads: an answer has at most 9 KB"
+_BRIEF = "without rows and charts, for language models: an answer has at most 9 KB"
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
@@ -55,11 +55,11 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         return replace(request, brief=True) if brief else request
 
     async def open_answer(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> EventStream:
-        # An error before the first event still sets the status.
+        # raises an error that occurs before the first event, so that it sets the HTTP status
         return await open_stream(http, partial(service.stream, request))
 
     class WithoutQuery(APIRoute):
-        """A route that reads no parameters where the address has none: FastAPI takes as long for none as for some."""
+        """A route that skips FastAPI's parsing of parameters, which takes time, for requests without a query."""
 
         def get_route_handler(self) -> Callable[[HttpRequest], Coroutine[Any, Any, Response]]:
             with_query = super().get_route_handler()
@@ -155,7 +155,7 @@ def _add_experiments(api: "APIRouter", service: Service) -> None:
 
     @api.get("/experiments", response_model=list[ExperimentJson], operation_id="list_experiments")
     async def experiments() -> BodyResponse:
-        """What can be measured: parameters as JSON Schema, metrics, source."""
+        """Every experiment: parameters as JSON Schema, metrics, source."""
         return BodyResponse([experiment_json(experiment) for experiment in service.knowledge.experiments.values()])
 
     @api.get("/experiments/{slug}", response_model=ExperimentJson, operation_id="get_experiment")
@@ -176,7 +176,7 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
     async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
-        run = requests.read_run(await read_json(http, empty={}))
+        run = requests.read_run_request(await read_json(http, empty={}))
         stream = await open_stream(http, partial(service.run, slug, run.params, run.seed))
         return run.lang or request_language(http), stream
 
@@ -217,7 +217,7 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
     from fastapi import Request as HttpRequest
 
     from qa_service.schemas import openapi
-    from qa_service.schemas.formula import FormulaJson, formula_json, read_formula
+    from qa_service.schemas.formula import FormulaJson, formula_json, read_formula_request
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
     from qa_service.server.streaming import open_stream, read_json
@@ -227,7 +227,7 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
     )
     async def formula(http: HttpRequest) -> BodyResponse:
         """A formula in every float format: values, steps, gradient, where it breaks, stable forms."""
-        study = FormulaStudy.of(read_formula(await read_json(http)))
+        study = FormulaStudy.of(read_formula_request(await read_json(http)))
         stream = await open_stream(http, partial(study.stream, service))
         last = await stream.collect(http)
         assert isinstance(last, EvidenceReady)
@@ -247,7 +247,7 @@ def _add_diagnose(api: "APIRouter", service: Service) -> None:
 
     @api.post("/diagnose", response_model=DiagnosisJson, openapi_extra=openapi.DIAGNOSE_BODY, operation_id="diagnose")
     async def diagnose(http: HttpRequest) -> BodyResponse:
-        """What is wrong with a training run, from its log: causes, evidence, and the experiment at its numbers.
+        """What is wrong with a training run, from its log: causes, evidence, and an experiment with its settings.
 
         The body is the log itself (text/plain), a file (application/octet-stream, application/gzip), or JSON.
         """
@@ -278,7 +278,7 @@ def _add_feedback(api: "APIRouter") -> None:
         openapi_extra=openapi.FEEDBACK_BODY,
     )
     async def feedback(http: HttpRequest) -> BodyResponse:
-        """Helpful or not, and why. Answered once it is on disk."""
+        """Store whether an answer was helpful, and why. The response is sent once it is stored."""
         given = requests.read_feedback(await read_json(http))
         shared = http.app.state
         await shared.store_threads.call(shared.store.add_feedback, given.answer_id, given.helpful, given.reason)

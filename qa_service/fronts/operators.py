@@ -1,4 +1,4 @@
-"""For operators: whether the process is alive and ready, its metrics, and the settings in force."""
+"""For operators: liveness and readiness probes, metrics, and the settings in force."""
 
 import threading
 from argparse import ArgumentParser, Namespace
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 WARM_UP_QUESTION = "一百个一点五连乘, five hundred times"
-"""A question whose parsing loads everything that any question needs: tables of characters and numerals, patterns."""
+"""A question whose parsing loads all that is loaded on first use: tables of characters and numerals, patterns."""
 _PARTS = ("library", "model", "index", "child")
 _RETRY_SECONDS = 5.0  # after a check that failed
 _CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class Readiness:
-    """A context manager whose thread checks each part of a service until all work; a check also warms its part up.
+    """A context manager whose thread checks the parts of a service until all work; a check also warms its part up.
 
-    `parts` says which parts work, `why` maps a part whose check failed to its error.
+    `parts` maps each part to whether it works, `why` a part whose check failed to its error.
     """
 
     def __init__(self, service: Service) -> None:
@@ -39,7 +39,7 @@ class Readiness:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the checks; waits for the one that has begun, for five seconds at most."""
+        """Ends the checks; waits for a check in progress, for five seconds at most."""
         self._closed.set()
         self._thread.join(_CLOSE_TIMEOUT)
 
@@ -74,7 +74,7 @@ class Readiness:
     def _child(self) -> None:
         experiment = next(iter(self._service.knowledge.experiments.values()))
         run = self._service.runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
-        if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # even if the demo raised, the child worked
+        if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # if the demo raised, the child process worked
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
 
 
@@ -100,20 +100,20 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     @routes.get("/livez", response_model=LiveJson)
     async def livez() -> BodyResponse:
-        """The process answers."""
+        """Liveness probe: the process is alive."""
         return BodyResponse(LiveJson())
 
     report_model = OperatorReadyJson | ReadyJson
     not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"model": report_model, "description": "Some part is not ready; it says which"}
+        503: {"model": report_model, "description": "Some part is not ready; the body says which"}
     }
 
     @routes.get("/readyz", response_model=report_model, responses=not_ready)
     async def readyz(http: Request) -> BodyResponse:
-        """Library, model and index work, a child has run: 200, else 503. Operators also read why not.
+        """Readiness probe: 200 if library, model and index work and an experiment has run, else 503.
 
-        The store is reported, and does not count: without it only feedback fails, and a balancer that took all services
-        out for it would make it an outage for everybody.
+        For operators the body has the reasons. The state of the store is reported but does not count: without it only
+        feedback fails, and a load balancer that removed all services for it would turn that into an outage.
         """
         readiness: Readiness = getattr(http.state, "readiness", None) or Readiness(service)  # before the lifespan: none
         store_problem = await asyncio.to_thread(http.app.state.store_health.problem)
@@ -138,7 +138,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
 def add_commands(parsers: Any) -> None:
     """Adds `settings`."""
-    parser: ArgumentParser = parsers.add_parser("settings", help="what is in force, and where it comes from")
+    parser: ArgumentParser = parsers.add_parser("settings", help="list the settings in force and their sources")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(run_with_settings=_settings)

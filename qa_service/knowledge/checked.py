@@ -59,7 +59,7 @@ def write_records(folder: Path, records: Records) -> Path:
 
 
 def to_checked(record: Mapping[str, Any], evidence: str) -> Checked:
-    """A record beside the evidence as it is now, given by its hash."""
+    """A record as a value; it is current if `evidence`, the hash of the present evidence, is the recorded one."""
     return Checked(
         on=record["on"],
         seeds=record["seeds"],

@@ -1,8 +1,7 @@
 """Reads the clues of kb/clues/*.toml."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from qa_service.knowledge.glossary import wrong_terms
 from qa_service.knowledge.lengths import MAX_CLUE_WORDS, length
@@ -20,7 +19,7 @@ def read_clue(reader: TomlReader, entries: Collection[str]) -> Clue | None:
     table = reader.read_table(_KEYS)
     if table is None:
         return None
-    signs, excluded_by = _signs(reader, table, "signs"), _signs(reader, table, "excluded_by")
+    signs, excluded_by = reader.signs(table, "signs"), reader.signs(table, "excluded_by")
     if not signs:
         reader.add_problem(partial(reader.line, "signs"), "signs: at least one")
     for sign in sorted(set(signs) & set(excluded_by)):
@@ -70,16 +69,3 @@ def duplicate_clues(clues: Sequence[Clue]) -> list[str]:
 def _ends(says: str, place: int) -> bool:
     """Whether a full stop ends a sentence: one between digits or letters does not."""
     return not says[place + 1 : place + 2].strip() or says[place] in _SENTENCE_END["zh"]
-
-
-def _signs(reader: TomlReader, table: Mapping[str, Any], key: str) -> tuple[Sign, ...]:
-    """The signs listed under `key`, none if it is missing."""
-    found: list[Sign] = []
-    for text in reader.list_of(table, key, str):
-        try:
-            found.append(Sign.parse(text))
-        except ValueError:
-            reader.add_problem(
-                partial(reader.line, key), f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}'
-            )
-    return tuple(dict.fromkeys(found))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qa_service.model import LANGS, PARTS, PLACEHOLDER, Entry, Experiment, Lang, Text
+from qa_service.patterns import lazy_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ GLOSSARY: dict[Lang, tuple[Term, ...]] = {
         Term(r"\b(?:double|two times) (?:the )?He\b", "twice the He scale"),
     ),
 }
-_QUOTED = re.compile(r"“[^”]*”|「[^」]*」|‘[^’]*’")
-_NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
+_QUOTED = lazy_pattern(r"“[^”]*”|「[^」]*」|‘[^’]*’")
+_NO_PROSE = lazy_pattern(r"```.*?```|`[^`]*`|\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
 
 
 def wrong_terms(text: str, lang: Lang) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""What an entry's parts hold: each keeps to its own length, so that an answer fits on one screen; evidence claims."""
+"""Limits of an entry's parts, so that an answer fits on one screen, and what its evidence must prove."""
 
 import re
 from collections.abc import Iterator
 
 from qa_service.model import LANGS, PARTS, PLACEHOLDER, Entry, Lang, Part
+from qa_service.patterns import lazy_pattern
 
 MAX_LIVE_NUMBERS = 2
 """Placeholders in the short answer."""
@@ -11,8 +12,8 @@ MAX_STEPS = 5
 """Steps of what to do."""
 MAX_CODE_LINES = 15
 """Lines of code in what to do, without blank ones."""
-MAX_ROWS = 6
-"""Rows that tell it from its neighbours."""
+_MAX_ROWS = 6
+"""Rows of `tell`, which distinguish the entry from its neighbours."""
 MAX_ASPECTS = 5
 """Further questions of an entry."""
 MAX_FIRST_CLAIMS = 2
@@ -29,12 +30,12 @@ MAX_CELL_WORDS: dict[Lang, int] = {"en": 16, "zh": 26}
 MAX_CLUE_WORDS: dict[Lang, int] = {"en": 30, "zh": 60}
 """The same for the sentence of a clue."""
 
-_CODE = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
-_FORMULA = re.compile(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
-_STEP = re.compile(r"^(?:\d+\.|[-*]) ", re.MULTILINE)
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_LATIN = re.compile(r"[A-Za-z0-9_.^×%°⁻⁰¹²³⁴⁵⁶⁷⁸⁹α-ωΑ-Ω+−=<>≤≥/*]+")
-_WORD = re.compile(r"\S*\w\S*")
+_CODE = lazy_pattern(r"```[^\n]*\n(.*?)```", re.DOTALL)
+_FORMULA = lazy_pattern(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
+_STEP = lazy_pattern(r"^(?:\d+\.|[-*]) ", re.MULTILINE)
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_LATIN = lazy_pattern(r"[A-Za-z0-9_.^×%°⁻⁰¹²³⁴⁵⁶⁷⁸⁹α-ωΑ-Ω+−=<>≤≥/*]+")
+_WORD = lazy_pattern(r"\S*\w\S*")
 
 
 def length(text: str, lang: Lang) -> int:
@@ -51,8 +52,8 @@ def length_problems(entry: Entry) -> Iterator[str]:
         yield "expected a part [do]"
     if entry.expands is None and not entry.part("lecture", "en"):
         yield "expected [lecture.verdicts] in a source entry"
-    if len(entry.tell) > MAX_ROWS:
-        yield f"expected at most {MAX_ROWS} [[tell]], found {len(entry.tell)}"
+    if len(entry.tell) > _MAX_ROWS:
+        yield f"expected at most {_MAX_ROWS} [[tell]], found {len(entry.tell)}"
     if len(entry.aspects) > MAX_ASPECTS:
         yield f"expected at most {MAX_ASPECTS} [[aspect]], found {len(entry.aspects)}"
     for lang in LANGS:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, cast
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge import checked, clues
-from qa_service.knowledge.toml_reader import TomlReader
+from qa_service.knowledge.toml_reader import LineFinder, TomlReader
 from qa_service.model import (
     LANGS,
     PARTS,
@@ -28,14 +28,11 @@ from qa_service.model import (
     Op,
     Params,
     Part,
-    Sign,
     Subject,
     Verdict,
 )
 from qa_service.parse_cache import ParseCache
 
-Line = Callable[[], int]
-"""Finds the line of something in the file, for the message of a problem."""
 _CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share", "proves"}
 _BLOCK_KEYS = {"id", "experiment", "params", "fixed", "claims", "proves", "visible", "series", "mark"}
@@ -148,7 +145,7 @@ def duplicate_phrasings(library: Library) -> list[str]:
 
 
 def _with_record(entry: Entry, records: checked.Records, experiments: Mapping[str, Experiment]) -> Entry:
-    """The entry with what kb/checked.json says of it."""
+    """The entry with its record of kb/checked.json, if there is one."""
     if entry.id not in records:
         return entry
     evidence = checked.evidence_hash(entry.evidence, experiments)
@@ -187,8 +184,8 @@ class _EntryReader(TomlReader):
             tell=tuple(self._distinction(row, nth) for nth, row in enumerate(self.list_of(table, "tell", dict))),
             why=self.bilingual_text(table, "why"),
             scope=self.bilingual_text(table, "scope") if "scope" in table else None,
-            signs=self._signs(table, "signs", partial(self.line, "signs")),
-            excluded_by=self._signs(table, "excluded_by", partial(self.line, "excluded_by")),
+            signs=self.signs(table, "signs"),
+            excluded_by=self.signs(table, "excluded_by"),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
             references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
@@ -214,7 +211,7 @@ class _EntryReader(TomlReader):
         self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
-    def _id(self, entry_id: Any, key: str, line: Line | None = None) -> str:
+    def _id(self, entry_id: Any, key: str, line: LineFinder | None = None) -> str:
         if entry_id not in self.ids:
             self.add_problem(line or partial(self.line, key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
@@ -240,8 +237,8 @@ class _EntryReader(TomlReader):
             see=self.bilingual_text(row, "see", "tell", nth),
             means=self.bilingual_text(row, "means", "tell", nth),
             entry=self._id(row["entry"], "entry", line) if "entry" in row else None,
-            signs=self._signs(row, "signs", line),
-            excluded_by=self._signs(row, "excluded_by", line),
+            signs=self.signs(row, "signs", line),
+            excluded_by=self.signs(row, "excluded_by", line),
         )
 
     def _aspect(self, aspect: Mapping[str, Any], nth: int) -> Aspect:
@@ -278,17 +275,7 @@ class _EntryReader(TomlReader):
             ids.add(one.id)
             wordings |= own
 
-    def _signs(self, table: Mapping[str, Any], key: str, line: Line) -> tuple[Sign, ...]:
-        """The signs listed under `key`, none if it is missing."""
-        signs: list[Sign] = []
-        for text in self.list_of(table, key, str):
-            try:
-                signs.append(Sign.parse(text))
-            except ValueError:
-                self.add_problem(line, f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}')
-        return tuple(signs)
-
-    def _part(self, table: Mapping[str, Any], line: Line, default: Part) -> Part:
+    def _part(self, table: Mapping[str, Any], line: LineFinder, default: Part) -> Part:
         """The part of the answer that a block or a claim says it proves."""
         part = table.get("proves", default)
         if part not in PARTS:

@@ -3,19 +3,21 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from qa_service.model import LANGS, Lang, Text
+from qa_service.model import LANGS, Lang, Sign, Text
 from qa_service.parse_cache import ParseCache
 
+LineFinder = Callable[[], int]
+"""Finds the line of something in the file, for the message of a problem."""
 _MIN_PHRASINGS = 10
 
 
 @lru_cache(maxsize=1024)
 def _parse(source: str) -> Mapping[str, Any]:
-    """The table of a TOML text; a reload parses only the files that have changed. Nobody may change it."""
+    """The table of a TOML text, cached so that a reload parses only changed files; callers must not change it."""
     return tomllib.loads(source)
 
 
@@ -46,7 +48,7 @@ class TomlReader:
             self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(allowed)}")
         return table
 
-    def add_problem(self, line: int | Callable[[], int], expected: str) -> None:
+    def add_problem(self, line: int | LineFinder, expected: str) -> None:
         """Adds the problem "PATH:LINE: expected EXPECTED". A line that takes time to find is given as a function."""
         self.problems.append(f"{self.path}:{line() if callable(line) else line}: expected {expected}")
 
@@ -79,10 +81,23 @@ class TomlReader:
         self.add_problem(self.line(key), f"{key}: a list of {'tables' if kind is dict else 'strings'}")
         return []
 
+    def signs(self, table: Mapping[str, Any], key: str, line: LineFinder | None = None) -> tuple[Sign, ...]:
+        """The signs listed under `key`, each once; none if it is missing. `line` finds the line of problems."""
+        signs: list[Sign] = []
+        for text in self.list_of(table, key, str):
+            try:
+                signs.append(Sign.parse(text))
+            except ValueError:
+                self.add_problem(
+                    line or partial(self.line, key),
+                    f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}',
+                )
+        return tuple(dict.fromkeys(signs))
+
     def phrasings(
         self, table: Mapping[str, Any], *, at_least: int = _MIN_PHRASINGS, header: str | None = None, nth: int = 0
     ) -> Mapping[Lang, tuple[str, ...]]:
-        """The phrasings in each language, of which so many must differ; of the nth table [[header]] or of the file."""
+        """The phrasings in each language, `at_least` so many different; of the nth table [[header]] or of the file."""
         found: dict[Lang, tuple[str, ...]] = {}
         for lang in LANGS:
             phrasings = table.get("phrasings")

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+IsCancelled = Callable[[], bool]
+"""Returns whether the run is cancelled, for example because its client disconnected; polled while it executes."""
+
 
 class CancelToken:
     """A thread-safe cancellation flag with callbacks. Calling the token returns whether it has been cancelled."""

@@ -1,4 +1,4 @@
-"""Who asks for runs. The queue is fair between clients, and a request is charged for the runs it needs."""
+"""The clients that ask for runs: the queue is fair between them, and a request is charged for the runs it needs."""
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -27,7 +27,7 @@ CLIENT: ContextVar[Client] = ContextVar("client", default=Client())  # noqa: B03
 
 
 class ClientNames:
-    """The names of the clients that wait for one run; others may join it. Iterating gives the names of the moment."""
+    """The names of the clients that wait for one run; others may join it. Iterating gives the current names."""
 
     def __init__(self, *names: str) -> None:
         self._names = frozenset(names)

@@ -1,8 +1,8 @@
 """Runs experiments on the machines of a Ray cluster, and on this one whenever there is none (`NUMSTAB_CLUSTER`).
 
-What travels is JSON: the source of an experiment, its parameters and seeds one way, rows and runs the other. A run is
+Messages are JSON: the source of an experiment, its parameters and seeds one way, rows and runs the other. A run is
 determined by its seed, so one whose machine is lost is begun again elsewhere, and the rows already shown are skipped.
-Ray itself is in a process of its own: `cluster_driver`. Why Ray, and why so: docs/decisions/0018-the-cluster.md.
+Ray itself is in a process of its own: `cluster_driver`. The reasons are in docs/decisions/0018-the-cluster.md.
 """
 
 import itertools
@@ -23,8 +23,9 @@ from functools import partial
 from typing import Any, Self
 
 from qa_service import __version__
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import names_of_run
-from qa_service.lab.cluster_node import encode_job
+from qa_service.lab.cluster_node import encode_cluster_job
 from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.run_json import run_from_json
@@ -33,6 +34,7 @@ from qa_service.lab.runner import (
     Cancelled,
     ProcessRunner,
     QueuePosition,
+    WithResult,
     run_to_end,
     wait_for_slot,
 )
@@ -62,7 +64,7 @@ class Machine:
     environment: Environment
 
 
-class Driver:
+class DriverProcess:
     """The process that is connected to the cluster, started again whenever it ends. Thread-safe.
 
     `on_change` is called with the machines that take jobs: none whenever the cluster is out of reach.
@@ -81,12 +83,12 @@ class Driver:
 
     @property
     def session(self) -> int:
-        """The process and those it has started, as a session; 0 if it does not run."""
+        """The id of the session of the process and its children; 0 if it does not run."""
         process = self._process
         return process.pid if process is not None else 0
 
     def start(self) -> None:
-        """Have the cluster connected, and kept so, in a thread of its own."""
+        """Connect to the cluster, and again whenever the connection is lost, in a thread of its own."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._closed.clear()
@@ -106,10 +108,11 @@ class Driver:
                 process.kill()
                 thread.join(_STOP_TIMEOUT)
 
-    def events(
-        self, machine: Machine, job: bytes, is_cancelled: Callable[[], bool]
-    ) -> Generator[list[Any], None, None]:
-        """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`; cancels a job that is left."""
+    def events(self, machine: Machine, job: bytes, is_cancelled: IsCancelled) -> Generator[list[Any], None, None]:
+        """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`.
+
+        The job is cancelled if the generator is closed before its end.
+        """
         number, messages = next(self._numbers), queue.SimpleQueue[list[Any]]()
         self._jobs[number] = messages
         ended = False
@@ -163,13 +166,13 @@ class Driver:
             finally:
                 with self._lock:
                     self._process = None
-                self._lose_everything()
+                self._lose_all()
                 self._end(process)
             delays = iter(_RETRY_SECONDS) if was_connected else delays
             delay = next(delays, _RETRY_SECONDS[-1])
 
     def _read(self, process: "subprocess.Popen[bytes]") -> bool:
-        """Hands out the driver's messages until it ends or is silent; whether it has been connected."""
+        """Dispatches the driver's messages until it ends or is silent; returns whether it was connected."""
         assert process.stdout is not None
         descriptor, rest, connected = process.stdout.fileno(), b"", False
         while select.select([descriptor], [], [], _SILENT_SECONDS if connected else _CONNECT_SECONDS)[0]:
@@ -203,7 +206,7 @@ class Driver:
             logger.info("machines of the cluster: %d, slots: %d", len(machines), sum(each.slots for each in machines))
             self._on_change(machines)
 
-    def _lose_everything(self) -> None:
+    def _lose_all(self) -> None:
         self._set_machines(())
         for messages in tuple(self._jobs.values()):
             messages.put(["lost", "the cluster is out of reach"])
@@ -234,7 +237,7 @@ class RayRunner:
         self._lock = threading.Lock()
         self._queue = FairQueue(local.slots)
         self._connected = threading.Event()
-        self._driver = Driver(driver, self._set_machines)
+        self._driver = DriverProcess(driver, self._set_machines)
         self._driver.start()
 
     @classmethod
@@ -279,7 +282,7 @@ class RayRunner:
         return sorted({each.environment for each in self._machines}) or [environment()]
 
     def driver_session(self) -> int:
-        """The session of the processes that connect this service to the cluster, 0 if there are none now."""
+        """The id of the session of the processes that connect this service to the cluster, 0 if there are none now."""
         return self._driver.session
 
     def wait_until_connected(self, seconds: float) -> bool:
@@ -334,7 +337,7 @@ class RayRunner:
         return runs + (self._local.run_seeds(experiment, params, left) if left else [])
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while it runs, two seconds while it is queued."""
         self._driver.start()
@@ -347,7 +350,7 @@ class RayRunner:
                 return (yield from self._run_somewhere(experiment, params, seed, is_cancelled))
 
     def _run_somewhere(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Runs it on one machine after another until one has executed it; yields no row twice."""
         shown: list[Row] = []
@@ -370,7 +373,7 @@ class RayRunner:
             return (yield from _skip_shown(events, shown))
 
     def _on_machine(
-        self, machine: Machine, experiment: Experiment, job: bytes, is_cancelled: Callable[[], bool]
+        self, machine: Machine, experiment: Experiment, job: bytes, is_cancelled: IsCancelled
     ) -> Generator[Row | QueuePosition, None, Run]:
         run: Run | None = None
         with closing(self._driver.events(machine, job, is_cancelled)) as messages:
@@ -386,7 +389,7 @@ class RayRunner:
         return run
 
     def _job(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> bytes:
-        return encode_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
+        return encode_cluster_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
         """The machine with the most free slots of those not tried, preferably of this kind; None if there is none."""
@@ -425,12 +428,8 @@ def _skip_shown(
     A machine of another kind may measure other last bits: a run that does not begin with the rows shown is given up.
     """
     position = 0
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            run: Run = end.value
-            return run
+    execution = WithResult(events)
+    for event in execution:
         if isinstance(event, QueuePosition):
             yield event
         elif position == len(shown):
@@ -441,6 +440,7 @@ def _skip_shown(
             return Run(status=RunStatus.CRASHED, rows=tuple(shown), note=_OTHER_KIND)
         else:
             position += 1
+    return execution.result
 
 
 _LOST_TOO_OFTEN = Text(

@@ -1,8 +1,8 @@
 """The process by which a service reaches the cluster: `python -m qa_service.lab.cluster_driver HOST:PORT`.
 
-Ray ends a process that has lost its cluster, and unpickles what comes from it; so it is not loaded into the service.
+Ray ends a process that has lost its cluster, and unpickles what it receives; so it is not loaded into the service.
 This process starts a Ray node without slots of its own, connects, keeps one actor on each machine, and ends with its
-standard input. Jobs and what they send pass through as they are, one on a line:
+standard input. Jobs and their messages are passed on unchanged, one on a line:
 
     run ID NODE JOB      →      ID MESSAGE…, then ID ["end"] or ID ["lost", why]
     cancel ID
@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from qa_service import __version__
-from qa_service.lab.cluster_node import Node
+from qa_service.lab.cluster_node import NodeActor
 from qa_service.lab.cluster_start import cluster_environment, kill_session, start_command
 from qa_service.lab.kernel import PR_SET_PDEATHSIG, prctl
 
@@ -58,10 +58,10 @@ class Driver:
         self._on_node: dict[str, set[int]] = {}
         self._background: set[asyncio.Task[None]] = set()
         # Jobs and pings have threads of their own in the actor: a ping is answered however many jobs wait.
-        self._actor_class = ray.remote(concurrency_groups={"ping": 1})(Node)
+        self._actor_class = ray.remote(concurrency_groups={"ping": 1})(NodeActor)
 
     async def serve(self) -> None:
-        """Until standard input ends; raises `HeadLost`."""
+        """Serves until standard input ends; raises `HeadLost`."""
         commands = asyncio.ensure_future(self._read_commands())
         nodes = asyncio.ensure_future(self._follow_nodes())
         try:
@@ -102,7 +102,7 @@ class Driver:
             generator = None
             self._on_node.get(node, set()).discard(job)
             self._send(job, json.dumps(["lost", type(error).__name__]).encode())
-            self._doubt(node)
+            self._suspend(node)
         finally:
             del self._jobs[job]
             self._on_node.get(node, set()).discard(job)
@@ -117,7 +117,7 @@ class Driver:
             alive = {node["NodeID"]: node for node in await self._alive()}
             for node in [each for each in self._actors if each not in alive]:
                 self._forget(node)
-            await asyncio.gather(*(self._knock(node, alive[node]) for node in tuple(self._about)))
+            await asyncio.gather(*(self._probe(node, alive[node]) for node in tuple(self._about)))
             for node, about in alive.items():
                 slots = int(about["Resources"].get("CPU", 0))
                 if slots and node not in self._actors:
@@ -140,15 +140,15 @@ class Driver:
             raise HeadLost(f"{self._address}: {type(error).__name__}") from error
         return [node for node in nodes if node["Alive"]]
 
-    async def _knock(self, node: str, about: dict[str, Any]) -> None:
-        """A machine that refuses a connection is lost; Ray would wait seconds for it to come back."""
+    async def _probe(self, node: str, about: dict[str, Any]) -> None:
+        """Suspends a machine that refuses a connection; Ray would wait seconds for it to come back."""
         try:
             await _connect_to(about["NodeManagerAddress"], about["NodeManagerPort"])
         except OSError:
-            self._doubt(node)
+            self._suspend(node)
 
     def _actor(self, node: str, slots: int) -> Any:
-        """The actor of a machine; of several services the first makes it, and it stays as long as the machine."""
+        """The actor of a machine; the first of several services creates it, and it lives as long as the machine."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         return self._actor_class.options(
@@ -158,7 +158,7 @@ class Driver:
         ).remote(slots)  # fmt: skip
 
     async def _admit(self, node: str) -> None:
-        """Waits until the machine's actor answers, however often it is started again; forgotten if it cannot."""
+        """Waits until the machine's actor answers, and has it take jobs; forgets a machine whose actor cannot start."""
         while node in self._actors:
             try:
                 described = await self._actors[node].describe.options(concurrency_group="ping").remote()
@@ -179,20 +179,20 @@ class Driver:
             async with asyncio.timeout(_PING_TIMEOUT):
                 await self._actors[node].describe.options(concurrency_group="ping").remote()
         except (KeyError, TimeoutError, self._ray.exceptions.RayError):
-            self._doubt(node)
+            self._suspend(node)
 
-    def _doubt(self, node: str) -> None:
-        """A machine that has failed gets no job until its actor answers again; those it has are lost."""
+    def _suspend(self, node: str) -> None:
+        """Gives a machine that has failed no job until its actor answers again; the jobs it has are lost."""
         if self._about.pop(node, None) is not None:
-            self._lose(node)
+            self._lose_jobs(node)
             self._in_background(self._admit(node))
 
     def _forget(self, node: str) -> None:
         self._actors.pop(node, None)
         if self._about.pop(node, None) is not None:
-            self._lose(node)
+            self._lose_jobs(node)
 
-    def _lose(self, node: str) -> None:
+    def _lose_jobs(self, node: str) -> None:
         self._announce()
         for job in self._on_node.pop(node, set()):
             self._send(job, b'["lost", "its machine does not answer"]')
@@ -217,7 +217,7 @@ async def _connect_to(host: str, port: int) -> None:
 
 
 def _send(service: BinaryIO, number: int, message: bytes) -> None:
-    """Write a line; the service reads them as they come."""
+    """Write a message as a line, at once."""
     with suppress(BrokenPipeError):  # the service has gone, which standard input shows
         service.write(b"%d %s\n" % (number, message))
         service.flush()
@@ -253,9 +253,9 @@ def _connect(address: str, folder: str, node: "subprocess.Popen[bytes]") -> None
 
 
 def main(address: str, service: BinaryIO) -> int:
-    """Passes on to `service` what comes.
+    """Connects to the cluster and serves until the end; messages are written to `service`.
 
-    Exit status 0 when the service has closed standard input; 1 when the cluster is lost or was not reached.
+    Returns the exit status: 0 when the service has closed standard input, 1 when the cluster is lost or not reached.
     """
     folder = tempfile.mkdtemp(prefix="numstab-ray-")
     node = _start_node(address, folder)

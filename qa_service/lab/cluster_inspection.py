@@ -35,7 +35,7 @@ class FoundMachine:
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found: the machines, why some refuse jobs, and why the cluster was not reached, "" if it was."""
+    """The machines found, why others refuse jobs, and why the cluster was not reached, "" if it was."""
 
     machines: tuple[FoundMachine, ...] = ()
     refusals: list[str] = field(default_factory=list)
@@ -45,8 +45,8 @@ class Inspection:
 def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
     """Look at the cluster whose head is at `address`, host:port; takes seconds, two minutes at most.
 
-    `driver` is the command of the process that connects, by default our own. Raises `BadField` where there is no token,
-    no Ray, or the address is none.
+    `driver` is the command of the process that connects, by default `cluster_driver`. Raises `BadField` if there is no
+    token, no Ray, or the address is malformed.
     """
     check_address(address, "NUMSTAB_CLUSTER")
     check_token(os.environ)
@@ -70,7 +70,7 @@ def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
 
 
 def _inspection(messages: Iterator[list[object] | None]) -> Inspection:
-    """What the messages of a driver say, until no further machine comes."""
+    """Collects the messages of a driver until no further machine is to be expected."""
     found = Inspection()
     changed = time.monotonic()
     for message in messages:

@@ -1,19 +1,20 @@
-"""What a node of the cluster does: runs the jobs that services send, each confined and limited as on their own machine.
+"""A node of the cluster: runs the jobs that services send, each confined and limited as on their own machine.
 
-A job and what comes back are JSON bytes. The class is the only thing of ours that Ray has a name for, and it is looked
-up in the node's own installation: a node runs its own code of ours, and of an experiment the source that was sent.
+Jobs and messages are JSON bytes. Ray refers to the class `Node` by its name, so a node runs the code of its own
+installation of numstab, and the source of the experiment that is in the job.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from qa_service import __version__
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import RUN_FOR, ClientNames
 from qa_service.lab.run_json import run_to_json
-from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
+from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, WithResult
 from qa_service.machine import environment, machine
 from qa_service.model import Experiment, FieldInfo, Params, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
@@ -22,10 +23,10 @@ _NO_TEXT = Text("", "")
 _TRIAL = {"slug": "trial", "path": "trial.py", "source": "def run():\n    return {}\n", "metrics": []}
 
 
-def encode_job(
+def encode_cluster_job(
     experiment: Experiment, params: Params, seeds: Sequence[int], deadline: float, memory: int, clients: ClientNames
 ) -> bytes:
-    """A job for `Node.stream`: with one seed its rows are sent as they come, with several only the runs.
+    """A job for `NodeActor.stream`: with one seed its rows are sent as they come, with several only the runs.
 
     `deadline` in seconds, `memory` in MiB. Clients are sent as hashes, which is enough for their turns in the queue.
     """
@@ -37,7 +38,7 @@ def encode_job(
     }).encode()  # fmt: skip
 
 
-class Node:
+class NodeActor:
     """The actor of one machine: a runner with as many slots as the machine offers, for all services together.
 
     `stream` yields ["position", n], ["rows", [...]] and ["run", the JSON of a run]; nothing if it was cancelled.
@@ -51,18 +52,18 @@ class Node:
         )
         self._runner.warm_up()
         trial = self._runner.with_limits(IMPORT_TIMEOUT, self._runner.memory)
-        run = trial.run(_experiment(_TRIAL), {})  # torch is imported before the first reader's run comes
+        run = trial.run(_experiment(_TRIAL), {})  # so that torch is imported before the first user's run
         if run.status is not RunStatus.RAN:
             raise RuntimeError(run.note.en)
 
     def describe(self) -> bytes:
-        """What a service must know of this machine; the receipts of its runs say the same."""
+        """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
         about = {"slots": self._runner.slots, "machine": machine(), "environment": environment(),
                  "numstab": __version__, "process": os.getpid()}  # fmt: skip
         return json.dumps(about).encode()
 
     def stream(self, job: bytes) -> Iterator[bytes]:
-        """Run a job; see `encode_job`."""
+        """Run a job; see `encode_cluster_job`."""
         fields = json.loads(job)
         experiment = _experiment(fields)
         runner = self._runner.with_limits(fields["deadline"], fields["memory"])
@@ -77,18 +78,16 @@ class Node:
 
 def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Iterator[bytes]:
     """The events of a run as messages; after a cancellation none."""
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration as end:
-            yield _message("run", run_to_json(end.value))
-            return
-        except Cancelled:
-            return
-        if isinstance(batch, QueuePosition):
-            yield _message("position", batch.position)
-        else:
-            yield _message("rows", batch)
+    events = WithResult(batches)
+    try:
+        for batch in events:
+            if isinstance(batch, QueuePosition):
+                yield _message("position", batch.position)
+            else:
+                yield _message("rows", batch)
+    except Cancelled:
+        return
+    yield _message("run", run_to_json(events.result))
 
 
 def _message(kind: str, content: Any) -> bytes:
@@ -104,9 +103,9 @@ def _experiment(fields: dict[str, Any]) -> Experiment:
     )  # fmt: skip
 
 
-def _cancelled_by_service() -> Callable[[], bool]:
+def _cancelled_by_service() -> IsCancelled:
     """Whether the service has cancelled the task that this thread executes."""
     import ray
 
-    is_cancelled: Callable[[], bool] = ray.get_runtime_context().is_canceled
+    is_cancelled: IsCancelled = ray.get_runtime_context().is_canceled
     return is_cancelled

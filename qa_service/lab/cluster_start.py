@@ -15,7 +15,7 @@ from typing import NoReturn
 from qa_service.errors import BadField
 from qa_service.lab.environment import is_kept
 
-_OBJECT_STORE_BYTES = 80_000_000  # Ray's least is 75 MiB; what travels is kilobytes
+_OBJECT_STORE_BYTES = 80_000_000  # Ray's minimum is 75 MiB; messages are kilobytes
 _SETTINGS = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}  # runs of a machine that leaves are begun again elsewhere
 _ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _RAY = "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"
@@ -52,7 +52,7 @@ def check_token(env: Mapping[str, str]) -> None:
 
 
 def cluster_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Ray's processes: no password of ours, a token always demanded, nothing reported home."""
+    """The environment of Ray's processes: no passwords of the service, a token required, no usage reports."""
     kept = {name: value for name, value in env.items() if is_kept(name) or name.startswith("RAY_")}
     kept |= {name: env[name] for name in ("NUMSTAB_SANDBOX",) if name in env}
     return kept | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"} | _SETTINGS
@@ -79,7 +79,7 @@ def start_command(
 
 
 def _address_facing(head: str) -> str:
-    """Our address in the network of the head; empty if we are the head's machine or there is no way to it."""
+    """The address of this machine in the head's network; "" on the head's own machine or without a route to it."""
     host, _, port = head.rpartition(":")
     with suppress(OSError):
         family, kind, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]

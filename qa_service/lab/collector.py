@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from qa_service.lab.messages import Message
+from qa_service.lab.messages import ChildMessage
 from qa_service.lab.worker import OLDEST_TORCH
 from qa_service.machine import environment, machine
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
@@ -37,7 +37,7 @@ class RunCollector:
         """Whether the child has sent "started" or a message that ended the run."""
         return self.finished or self.started_at is not None
 
-    def add(self, message: Message) -> Iterator[Row]:
+    def add(self, message: ChildMessage) -> Iterator[Row]:
         """Process one message; yields the rows in it. What comes after the end of the run is ignored."""
         if self.finished:
             return
@@ -65,9 +65,9 @@ class RunCollector:
             case "invalid", str(problem):
                 self._finish_invalid(problem[:_MAX_NOTE_CHARACTERS])
             case _:
-                self._finish_invalid("it sent rows that are none")
+                self._finish_invalid("malformed rows")
 
-    def add_all(self, messages: Iterable[Message]) -> list[Row]:
+    def add_all(self, messages: Iterable[ChildMessage]) -> list[Row]:
         """Process messages in turn; returns the rows in them."""
         return [row for message in messages for row in self.add(message)]
 
@@ -85,7 +85,7 @@ class RunCollector:
             RunStatus.CRASHED,
             Text(
                 f"没能启动实验进程（{reason}）。{'请改正这项设置。' if lasting else '请稍后再试。'}",
-                f"No process could be started ({reason}). {'Mend that setting.' if lasting else 'Please try again.'}",
+                f"No process could be started ({reason}). {'Correct it.' if lasting else 'Please try again.'}",
             ),
         )
         assert self._result is not None
@@ -152,7 +152,7 @@ _OUT_OF_MEMORY = (
 
 
 def _refusal(kind: str, reason: Any) -> Text:
-    """The note of a run that its process refused: it cannot be confined, or there is no torch that can run it."""
+    """The note of a run that its process refused, as it cannot be confined or there is no torch that can run it."""
     match kind, reason:
         case "no_torch", [str(python), str(found)]:
             return _no_torch(python[:_MAX_NOTE_CHARACTERS], found[:40])
@@ -191,7 +191,10 @@ _PLAIN = {float, str, bool, type(None)}
 
 
 def _are_rows(rows: list[Any]) -> bool:
-    """Whether all are mappings to numbers that a double holds, texts or None: no loop, as JSON has few types."""
+    """Whether all are mappings to numbers that a double holds, texts, booleans or None.
+
+    Without a loop over the values: JSON has few types, and only integers need a second look.
+    """
     if set(map(type, rows)) - {dict}:
         return False
     values = list(chain.from_iterable(map(dict.values, rows)))

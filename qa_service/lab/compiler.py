@@ -1,8 +1,8 @@
 """Keeps torch's compiler, `torch._dynamo`, out of processes that compile nothing.
 
 The first step of any optimiser imports it, only to call two of its functions, which do nothing outside of a compiled
-program: 800 modules, 68 MiB, more than a second. A stand-in has these two, and gives way to the compiler as soon as
-anything else is asked of it.
+program: 800 modules, 68 MiB, more than a second. A stand-in has these two, and is replaced by the compiler as soon as
+any other attribute is used.
 """
 
 import importlib
@@ -19,22 +19,22 @@ class _StandIn(ModuleType):
 
     @staticmethod
     def graph_break(msg: str = "") -> None:
-        """Divides a program that is being compiled; there is none."""
+        """Does nothing: it would divide a program that is being compiled, and there is none."""
 
     @staticmethod
     def disable(fn: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
-        """The function, to be called as it is: not compiled."""
+        """The function itself, which is not compiled anyway."""
         return fn or (lambda function: function)
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of the compiler, which is imported for it."""
-        if name.startswith("__"):  # what the machinery of imports asks of any module
+        if name.startswith("__"):  # the import system looks these up in any module
             raise AttributeError(name)
         return getattr(import_compiler(), name)
 
 
 def leave_out_compiler() -> None:
-    """Have optimisers do without the compiler, unless it is imported already."""
+    """Put the stand-in in place of the compiler, unless that is imported already."""
     sys.modules.setdefault(_COMPILER, _StandIn(_COMPILER))
 
 

@@ -65,7 +65,7 @@ class RunDiskCache:
         return None
 
     def put(self, experiment: Experiment, params: Params, seed: int, run: Run) -> None:
-        """Store a run that finished, under where it was measured, evicting the least recently used; no other run."""
+        """Store a run whose status is RAN, by the environment that measured it; evicts the least recently used."""
         if run.status is not RunStatus.RAN:
             return
         measured_in = run.environment or environment()

@@ -11,28 +11,28 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround, WithResult
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 
-_RENEW_SECONDS = 0.4  # between two words of a leader that has no rows to send
-_CHECK_SECONDS = 0.2  # between two looks at whether a leader is still there; also the longest wait for a reply
-_BATCH_SECONDS = 0.02  # rows of so long travel together
+_RENEW_SECONDS = 0.4  # between renewals of the lease of a leader that has no rows to send
+_CHECK_SECONDS = 0.2  # between checks that a leader is still there; also the longest wait for a reply
+_BATCH_SECONDS = 0.02  # over which rows are collected to be sent together
 _POLL_SECONDS = 0.05  # between a follower's looks at whether it is cancelled; longer with many followers
 _CLOSE_SECONDS = 1.0
-IsCancelled = Callable[[], bool]
 RunEvents = Generator[Row | QueuePosition, None, Run]
 
 
 class DistributedRunner(RunnerAround):
     """A runner that executes each run once among all services that share a server, and keeps finished ones there.
 
-    A run is cancelled when neither the caller here nor anybody elsewhere listens. Only `stream` and `finished` share;
-    `run` always executes, because its callers check that experiments run.
+    A run is cancelled when neither the caller here nor a follower elsewhere listens. Only `stream` and `finished` share
+    runs; `run` always executes, because its callers check that experiments run.
     """
 
     def __init__(
@@ -149,21 +149,18 @@ class _ShownRows:
         """The events of an execution from its beginning, without the rows that have been yielded."""
         index = 0
         with closing(events):
-            while True:
-                try:
-                    event = next(events)
-                except StopIteration as end:
-                    run: Run = end.value
-                    return run
+            execution = WithResult(events)
+            for event in execution:
                 if isinstance(event, QueuePosition):
                     yield event
                 else:
                     yield from self.more(index, (event,))
                     index += 1
+            return execution.result
 
 
 class _LedFlight:
-    """A flight that this service leads; what happens to it is sent by the thread of its publisher."""
+    """A flight that this service leads; its events are sent by the thread of its publisher."""
 
     def __init__(self, flight: Flight, changed: threading.Condition) -> None:
         self.flight = flight
@@ -171,6 +168,7 @@ class _LedFlight:
         """No longer ours: it has ended, another service leads, nobody listens, or the server is away."""
         self.run: Run | None = None
         self.is_given_up = self.is_questioned = False
+        """Questioned: the caller here has left, and the publisher is to ask whether others listen."""
         self._changed = changed
         self._rows: list[Row] = []
         self._first = self._position = 0
@@ -179,7 +177,7 @@ class _LedFlight:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether somebody waits for more than rows."""
+        """Whether there is more to send than rows, so that it is not held back for a batch."""
         return self.run is not None or self.is_given_up or self.is_questioned
 
     def is_due(self) -> bool:
@@ -192,16 +190,14 @@ class _LedFlight:
 
     def publish(self, events: RunEvents) -> RunEvents:
         """Forwards the events of the run, and has them sent to the followers; nothing here waits for that."""
+        execution = WithResult(events)
         try:
-            while True:
-                try:
-                    event = next(events)
-                except StopIteration as end:
-                    run: Run = replace(end.value, measured_at=end.value.measured_at or time.time())
-                    self._set(run=run)
-                    return run
+            for event in execution:
                 self._add(event)
                 yield event
+            run = replace(execution.result, measured_at=execution.result.measured_at or time.time())
+            self._set(run=run)
+            return run
         finally:
             events.close()
             if self.run is None:
@@ -219,7 +215,7 @@ class _LedFlight:
         return nobody_listens
 
     def take_entry(self) -> dict[str, str]:
-        """What is to be sent now; empty if only the lease is to be renewed."""
+        """The entry to be sent now; empty if only the lease is to be renewed."""
         with self._changed:
             rows, first, news = self._rows, self._first, self._has_news
             self._rows, self._first, self._has_news = [], first + len(rows), False
@@ -243,8 +239,8 @@ class _LedFlight:
             self._changed.notify_all()
 
 
-class _ThreadOfFlights:
-    """Base of what works for the flights in a thread of its own, which starts with the first of them."""
+class _FlightThread:
+    """Base of the publisher and the reader: each has a thread, which starts with the first flight."""
 
     def __init__(self, board: FlightBoard) -> None:
         self._board = board
@@ -268,12 +264,12 @@ class _ThreadOfFlights:
             self._thread.start()
 
     def _work(self) -> None:
-        """What the thread does until it is closed; it sets `_thread` to None then."""
+        """The loop of the thread, until it is closed; it sets `_thread` to None then."""
         raise NotImplementedError
 
 
-class _Publisher(_ThreadOfFlights):
-    """Sends what happens to the flights that this service leads, and renews their leases, in a thread of its own."""
+class _Publisher(_FlightThread):
+    """Sends the events of the flights that this service leads, and renews their leases, in a thread of its own."""
 
     def __init__(self, board: FlightBoard) -> None:
         super().__init__(board)
@@ -306,12 +302,12 @@ class _Publisher(_ThreadOfFlights):
                 self._led = [led for led in self._led if not led.is_over]
                 if is_closed:
                     return
-                self._changed.wait_for(self._is_pressed, _BATCH_SECONDS)
+                self._changed.wait_for(self._is_urgent, _BATCH_SECONDS)
 
     def _is_woken(self) -> bool:
         return self._is_closed or any(led.is_due() for led in self._led)
 
-    def _is_pressed(self) -> bool:
+    def _is_urgent(self) -> bool:
         return self._is_closed or any(led.is_urgent for led in self._led)
 
     def _send(self, due: Sequence[_LedFlight]) -> None:
@@ -332,8 +328,9 @@ class _Publisher(_ThreadOfFlights):
 
 
 class _FollowedFlight:
-    """What has come of a flight that another service leads. `ended` is "lost" without its leader, "away" without the
-    server.
+    """The entries received of a flight that another service leads.
+
+    `ended` is "" while it goes on, "lost" once its leader is gone, "away" once the server is.
     """
 
     def __init__(self) -> None:
@@ -353,19 +350,19 @@ class _FollowedFlight:
             self._changed.notify_all()
 
     def end(self, why: str) -> None:
-        """Nothing more will come."""
+        """Ends the flight for this reason, unless it has ended, and wakes who waits for entries."""
         with self._changed:
             self.ended = self.ended or why
             self._changed.notify_all()
 
     def wait(self, read: int, seconds: float) -> list[dict[str, str]]:
-        """The entries after the first `read`; waits so long for one."""
+        """The entries after the first `read`; waits for one, at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._entries) > read or self.ended, seconds)
             return self._entries[read:]
 
 
-class _Reader(_ThreadOfFlights):
+class _Reader(_FlightThread):
     """Receives the rows of the flights that this service follows, all in one thread."""
 
     def __init__(self, board: FlightBoard) -> None:
@@ -376,7 +373,7 @@ class _Reader(_ThreadOfFlights):
 
     @property
     def poll_seconds(self) -> float:
-        """The time between a follower's looks at whether it is cancelled."""
+        """The time between a follower's checks of whether it is cancelled."""
         return _POLL_SECONDS * (1 + len(self._followed) / 50)
 
     @contextmanager

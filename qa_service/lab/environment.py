@@ -1,7 +1,7 @@
-"""The environment of a fork server and its children: what a demo has no use for, such as passwords, is taken out.
+"""The environment variables of a fork server and its children: those that no demo needs, passwords too, are removed.
 
-What remains says where programs, folders and the user are, the language, and how many threads or which instructions
-the numerical libraries use, as numbers depend on the latter. The kernel's copy (/proc/self/environ) is overwritten too.
+Kept are those for paths and folders, the user, the language, and the threads and instructions of the numerical
+libraries, on which results depend. The kernel's copy (/proc/self/environ) is overwritten too.
 """
 
 import ctypes

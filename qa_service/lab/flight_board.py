@@ -1,4 +1,4 @@
-"""What services write on a Valkey or Redis server about the runs that they execute, so that each is executed once.
+"""The state of runs on a Valkey or Redis server, by which several services execute each run only once.
 
 For each run, by its key (`run_key`):
 
@@ -20,11 +20,11 @@ from qa_service.model import Experiment, Row, Run, RunStatus
 from qa_service.shared_state import KEY_PREFIX, SharedState
 
 LEASE_SECONDS = 2.0
-"""A leader, or a listener, of whom nothing is heard for so long has gone."""
+"""A leader or listener that is not renewed within this time counts as gone."""
 KEEP_SECONDS = 7 * 86400
 KEEP_BYTES = 256 << 20
 """Of all services together; the least recently used are dropped."""
-_LINGER_SECONDS = 30  # the rows of a flight, after the last word of it
+_LINGER_SECONDS = 30  # for which the rows of a flight are kept after its last entry
 _USED, _SIZES = f"{KEY_PREFIX}runs-used", f"{KEY_PREFIX}runs-size"
 
 _FUNCTIONS = """
@@ -122,7 +122,7 @@ class Joined:
 
 
 class FlightBoard:
-    """The flights of all services. Every method raises `SharedStateUnavailable`; none waits a second."""
+    """The flights of all services. Every method raises `SharedStateUnavailable`."""
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
@@ -169,7 +169,7 @@ class FlightBoard:
             return bool(client.eval(_RESIGN, len(names), *names, flight.token, _ms(_LINGER_SECONDS), int(if_unheard)))
 
     def listen(self, flights: Mapping[Flight, Iterable[str]]) -> list[bool]:
-        """Says that these listeners of flights are still there; False where the flight's leader is not."""
+        """Renews the listeners of flights; returns for each flight whether its leader is still there."""
         with self._shared.guarded() as client, client.pipeline(transaction=False) as calls:
             for flight, listeners in flights.items():
                 calls.eval(
@@ -179,7 +179,7 @@ class FlightBoard:
             return [bool(led) for led in calls.execute()]
 
     def leave(self, flight: Flight, listener: str) -> None:
-        """Takes a listener away."""
+        """Removes a listener."""
         with self._shared.guarded() as client:
             client.zrem(_listeners(flight.key), listener)
 
@@ -221,7 +221,7 @@ def read_entry(entry: Mapping[str, str], experiment: Experiment) -> tuple[int, S
 
 
 def is_last(entry: Mapping[str, str]) -> bool:
-    """Whether the leader has nothing more to say: its run has finished, or it has given up the lead."""
+    """Whether it is the leader's last entry: the run has finished, or the lead was given up."""
     return "run" in entry or "resigned" in entry
 
 

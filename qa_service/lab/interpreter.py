@@ -1,8 +1,8 @@
-"""Children of a Python, this one or another (NUMSTAB_PYTHON) whose torch measures, so that this one needs none.
+"""Spawns children in a Python, this one or another (NUMSTAB_PYTHON) that has torch, so that this one needs none.
 
-They are forked by a server that runs there (`lab/interpreter_server.py`) and has torch imported. The fork server of
-`multiprocessing` is one for all of a program, which numstab may be only a part of; its protocol differs between
-versions of Python, and each of its forks pickles, imports and unpickles what no child here needs.
+They are forked by a server that runs in that Python (`lab/interpreter_server.py`) and has torch imported. The fork
+server of `multiprocessing` does not do: a program has only one, and numstab may be a part of a program; its protocol
+differs between versions of Python; and each fork pickles, imports and unpickles what no child here needs.
 """
 
 import atexit
@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import qa_service
-from qa_service.lab.interpreter_server import NUMBER, READY, START
+from qa_service.lab.interpreter_server import NATIVE_INT, READY, START
 from qa_service.lab.messages import readiness
 from qa_service.lab.pool import Child, SpawnFailed
 from qa_service.machine import Environment, environment
@@ -47,7 +47,7 @@ def environment_of(python: str) -> Environment:
 def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
     """The spawner of children in `python` ("" for this one), whose server has imported `preload`.
 
-    It is the same for all who ask, as a server takes seconds to start, until nobody holds it any more.
+    All callers share it, as a server takes seconds to start; it ends when no caller holds it any more.
     """
     with _LOCK:
         found = _INTERPRETERS.get((python, preload))
@@ -58,7 +58,8 @@ def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
 
 @contextmanager
 def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> Iterator[None]:
-    """A server for several processes, which find it by `connect`, while the block runs: torch is in memory once.
+    """A server for several processes, which find it by `connect_interpreter`, while the block runs: torch is in memory
+    once.
 
     `address` is a path that does not exist, in a folder that only this user can enter. Where no server can be started
     the block runs all the same, and each process starts its own.
@@ -71,10 +72,10 @@ def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> 
         yield
 
 
-def connect(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
-    """The same as `interpreter` from now on, as long as it is held: children are forked by a `server_for_workers`.
+def connect_interpreter(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
+    """The spawner of children that a `server_for_workers` forks, or a server of this process once that has ended.
 
-    If that has ended, by a server of this process.
+    `interpreter` returns it, too, from now on, as long as it is held.
     """
     with _LOCK:
         found = _INTERPRETERS[python, preload] = Interpreter(python, preload, address)
@@ -93,7 +94,7 @@ class Interpreter:
         self._server: _Client | None = None
 
     def start(self) -> None:
-        """Start the server, unless it runs; what fails is said by `spawn`."""
+        """Start the server, unless it runs; if that fails, `spawn` raises the error."""
         with self._lock, suppress(SpawnFailed):
             self._running()
 
@@ -148,7 +149,7 @@ class _Client:
     def wait_until_ready(self) -> None:
         """Return once it has imported its modules; raises `SpawnFailed` if it ends instead, or takes too long.
 
-        For a Python that no setting names, and that can thus not be mended, that is an EOFError.
+        It raises EOFError instead where no setting names the Python, so that there is none to correct.
         """
         if self._ready:
             return
@@ -243,7 +244,7 @@ class _Server(_Client):
 
     @staticmethod
     def end_all() -> None:
-        """Have all end, and none begin: this process is exiting."""
+        """End all servers, and let no other begin, as this process is exiting."""
         _Server._exiting = True
         for server in tuple(_Server._running):
             server.end()
@@ -253,7 +254,7 @@ atexit.register(_Server.end_all)
 
 
 class ForkedProcess:
-    """A process that the fork server has forked and waits for: a `ChildProcess`, told of by a pipe of numbers."""
+    """A `ChildProcess` that the fork server has forked and waits for; a pipe gives its id and exit code."""
 
     def __init__(self, status: Connection) -> None:
         """From `status` the process id and later the exit code are read. Raises EOFError."""
@@ -297,13 +298,13 @@ class ForkedProcess:
         """The next number, or None at the end or after `timeout` seconds."""
         if not self._can_read(timeout):
             return None
-        data = os.read(self._status.fileno(), NUMBER.size)
-        return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None
+        data = os.read(self._status.fileno(), NATIVE_INT.size)
+        return NATIVE_INT.unpack(data)[0] if len(data) == NATIVE_INT.size else None
 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Have a process that is started in the block begin with Ctrl-C blocked, until it says what to do about it."""
+    """Start processes in the block with SIGINT blocked, until they set their own handler and unblock it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -3,11 +3,11 @@
 Only the standard library and what a child needs of `qa_service` are imported here; that Python may be another one
 (NUMSTAB_PYTHON) with nothing of ours installed. `START` is the code that it is started with. Requests come over a Unix
 socket, each with two descriptors: the child's end of its pipe, and where its process id and, later, its exit code are
-written (`NUMBER`). It ends when the socket is closed. Where several workers of a service share it, each connects to
+written (`NATIVE_INT`). It ends when the socket is closed. Where several workers of a service share it, each connects to
 another socket, on which it listens; when a worker is gone, its children are killed.
 
-What libraries would have called after each fork is left out: there are no threads here whose locks could be held, and
-it would touch, and so copy, 240 pages of memory in each child.
+Handlers that libraries register for forks are not called: there are no threads here whose locks could be held, and the
+handlers would touch, and so copy, 240 pages of memory in each child.
 """
 
 import importlib
@@ -36,17 +36,17 @@ sys.path[:] = json.loads(path) if path else [folder for folder in sys.path if fo
 spec = util.spec_from_file_location("qa_service", package + "/__init__.py", submodule_search_locations=[package])
 module = sys.modules["qa_service"] = util.module_from_spec(spec)  # this package, and nothing beside it in its folder
 spec.loader.exec_module(module)
-from qa_service.lab.interpreter_server import serve
-serve(int(control), int(listening), preload)
+from qa_service.lab.interpreter_server import serve_interpreters
+serve_interpreters(int(control), int(listening), preload)
 """
 READY = b"ready\n"
-"""What is sent once the modules are imported."""
-NUMBER = struct.Struct("=i")
+"""Sent on each connection once the modules are imported."""
+NATIVE_INT = struct.Struct("=i")
 """How a process id or an exit code is sent."""
 _MAX_BATCH = 4096  # bytes of SIGCHLD notices read at once
 
 
-def serve(control: int, listening: int, preload: Sequence[str]) -> None:
+def serve_interpreters(control: int, listening: int, preload: Sequence[str]) -> None:
     """Answer requests on the socket `control` until it is closed, and on connections to the socket `listening`, if that
     is not -1. A module of `preload` that is missing is left out.
     """
@@ -58,7 +58,7 @@ def serve(control: int, listening: int, preload: Sequence[str]) -> None:
     for name in preload:
         with suppress(ImportError):
             importlib.import_module(name)
-    sys.modules.pop("random", None)  # a demo that imports it seeds it anew: here nothing is called after a fork
+    sys.modules.pop("random", None)  # so that a demo's import seeds it: no handler does so after a fork
     woken, wakes = os.pipe()
     for end in (woken, wakes):
         os.set_blocking(end, False)
@@ -100,7 +100,7 @@ class _ForkServer:
         self._clients[client.fileno()] = client
 
     def _answer(self, client: socket.socket) -> None:
-        """Fork for the next request of a client, or let go of one that has gone."""
+        """Fork for the next request of a client, or remove a client that has disconnected."""
         message, descriptors = b"", list[int]()
         with suppress(OSError):
             message, descriptors, _, _ = socket.recv_fds(client, 1, 2)
@@ -108,7 +108,7 @@ class _ForkServer:
             pipe, status = descriptors
             self._children[_fork(pipe, status)] = status, client.fileno()
         elif client is self._control:
-            os._exit(0)  # at once: taking torch apart takes half a second
+            os._exit(0)  # without finalising torch, which takes half a second
         else:
             for child, (_, asked_on) in self._children.items():
                 if asked_on == client.fileno():
@@ -158,4 +158,4 @@ def _fork(pipe: int, status: int) -> int:
 
 def _write_number(descriptor: int, number: int) -> None:
     with suppress(OSError):  # the service has forgotten the child
-        os.write(descriptor, NUMBER.pack(number))
+        os.write(descriptor, NATIVE_INT.pack(number))

@@ -33,7 +33,7 @@ _ARCHITECTURES = {"x86_64": Architecture(0, 0xC000003E), "aarch64": Architecture
 _CAPSET = (126, 91)
 
 
-def architecture() -> Architecture | None:
+def cpu_architecture() -> Architecture | None:
     """The architecture of this process; None where it is not Linux, or not one whose numbers are known here."""
     return _ARCHITECTURES.get(platform.machine()) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else None
 
@@ -59,7 +59,7 @@ def prctl(option: int, value: int = 0) -> int:
 
 def drop_capabilities() -> None:
     """Give up every capability of this thread: root becomes a user like any other. Raises OSError."""
-    known = architecture()
+    known = cpu_architecture()
     assert known is not None
     header = ctypes.create_string_buffer(_CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4), 8)
     system_call(_CAPSET[known.column], header, ctypes.create_string_buffer(24))
@@ -109,7 +109,7 @@ def release_files(*access: str) -> None:
 
 
 def fill_free_memory() -> None:
-    """Allocate what is free between used blocks of the C library's memory and of Python's, for good.
+    """Permanently allocate what is free between used blocks of the C library's memory and of Python's.
 
     A process that has imported much has thousands of such holes. What its children allocate would be spread over
     them, and each page that it touches first is a fault and a copy; now it lies together. Takes no memory that the
@@ -130,7 +130,7 @@ _KEPT: list[object] = []
 
 
 def _new_object(size: int) -> object:
-    """A new object of 16 × n bytes: the least ones hold numbers, which there are most of."""
+    """A new object of `size` bytes, a multiple of 16."""
     if size == 16:
         return object()
     return (1 << 35) + len(_KEPT) if size == 32 else bytes(size - sys.getsizeof(b""))
@@ -142,7 +142,7 @@ def _keep(block: object) -> int:
 
 
 def _fill(allocate: Callable[[], int], size: int, wanted: int) -> None:
-    """Allocate until so many blocks of this size lie one behind the other."""
+    """Allocate until `wanted` blocks of this size in a row are adjacent, which says that the holes are filled."""
     last = in_a_row = 0
     for _ in range(_MOST_BLOCKS):
         address = allocate()

@@ -1,4 +1,4 @@
-"""Landlock: a process gives up, for good, every file but those below named folders, and other processes with them.
+"""Landlock: a process permanently gives up access to other processes and to all files outside named folders.
 
 Where the kernel has it (Linux 5.13 and newer, if it was not switched off), a demo reads the libraries and what the
 kernel says of this process and the CPUs, and nothing else; it also cannot trace or read a process outside its domain.

@@ -11,7 +11,7 @@ MAX_RUN_BYTES = 2 << 20
 """What one run may send in all; the shipped experiments send at most 60 kB."""
 _CHUNK_BYTES = 1 << 16
 _SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
-Message = tuple[str, Any]
+ChildMessage = tuple[str, Any]
 """(kind, content)."""
 
 
@@ -24,7 +24,7 @@ class MessageReader:
         self._incomplete = bytearray()
         self._received = 0
 
-    def read(self, timeout: float) -> list[Message] | None:
+    def read(self, timeout: float) -> list[ChildMessage] | None:
         """The messages that came, after at most `timeout` seconds; None once the child has closed the pipe.
 
         A child that has sent more than `MAX_RUN_BYTES` gives a message of kind "invalid".
@@ -46,9 +46,9 @@ class MessageReader:
         self._incomplete = rest
         return [parse_message(line) for line in lines]
 
-    def read_rest(self) -> list[Message]:
+    def read_rest(self) -> list[ChildMessage]:
         """All messages that have been sent by now, without waiting."""
-        messages: list[Message] = []
+        messages: list[ChildMessage] = []
         while self._received <= MAX_RUN_BYTES and self._has_data():
             if (some := self.read(0)) is None:
                 break
@@ -62,13 +62,13 @@ class MessageReader:
 
 
 def readiness(pipe: Connection) -> select.poll:
-    """Whose `poll(milliseconds)` waits until the pipe can be read. `Connection.poll` makes a selector each time."""
+    """An object whose `poll(milliseconds)` waits until the pipe can be read; `Connection.poll` makes one each time."""
     found = select.poll()
     found.register(pipe.fileno(), select.POLLIN)
     return found
 
 
-def parse_message(data: bytes | bytearray) -> Message:
+def parse_message(data: bytes | bytearray) -> ChildMessage:
     """The JSON array [kind, content] as a message; one of kind "invalid" with the reason if it is malformed.
 
     Half a surrogate pair, which no text may contain and no reply can carry, becomes a question mark.

@@ -26,7 +26,7 @@ class SpawnFailed(Exception):
 
 
 class ChildProcess(Protocol):
-    """What is used of a child's process."""
+    """The attributes of a child's process that are used."""
 
     @property
     def pid(self) -> int | None:
@@ -48,7 +48,7 @@ class ChildProcess(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process that has torch imported and nothing done, and our end of its pipe."""
+    """A child process that has torch imported and waits for a job, and the parent's end of its pipe."""
 
     process: "ChildProcess"
     pipe: Connection
@@ -64,8 +64,9 @@ class Child:
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Kills it and whatever it has forked, and closes our end of its pipe: in this order, else the end of file
-        would wake it, only to die.
+        """Kills it and whatever it has forked, then closes the parent's end of its pipe.
+
+        In the other order the end of file would wake the child before it is killed.
         """
         self.stop()
         self.pipe.close()
@@ -157,7 +158,10 @@ class ChildPool:
                     self._refill_thread = thread
 
     def _fork_with_retries(self) -> Child:
-        """A fork server that has just died is started again by the next fork, but not always at once."""
+        """A new child, tried three times: the next fork restarts a fork server that has died, but not always at once.
+
+        Raises `SpawnFailed`.
+        """
         for pause in _RETRY_DELAYS:
             try:
                 return self._spawner.spawn()

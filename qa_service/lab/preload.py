@@ -1,4 +1,4 @@
-"""Preloaded last in a service's fork server, which forks a child for every run: what the children need not do then.
+"""Preloaded last in a service's fork server: does once what otherwise the child of every run would have to do.
 
 The first call of an operation finds its kernel and binds its symbols, which takes a child milliseconds. A collection of
 garbage in a child would touch, and so copy, every object of torch: 20 ms.
@@ -8,10 +8,10 @@ import gc
 from contextlib import suppress
 
 from qa_service.lab.kernel import collapse_private_memory, fill_free_memory, release_files
-from qa_service.lab.worker import warm_up
+from qa_service.lab.worker import warm_up_torch
 
 with suppress(RuntimeError):  # an operation that this torch does not have
-    warm_up()
+    warm_up_torch()
 gc.collect()
 gc.freeze()
 fill_free_memory()

@@ -1,4 +1,4 @@
-"""Runs as JSON, never pickles: whoever can write where they are kept can have wrong numbers shown, but run no code.
+"""Runs as JSON, never pickles: an attacker who can write to a cache may falsify numbers, but cannot run code.
 
 inf and nan are written as Python's `json` writes and reads them, so that the word "NaN" in a row stays a word.
 """

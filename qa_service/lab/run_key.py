@@ -1,4 +1,4 @@
-"""What makes two runs the same: equal keys give equal numbers, to the last bit."""
+"""The key of a run: runs with equal keys give equal numbers, to the last bit."""
 
 import hashlib
 import json

@@ -5,13 +5,14 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from qa_service.errors import Overloaded
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import names_of_run
 from qa_service.lab.collector import RunCollector
 from qa_service.lab.interpreter import interpreter
@@ -35,6 +36,7 @@ IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not p
 
 
 T = TypeVar("T")
+Yielded = TypeVar("Yielded")
 
 
 class Cancelled(Exception):
@@ -77,7 +79,7 @@ class Runner(Protocol):
         """Execute the experiment with each seed in turn; only with the first if that draws no random number."""
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = ...
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = ...
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Execute the experiment: yields queue positions while it waits, rows as they are measured; returns the run.
 
@@ -96,17 +98,27 @@ def overloaded(waiting: int, slots: int) -> Overloaded:
     return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
 
 
+class WithResult(Generic[Yielded, T]):
+    """What a generator yields, such as the rows of a `Runner.stream`; after the last, `result` is what it returned."""
+
+    result: T
+
+    def __init__(self, generator: Generator[Yielded, None, T]) -> None:
+        self._generator = generator
+
+    def __iter__(self) -> Iterator[Yielded]:
+        self.result = yield from self._generator
+
+
 def run_to_end(stream: Generator[Any, None, T]) -> T:
     """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
+    events = WithResult(stream)
+    for _ in events:
+        pass
+    return events.result
 
 
-def wait_for_slot(slot: QueueSlot, is_cancelled: Callable[[], bool]) -> Generator[QueuePosition, None, None]:
+def wait_for_slot(slot: QueueSlot, is_cancelled: IsCancelled) -> Generator[QueuePosition, None, None]:
     """Waits until the slot is granted; yields each new position in the queue. Raises `Cancelled`."""
     position = 0
     while not slot.granted.wait(
@@ -245,7 +257,7 @@ class ProcessRunner:
     def _run_in_one_child(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """The runs with the first of the seeds, as many as fit into a child's limit of CPU time.
 
-        The last one may have failed. None if no child could be started, or if it died before the run had started.
+        The last one may have failed. [] if no child could be started, or if it died before the run had started.
         """
         runs: list[Run] = []
         try:
@@ -272,23 +284,20 @@ class ProcessRunner:
         )
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
         with closing(self.stream_batches(experiment, params, seed, is_cancelled)) as batches:
-            while True:
-                try:
-                    batch = next(batches)
-                except StopIteration as end:
-                    run: Run = end.value
-                    return run
+            events = WithResult(batches)
+            for batch in events:
                 if isinstance(batch, QueuePosition):
                     yield batch
                 else:
                     yield from batch
+            return events.result
 
     def stream_batches(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[list[Row] | QueuePosition, None, Run]:
         """As `stream`, with rows that come together in one list."""
         with self._queue.join(names_of_run()) as slot:
@@ -298,7 +307,7 @@ class ProcessRunner:
                 return (yield from self._run_in_child(experiment, params, seed, is_cancelled))
 
     def _run_in_child(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[list[Row], None, Run]:
         """Run in an idle child; if it dies before the run has started, in another one."""
         attempts = _MAX_ATTEMPTS
@@ -318,7 +327,7 @@ class ProcessRunner:
                 self._children.release(child)
 
     def _collect(
-        self, experiment: Experiment, child: Child, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, child: Child, is_cancelled: IsCancelled
     ) -> Generator[list[Row], None, RunCollector]:
         """Read messages until the run has finished, the child has exited or a deadline has passed."""
         collector, reader = RunCollector(experiment=experiment), MessageReader(child.pipe)
@@ -328,7 +337,9 @@ class ProcessRunner:
                 raise Cancelled
             if seconds := self._passed_deadline(collector, asked_at):
                 child.stop()
-                if rows := collector.add_all(reader.read_rest()):  # this loop may be what is late, and the run complete
+                if rows := collector.add_all(
+                    reader.read_rest()
+                ):  # this loop may be late itself, and the run be complete
                     yield rows
                 return collector if collector.finished else collector.time_out(seconds)
             messages = reader.read(POLL_SECONDS)

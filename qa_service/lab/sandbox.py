@@ -47,7 +47,7 @@ class Sandbox:
         except OSError as error:
             self._problem = str(error)
 
-    def close(self, readable: Iterable[str] = ()) -> None:
+    def confine(self, readable: Iterable[str] = ()) -> None:
         """Confine this process for good; `readable` are files that it may read besides the libraries.
 
         Raises `CannotConfine`, possibly with a part of it closed.

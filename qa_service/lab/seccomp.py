@@ -13,13 +13,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from qa_service.lab.kernel import Architecture, architecture, system_call
+from qa_service.lab.kernel import Architecture, cpu_architecture, system_call
 
 Instruction = tuple[int, int, int, int]
 """(opcode, instructions to skip if true, if false, operand)."""
 
 _INSTRUCTION, _OPERAND, _OPERAND_OFFSET = struct.Struct("HBBI"), struct.Struct("I"), 4
-_OWN_PID = 0xFFFFFFFE  # stands for the process id, which is none
+_OWN_PID = 0xFFFFFFFE  # a placeholder for the process id, which no process can have
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JSET, JGE, RET|K
 _NUMBER_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # bytes, in struct seccomp_data; arguments are 8 bytes each
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -68,7 +68,7 @@ _OWN_SIGNALS = ((62, 129), (234, 131))  # kill, tgkill: the first argument is a 
 @cache
 def why_unsupported() -> str:
     """Why no filter can be installed here; "" if one can."""
-    known = architecture()
+    known = cpu_architecture()
     if known is None:
         return "seccomp needs Linux on x86-64 or aarch64"
     try:
@@ -84,7 +84,7 @@ class Filter:
 
     def __init__(self, own_pid: int) -> None:
         """Raises OSError where none can be installed."""
-        known = architecture()
+        known = cpu_architecture()
         if known is None:
             raise OSError(errno.ENOSYS, why_unsupported())
         code, self._program, places = _assembled(known)

@@ -4,13 +4,13 @@ import contextvars
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 
-from qa_service.lab.cancellation import CancelToken
+from qa_service.lab.cancellation import CancelToken, IsCancelled
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, overloaded
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, WithResult, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
@@ -52,7 +52,7 @@ class SharedRunner(RunnerAround):
         self._runner.close()
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. A shared run is cancelled only when its last listener has been cancelled.
 
@@ -122,12 +122,12 @@ class SharedRunner(RunnerAround):
         if isinstance(outcome, Run):
             shared.add(list(outcome.rows))
         if outcome is None:
-            batches = self._batches(experiment, params, key[2], lambda: not shared.listeners)
+            batches = WithResult(self._batches(experiment, params, key[2], lambda: not shared.listeners))
             try:
-                while True:
-                    shared.add(next(batches))
-            except StopIteration as end:
-                outcome = replace(end.value, measured_at=end.value.measured_at or time.time())
+                for batch in batches:
+                    shared.add(batch)
+                run = batches.result
+                outcome = replace(run, measured_at=run.measured_at or time.time())
             except Exception as error:
                 outcome = error
         with self._lock:
@@ -141,19 +141,15 @@ class SharedRunner(RunnerAround):
             self._disk_cache.put(experiment, params, key[2], outcome)  # after `finish`: no listener waits for the disk
 
     def _batches(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[list[Row] | QueuePosition, None, Run]:
         """The runner's `stream`, with rows that come together in one list, so that listeners are woken once for all."""
         if isinstance(self._runner, ProcessRunner):
             return (yield from self._runner.stream_batches(experiment, params, seed, is_cancelled))
-        events = self._runner.stream(experiment, params, seed, is_cancelled)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                run: Run = end.value
-                return run
+        events = WithResult(self._runner.stream(experiment, params, seed, is_cancelled))
+        for event in events:
             yield event if isinstance(event, QueuePosition) else [event]
+        return events.result
 
     def _put_in_cache(self, key: RunKey, run: Run) -> None:
         self._cache[key] = run
@@ -189,7 +185,7 @@ class _SharedRun:
             self.outcome = outcome
             self._changed.notify_all()
 
-    def listen(self, is_cancelled: Callable[[], bool]) -> Generator[Row | QueuePosition, None, Run]:
+    def listen(self, is_cancelled: IsCancelled) -> Generator[Row | QueuePosition, None, Run]:
         """Yields queue positions and rows, returns the run. Raises `Cancelled` or the error of the run."""
         if not isinstance(is_cancelled, CancelToken):
             return (yield from self._listen(is_cancelled, _POLL_SECONDS))
@@ -203,9 +199,7 @@ class _SharedRun:
         with self._changed:
             self._changed.notify_all()
 
-    def _listen(
-        self, is_cancelled: Callable[[], bool], timeout: float | None
-    ) -> Generator[Row | QueuePosition, None, Run]:
+    def _listen(self, is_cancelled: IsCancelled, timeout: float | None) -> Generator[Row | QueuePosition, None, Run]:
         seen = position = 0
         while True:
             with self._changed:

@@ -76,7 +76,7 @@ def child_main(pipe: Connection) -> None:
             import_compiler()
         limit_resources(deadline, mebibytes)
         if confined:
-            sandbox.close(readable=(path,))
+            sandbox.confine(readable=(path,))
         while True:
             _run_job(pipe, path, source, code, params, seed)
             try:
@@ -92,7 +92,7 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
-def warm_up() -> None:
+def warm_up_torch() -> None:
     """Call what most experiments call, in a process that will fork: its children find it called once already.
 
     Everything that is drawn or computed here is thrown away, and a run seeds its generator anew.
@@ -135,8 +135,8 @@ def run(n: int = 4, x: float = 1.5) -> Generator[dict[str, float], None, dict[st
 
 
 def rehearse() -> None:
-    """Load and run a small experiment of ours, as every run does: what that touches of shared memory is copied now,
-    not while somebody waits.
+    """Load and run a small experiment, as every run does, so that the shared pages that this touches are copied before
+    a job comes.
     """
     rows = list(_load_demo("", _REHEARSAL, [_BYTECODE, _packed("", _REHEARSAL)]).run())
     _MESSAGES.encode(["rows", rows])
@@ -220,7 +220,7 @@ def _load_demo(path: str, source: str, code: list[str]) -> ModuleType:
 def _packed(path: str, source: str) -> str:
     """The source, compiled; "" if it cannot be, which the child will report. Nothing of it is executed."""
     try:
-        code = compile(source, path, "exec", dont_inherit=True, optimize=0)  # assertions hold, however we were started
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)  # assertions hold, even under python -O
         return binascii.b2a_base64(marshal.dumps(code), newline=False).decode()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""

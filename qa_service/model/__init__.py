@@ -7,6 +7,7 @@ run with the verdicts on the claims.
 
 from qa_service.model.asking import (
     MAX_CANDIDATES,
+    MAX_RUNS,
     MAX_SEEDS,
     Answer,
     AnswerStatus,
@@ -35,17 +36,18 @@ from qa_service.model.knowledge import (
     Subject,
     Verdict,
 )
-from qa_service.model.observation import VOCABULARY, Observation, ObservationKind, Sign
+from qa_service.model.observation import SIGN_VOCABULARY, Observation, ObservationKind, Sign
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
     "FIRST_PARTS",
     "LANGS",
     "MAX_CANDIDATES",
+    "MAX_RUNS",
     "MAX_SEEDS",
     "PARTS",
     "PLACEHOLDER",
-    "VOCABULARY",
+    "SIGN_VOCABULARY",
     "Answer",
     "AnswerStatus",
     "Aspect",

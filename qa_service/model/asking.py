@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from urllib.parse import urlencode
 
 from qa_service.model.clue import FoundClue
 from qa_service.model.diagnosis import Diagnosis
@@ -15,6 +16,8 @@ MAX_CANDIDATES = 3
 """Entries offered for choice when none matches clearly."""
 MAX_SEEDS = 20
 """Seeds with which one request may repeat its experiments."""
+MAX_RUNS = 200
+"""The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
 
 
 class AnswerStatus(StrEnum):
@@ -25,7 +28,7 @@ class AnswerStatus(StrEnum):
     """No entry matches clearly: the nearest are offered."""
     NOT_COVERED = "not_covered"
     ACKNOWLEDGED = "acknowledged"
-    """The reader only says thanks, or that all is clear."""
+    """The user only says thanks, or that all is clear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +68,13 @@ class Request:
 
     question: str
     lang: Lang | None = None
-    """None detects it."""
+    """None: the language of the question."""
     reader_lang: Lang | None = None
-    """The language of an answer to a question that shows none: "0.9?", a log."""
+    """The language of the answer if the question's cannot be detected: "0.9?", a log."""
     params: Params = field(default_factory=dict)
-    """Override what the question names and what the entry declares."""
+    """Parameters of the runs; they take precedence over those that the question names and the entry declares."""
     compare: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
-    """Parameter → values: each experiment runs once per value, all else equal. No values mean all its choices."""
+    """Parameter → values: each experiment runs once per value, all else equal. An empty tuple means all its choices."""
     seed: int = 0
     seeds: int = 1
     """Every run is repeated with this many seeds, counting up from `seed`."""
@@ -84,11 +87,11 @@ class Request:
     run: bool = True
     """False answers with text only."""
     brief: bool = False
-    """Run only what the short answer, what to do and how to tell need."""
+    """Run only the evidence blocks that `FIRST_PARTS` need."""
     context: Context | None = None
-    """Of the previous answer, if this may be a follow-up."""
+    """The context of the previous answer, if this may be a follow-up."""
     without: tuple[str, ...] = ()
-    """What was misread and shall not count: observations, as "what:nan", and parameters, as "param:lr"."""
+    """What was misread in the question and is ignored: observations ("what:nan") and parameters ("param:lr")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +105,16 @@ class Calculation:
     at: Mapping[str, str] = field(default_factory=dict)
     """Variable → its value."""
     over: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Variable → the range over which the question is where the formula breaks."""
+    """Variable → (lowest, highest) value of the range in which the question asks where the formula breaks."""
     gradient: bool = False
-    """Whether it asks for the derivative."""
+    """Whether the question asks for the derivative."""
+
+    def address_in(self, lang: Lang, index: int = 0) -> str:
+        """The URL path of the page that shows one of the formulas at the same values and ranges, in `lang`."""
+        ranges = {name: f"{low}..{high}" for name, (low, high) in self.over.items()}
+        gradient = {"gradient": "1"} if self.gradient else {}
+        fields = {"expression": self.formulas[index], **self.at, **ranges, **gradient, "lang": lang}
+        return f"/formula?{urlencode(fields)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,26 +139,28 @@ class Answer:
     clue: FoundClue | None = None
     """What follows from the observations, where they single out no row of the entry."""
     log: str = ""
-    """The log in the question, in one line of the answer's language; "" if there is none."""
+    """A one-line description of the log in the question, in the answer's language; "" if there is none."""
     notes: tuple[Text, ...] = ()
     subject: Subject | None = None
-    """What a question that is not covered is about, if known."""
+    """The topic of a question that is not covered, if it was recognised."""
     related: tuple[Entry, ...] = ()
     alternatives: tuple[Entry, ...] = ()
-    """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
+    """Entries that may be meant instead, the most probable first, each focused on the aspect that would be meant."""
+    alternative_evidence: tuple[Evidence, ...] = ()
+    """The evidence of the numbers that the short answers of the alternatives quote, once it is measured."""
     evidence: tuple[Evidence, ...] = ()
     calculation: Calculation | None = None
-    """The formulas that are computed, where they are the answer and not an entry."""
+    """The formulas that are computed, if they and not an entry are the answer."""
     diagnosis: Diagnosis | None = None
-    """Of the run whose log the question holds; None if it holds none."""
+    """The diagnosis of the run whose log the question holds; None if it holds none."""
     earlier: Context | None = None
     """The context in which the question was asked."""
     seed: int = 0
     """The first seed of its runs."""
     part: Part | None = None
-    """The part of the entry's text that a follow-up asks for, which then comes first: "why?"."""
+    """The part of the entry's text that a follow-up such as "why?" asks for; it is shown first."""
     follows: bool = False
-    """Whether the question was understood as going on with the answer before it."""
+    """Whether the question was understood as a follow-up to the answer before it."""
 
     @property
     def is_verdict(self) -> bool:
@@ -158,8 +170,9 @@ class Answer:
 
     @property
     def context(self) -> Context:
-        """The context to send with a follow-up: that of this answer, or, where it only declines or acknowledges, still
-        that of the answer before.
+        """The context to send with a follow-up.
+
+        It describes this answer; if this answer is a refusal or an acknowledgement, it is that of the answer before.
         """
         if self.entry is not None or self.calculation is not None:
             entry, aspect = (self.entry.id, self.entry.aspect) if self.entry else (None, "")

@@ -36,11 +36,11 @@ class FoundClue:
 
 
 def find_clue(clues: Iterable[Clue], observations: Sequence[Observation], entry: Entry) -> FoundClue | None:
-    """The clue to show with an entry's answer; None if none applies or says more than the entry.
+    """The clue to show with an entry's answer; None if none applies or none says more than the entry.
 
-    Most signs win; of as many, the one with more contrasts ("fine", "tried"), then the first by id. A clue that the
-    entry itself proves, or whose signs are all the entry's own, is left out. Where the observations single out a row
-    of the entry's `tell`, that row is shown and no clue: it was written for this very question.
+    The clue with the most signs wins; ties are broken by the number of contrasts ("fine", "tried"), then by id. A clue
+    that the entry itself proves, or whose signs are all the entry's own, is left out. If the observations single out a
+    row of the entry's `tell`, there is no clue: the row is shown, which was written for this entry.
     """
     if not observations:
         return None

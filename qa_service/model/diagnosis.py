@@ -1,4 +1,4 @@
-"""What was found in a training run: whether it is sick, of which cause, by which evidence, and what to do."""
+"""The diagnosis of a training run: whether it is sick, of which cause, on which evidence, and what to do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ class Finding:
     """One fact about the run, and how much it speaks for or against a cause."""
 
     feature: str
-    """Id of what was looked at, such as "nan_at_first_step"."""
+    """Id of the feature that was observed, such as "nan_at_first_step"."""
     cause: str
-    """Id of the cause that it speaks about, see `diagnosis/causes.py`."""
+    """Id of the cause whose probability it changes, see `diagnosis/causes.py`."""
     weight: float
     """Logarithm of the likelihood ratio: above 0 it speaks for the cause, below 0 against it."""
     text: Text
-    """The fact, with the reader's own numbers."""
+    """The fact, with the user's own numbers."""
     lines: tuple[int, ...] = ()
     step: int | None = None
     layer: str = ""
@@ -33,7 +33,7 @@ HarmId = Literal["nonfinite", "diverging", "no_learning", "skipping", "evaluatio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
-    """What goes wrong in the run, before any cause is thought of."""
+    """What goes wrong in the run, whatever the cause."""
 
     id: HarmId
     text: Text
@@ -55,7 +55,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """A cause that one would think of, and why it is not this one."""
+    """A plausible cause that was ruled out, and why."""
 
     cause: str
     reason: Text
@@ -63,14 +63,14 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experimented:
-    """The reduced experiment at the reader's numbers: as it is, and with the cure."""
+    """A small experiment that reproduces the cause with the run's own settings, once without and once with the cure."""
 
     experiment: str
     params: Params
     cured: Params
     """The parameters that the cure changes."""
     from_run: tuple[str, ...]
-    """Which of the parameters come from the run."""
+    """Names of the parameters whose values come from the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,9 @@ class Cause:
     entry: str
     """The entry that explains it."""
     numerics: bool = True
-    """Whether it is a matter of numerics at all."""
+    """False for a cause that is not numerical, such as overfitting."""
     consequences: frozenset[str] = frozenset()
-    """Causes that it brings about, and so explains away."""
+    """Ids of causes that follow from this one, so that evidence for them is explained by it."""
     cure: Text | None = None
     """What to do, in a sentence."""
     patch: str = ""
@@ -94,7 +94,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A place on the curve."""
+    """A point of a curve that the report marks, with its label."""
 
     series: str
     step: float
@@ -115,13 +115,13 @@ class Diagnosis:
     """At most two, the most probable first."""
     excluded: tuple[Excluded, ...] = ()
     margins: tuple[Text, ...] = ()
-    """Of a healthy run: how far it is from harm. Information, never a warning."""
+    """Of a healthy run: what looks alarming and is not, such as skipped updates. Information, never a warning."""
     question: Text | None = None
-    """Where two causes fit: the one question that tells them apart."""
+    """If two causes fit: the question whose answer tells them apart."""
     next_line: str = ""
     """The one line of code to add that would tell more."""
     unseen: tuple[Text, ...] = ()
-    """What this run does not show, and would be needed."""
+    """What the run does not show although the diagnosis would need it."""
     experiment: Experimented | None = None
     marks: tuple[Mark, ...] = ()
     causes: Mapping[str, Cause] = field(default_factory=dict)

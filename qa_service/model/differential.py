@@ -1,4 +1,4 @@
-"""Differential diagnosis: the rows of an entry's `tell`, those first for which the observations speak."""
+"""Differential diagnosis: orders the rows of an entry's `tell` by the observations for and against them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from qa_service.model.knowledge import Distinction
 from qa_service.model.observation import Observation, ObservationKind, Sign
 
 _SINGLING_OUT: frozenset[ObservationKind] = frozenset({"fine"})
-"""Kinds of signs of which one suffices to single out a row; of the others it takes two."""
+"""Kinds of signs of which one is enough to single out a row; of other kinds two are needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,10 @@ class RankedDistinction:
 
 
 def rank(rows: Sequence[Distinction], observations: Sequence[Observation]) -> tuple[RankedDistinction, ...]:
-    """Every row: most observations in its favour first, those that are ruled out last, else in the entry's order."""
+    """Every row, sorted by the number of signs observed in its favour; rows that are ruled out come last.
+
+    The sort is stable: equal rows keep the entry's order.
+    """
     ranked = [
         RankedDistinction(
             row=row,
@@ -35,10 +38,10 @@ def rank(rows: Sequence[Distinction], observations: Sequence[Observation]) -> tu
 
 
 def single_out(ranked: Sequence[RankedDistinction], about: Collection[Sign]) -> RankedDistinction | None:
-    """The one row that the observations single out, of rows in the order of `rank`; None if they do not.
+    """The one row that the observations single out, of rows in the order of `rank`; None if there is no such row.
 
-    More of its signs are observed than of any other row's, without those that the entry is `about` anyway: at least
-    two, or one that says with what it does not happen.
+    Signs in `about`, which are the entry's own, do not count. Of the row's other signs, more are observed than of any
+    other row's: at least two, or one of the kind "fine".
     """
     its_own = frozenset(about)
     observed = [_observed_signs(each, its_own) for each in ranked]

@@ -51,7 +51,7 @@ class EvidenceReady:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event: the answer with all its evidence; `brief` says whether the request asked for the first screen."""
+    """The last event: the answer with all its evidence; `brief` is that of the request."""
 
     answer: Answer
     brief: bool = False

@@ -60,9 +60,9 @@ class Evidence:
     proves: Part = "short"
     """The part of the entry's answer that the block supports."""
     series: tuple[str, ...] = ()
-    """The series of the chart that the entry puts forward; empty means all."""
+    """The series that the chart shows; empty means all."""
     mark: str | None = None
-    """The metric whose value is the place on the x axis where something is decided."""
+    """The metric whose value is marked on the x axis of the chart."""
     compared: Params = field(default_factory=dict)
     """Of a comparison: the parameters in which this run differs from the others."""
     variant: int = 0
@@ -72,7 +72,7 @@ class Evidence:
     verdicts: tuple[Verdict, ...] = ()
     """One per claim; UNKNOWN if the run did not finish."""
     not_testable_here: tuple[Claim, ...] = ()
-    """The claims that came out otherwise than expected, if the run had other parameters than the entry's."""
+    """The claims whose verdict is not the expected one, if the run had other parameters than the entry's."""
 
     @property
     def id(self) -> str:
@@ -90,7 +90,10 @@ def judge_claims(claims: Sequence[Claim], run: Run) -> tuple[Verdict, ...]:
 def claims_not_testable(
     claims: Sequence[Claim], verdicts: Sequence[Verdict], *, params: Params, entry_params: Params
 ) -> tuple[Claim, ...]:
-    """The claims that the numbers contradict only because a client chose other parameters than the entry's."""
+    """The claims without the expected verdict, if any of the entry's parameters has another value in this run; else ().
+
+    A claim is made at the entry's parameters, so its failure elsewhere does not refute it.
+    """
     if all(repr(params[name]) == repr(value) for name, value in entry_params.items()):
         return ()
     pairs = zip(claims, verdicts, strict=True)
@@ -98,7 +101,7 @@ def claims_not_testable(
 
 
 def run_id(block: str, variant: int) -> str:
-    """The id of a run in the events of an answer."""
+    """The id of a run in the events of an answer: the block's id, with "~2" and so on from the second variant."""
     return f"{block}~{variant + 1}" if variant else block
 
 

@@ -12,9 +12,9 @@ _NO_NOTE = Text("", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A typed, bounded input of an experiment. `ge` and `le` are inclusive bounds of numbers; None means none.
+    """A typed, bounded input of an experiment. `ge` and `le` are inclusive bounds of numbers; None means no bound.
 
-    Of a text, `le` is the largest number of characters that are read.
+    For the kind "text", `le` is the maximal number of characters.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Experiment:
 
     slug: str
     path: str
+    """The path of the demo file on this machine."""
     file: str
     """The path within `demos/`, whose folders are the themes."""
     title: Text
@@ -116,7 +117,7 @@ class Run:
     machine: str = ""
     """The machine that executed it, as a receipt names it; empty if nothing was executed."""
     environment: tuple[str, ...] = ()
-    """What its last bits depend on besides source, parameters and seed (`qa_service.machine.environment`)."""
+    """What the bits of its results depend on besides source, parameters and seed (`qa_service.machine.environment`)."""
     used_rng: bool = True
     """False if it drew no random number, so that every seed gives the same result."""
     cached: bool = False

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from qa_service.model.evidence import Evidence
 from qa_service.model.experiment import RunStatus
 
+FORMULA_EXPERIMENT = "formula"
+"""The slug of that experiment."""
 Elements = float | tuple[float | None, ...] | None
 """A value: a number, possibly inf or nan, the elements of a vector, or None where it is not known."""
 
@@ -30,15 +32,18 @@ class FormulaRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormulaValue:
-    """What a format makes of a formula, or of one of its steps."""
+    """The value of a formula, or of one of its steps, as computed in one format, and its error."""
 
     value: Elements
     ulp: float | None
-    """The error in units in the last place of the exact value, of a vector the largest; None without an exact value."""
+    """The error in units in the last place of the exact value, for a vector the largest of its elements' errors.
+
+    None if there is no exact value.
+    """
     status: str
     """exact, rounded, overflow, underflow, cancelled or nan."""
     how: str = ""
-    """What the step itself does wrong: overflow, underflow, pole, domain, cancellation, absorbed, amplification."""
+    """The fault of the step itself: overflow, underflow, pole, domain, cancellation, absorbed, amplification or ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +64,19 @@ class FormulaNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormulaGradient:
-    """The derivative by one variable, of a vector that of the sum of its elements."""
+    """The derivative with respect to one variable; for a vector, that of the sum of its elements."""
 
     variable: str
     exact: float | None
     values: Mapping[str, FormulaValue]
-    """Format → what autograd gives; not for float8, which has none."""
+    """Format → the derivative that autograd computes; without float8, for which it computes none."""
     node: Mapping[str, int]
     """Format → the id of the step whose backward pass is the first to give inf or nan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormulaRegion:
-    """A part of a range in which a format fails, or in which a stable form wins."""
+    """An interval in which a format fails, or in which a stable form loses fewer bits than the formula."""
 
     dtype: str
     low: float
@@ -120,7 +125,7 @@ class StableForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormulaResult:
-    """Everything that is known about a formula after its run. Empty but for `evidence` where the run did not finish."""
+    """The results of a run of the experiment `formula`; all but `evidence` are empty if the run did not finish."""
 
     expression: str
     sexpr: str
@@ -134,12 +139,12 @@ class FormulaResult:
     values: Mapping[str, FormulaValue]
     nodes: tuple[FormulaNode, ...]
     first_wrong: Mapping[str, int]
-    """Format → the id of the step that the error of the result comes from; formats with a right result are left out."""
+    """Format → the id of the step in which the error of the result arises; without formats whose result is right."""
     gradient: tuple[FormulaGradient, ...]
     breaks_at: Mapping[str, float | None]
-    """Format → a value of the first variable with a range that breaks the formula."""
+    """Format → a value, of the first variable that has a range, at which the formula breaks; None if it does not."""
     breaking: Mapping[str, Mapping[str, float]]
-    """Format → each variable with a range → its value in an input that breaks the formula."""
+    """Format → the value of each variable that has a range at one input at which the formula breaks."""
     regions: tuple[FormulaRegion, ...]
     points: tuple[MapPoint, ...]
     bits: Mapping[str, float]
@@ -150,7 +155,7 @@ class FormulaResult:
 
     @property
     def exceeds_float64(self) -> bool:
-        """Whether the exact value is finite, but larger than any number of float64: `exact` is then inf."""
+        """Whether the exact value is finite but exceeds the range of float64, so that `exact` is inf or -inf."""
         found = self.values.get("float64")
         is_inf = isinstance(self.exact, float) and math.isinf(self.exact) and found is not None
         return is_inf and found is not None and found.value == self.exact and found.ulp == math.inf

@@ -44,7 +44,6 @@ class Claim:
 
     id: str
     says: Text
-    """The sentence."""
     metric: str
     op: Op
     bound: float
@@ -52,15 +51,16 @@ class Claim:
     """Parameters, replacing some of the block's, at which the verdict must be the opposite of the expected one."""
     expected_verdict: Verdict = Verdict.HOLDS
     min_share: float = 1.0
-    """The share of seeds, at least, with the expected verdict, both at the entry's parameters and at the control."""
+    """The least share of seeds with the expected verdict at the entry's parameters, and with the opposite one at the
+    control."""
     proves: Part = "short"
     """The part of the answer that this claim supports."""
 
     def judge(self, measured: MetricValues) -> Verdict:
-        """Compare the metric with the bound.
+        """The verdict of comparing the metric with the bound.
 
-        The verdict is UNKNOWN if the metric is missing, FAILS if it is None ("it never happened"). Comparisons follow
-        IEEE 754, except that `== nan` tests whether the value is nan, and `!= nan` whether it is not.
+        It is UNKNOWN if the metric is missing, FAILS if it is None ("it never happened"). Comparisons follow IEEE 754,
+        except that `== nan` tests whether the value is nan, and `!= nan` whether it is not.
         """
         if self.metric not in measured:
             return Verdict.UNKNOWN
@@ -92,19 +92,19 @@ class EvidenceBlock:
     visible: tuple[str, ...] = ()
     """The one or two parameters that the question is about; all others are folded."""
     series: tuple[str, ...] = ()
-    """The series of the chart that tell the story, at most three; empty means all."""
+    """The series that the chart shows, at most three; empty means all."""
     mark: str | None = None
-    """A metric whose value is the place on the x axis where something is decided."""
+    """A metric whose value is marked on the x axis of the chart."""
 
     def proving(self, quoted: Collection[str]) -> "EvidenceBlock":
-        """The block as the proof of a short answer that quotes these of its metrics: by the claims about them."""
+        """The block as proof of a short answer: claims about the `quoted` metrics prove "short", the others "why"."""
         claims = (
             replace(claim, proves="short") if claim.metric in quoted else claim for claim in self.proving_why().claims
         )
         return replace(self, proves="short", claims=tuple(claims))
 
     def proving_why(self) -> "EvidenceBlock":
-        """The block where another one is the proof of the short answer."""
+        """The block if another one proves the short answer: what proved "short" proves "why"."""
         claims = (replace(claim, proves="why") if claim.proves == "short" else claim for claim in self.claims)
         return replace(self, proves="why" if self.proves == "short" else self.proves, claims=tuple(claims))
 
@@ -122,7 +122,7 @@ class Lecture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distinction:
-    """How to tell a cause, or a neighbouring question, from the others: what is seen, and what it means."""
+    """A row of `tell`: what is seen, and which cause or neighbouring question it means."""
 
     see: Text
     means: Text
@@ -141,14 +141,14 @@ class Distinction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aspect:
-    """A further question about the subject of an entry, with a short answer of its own; all else is the entry's."""
+    """A further question on the topic of an entry, with a short answer of its own; the other parts are the entry's."""
 
     id: str
     """Unique in the entry; part of addresses."""
     question: Text
     short: Text
     block: str | None
-    """Id of the evidence block that proves the short answer; None is the entry's first."""
+    """Id of the evidence block that proves the short answer; None means the entry's first block."""
     phrasings: Mapping[Lang, tuple[str, ...]]
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ class Aspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """When every claim of an entry was last found to come out as stated, at its parameters and at its control."""
+    """The record of a check in which every claim of an entry held, and failed at its control, as the entry states."""
 
     on: str
     """The date, as 2026-11-29."""
@@ -181,15 +181,15 @@ class Entry:
     item: int
     """The number of the lecture's item."""
     expands: str | None
-    """Id of the source entry that this one expands; None for a source entry."""
+    """Id of the entry that this one expands; None for the entry of an item."""
     question: Text
     lecture: Lecture | None
     short: Text
-    """The answer in words, complete in itself; Markdown, as the parts below."""
+    """The answer in words, complete in itself; Markdown, like the parts below."""
     do: Text | None
     """What to do, in order."""
     tell: tuple[Distinction, ...]
-    """How to tell it from its neighbours; of a symptom, its causes."""
+    """How to distinguish it from similar problems; for a symptom, its causes."""
     why: Text
     """The mechanism, with the formula."""
     scope: Text | None
@@ -210,10 +210,10 @@ class Entry:
     aspects: tuple[Aspect, ...] = ()
     """Further questions that it answers."""
     aspect: str = ""
-    """Id of the aspect that `question`, `short` and the first block are about (`focused_on`); "" for its own question.
+    """Id of the aspect that `question`, `short` and the first block belong to (`focused_on`); "" for its own question.
     """
     own: "Entry | None" = None
-    """Of an entry focused on an aspect, the entry as the answer to its own question."""
+    """For an entry focused on an aspect, the entry as the answer to its own question; else None."""
 
     def part(self, part: Part, lang: Lang) -> str:
         """The text of a part, "" if the entry has none. Rows of `tell` are list items "see → means (entry)"."""
@@ -237,6 +237,10 @@ class Entry:
         ids = {name for part in parts for name, *_ in PLACEHOLDER.findall(self.part(part, "en"))}
         return tuple(block for nth, block in enumerate(self.evidence) if block.id in ids or nth == 0)
 
+    def short_blocks(self) -> tuple[EvidenceBlock, ...]:
+        """The evidence blocks that the short answer quotes, and the first block, which proves it."""
+        return self.quoted_blocks(FIRST_PARTS[:1])
+
     def text(self, lang: Lang) -> str:
         """All parts, one after the other, without headings."""
         return "\n\n".join(text for part in PARTS if (text := self.part(part, lang)))
@@ -248,7 +252,7 @@ class Entry:
         return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang], *of_aspects)))
 
     def all_phrasings(self, lang: Lang) -> tuple[str, ...]:
-        """The entry's own and those of its aspects."""
+        """The phrasings of the entry and of its aspects."""
         return (*self.phrasings[lang], *(text for one in self.aspects for text in one.phrasings[lang]))
 
     def proof_of(self, aspect: Aspect) -> EvidenceBlock:
@@ -257,11 +261,11 @@ class Entry:
 
     @property
     def address(self) -> str:
-        """The path of its page, in the language of the browser."""
+        """The URL path of its page, which chooses the language by Accept-Language."""
         return f"/entries/{self.id}" + (f"?aspect={self.aspect}" if self.aspect else "")
 
     def address_in(self, lang: Lang) -> str:
-        """The path of its page in a language."""
+        """The URL path of its page in `lang`."""
         return f"{self.address}{'&' if self.aspect else '?'}lang={lang}"
 
     def shorts(self) -> Iterator[tuple[str, Text]]:
@@ -270,7 +274,10 @@ class Entry:
         yield from ((f"aspect {one.id}", one.short) for one in self.aspects)
 
     def focused_on(self, aspect_id: str) -> "Entry":
-        """The entry as the answer to the question of an aspect, its proof first; to its own for any other id."""
+        """A view of the entry as the answer to the question of an aspect, with the aspect's proof as the first block.
+
+        For an unknown id it is the view for the entry's own question.
+        """
         own = self.own or self
         aspect = next((one for one in self.aspects if one.id == aspect_id), None)
         if aspect is None:
@@ -285,14 +292,14 @@ class Entry:
         )
 
     def other_views(self) -> tuple["Entry", ...]:
-        """The entry as the answer to each of its questions but this one: its own, those of its aspects."""
+        """The views of the entry for its other questions: its own and those of its aspects, without this one."""
         own = self.own or self
         views = (own, *(own.focused_on(one.id) for one in own.aspects))
         return tuple(view for view in views if view.aspect != self.aspect)
 
 
 def _proof_first(entry: Entry, aspect: Aspect) -> tuple[EvidenceBlock, ...]:
-    """The entry's blocks with that of the aspect first, as the proof of its short answer."""
+    """The entry's blocks, with the one that proves the short answer of the aspect first."""
     proof = entry.proof_of(aspect)
     others = (block.proving_why() for block in entry.evidence if block is not proof)
     return (proof.proving(aspect.quoted_metrics(proof.id)), *others)
@@ -304,7 +311,7 @@ class Subject:
 
     id: str
     name: Text
-    """As it is used in the sentence "this seems to be about …"."""
+    """A noun phrase for the sentence "this seems to be about …"."""
     phrasings: Mapping[Lang, tuple[str, ...]]
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:

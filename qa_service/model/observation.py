@@ -8,7 +8,7 @@ from qa_service.model.values import Text
 
 ObservationKind = Literal["where", "what", "when", "in", "tried", "fine"]
 
-VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
+SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
     "where": {
         "loss": Text("损失", "loss"),
         "gradient": Text("梯度", "gradient"),
@@ -130,9 +130,10 @@ VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "eps": Text("加 eps 就好", "fine with an eps"),
     },
 }
-"""Kind → sign → its name.
+"""Kind → value → its name.
 
-Where something was seen, what, when, in what setting, what was tried in vain, and with what it does not happen.
+The kinds: where something was seen, what, when, in which setting, what was tried without success, and with which
+change the problem disappears ("fine").
 """
 
 
@@ -149,13 +150,13 @@ class Sign:
     @property
     def name(self) -> Text:
         """The sign in words."""
-        return VOCABULARY[self.kind][self.value]
+        return SIGN_VOCABULARY[self.kind][self.value]
 
     @classmethod
     def parse(cls, text: str) -> "Sign":
         """The sign that is written "kind:value"; raises `ValueError` for one that is not in the vocabulary."""
         kind, _, value = text.partition(":")
-        for known, values in VOCABULARY.items():
+        for known, values in SIGN_VOCABULARY.items():
             if known == kind and value in values:
                 return cls(known, value)
         raise ValueError(f"no sign {text!r}")
@@ -163,7 +164,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A sign that was read from a question, with the words that say so."""
+    """A sign that was found in a question, with the words that state it."""
 
     sign: Sign
     text: str

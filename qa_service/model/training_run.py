@@ -8,7 +8,7 @@ from qa_service.model.observation import Observation
 from qa_service.model.values import Value
 
 RunSource = Literal["log", "trace", "trial"]
-"""What the run was read from: text or a table that a trainer printed, a file of the recorder, a trial of a model."""
+"""What the run was read from: text or a table that a trainer printed; a file of the recorder; a trial of a model."""
 RunEventKind = Literal["skipped_update", "message", "traceback", "epoch", "restart"]
 Phase = Literal["forward", "backward", "update", "data"]
 
@@ -23,7 +23,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvent:
+class TrainingEvent:
     """Something that happened at a step."""
 
     kind: RunEventKind
@@ -39,7 +39,7 @@ class LayerRecord(NamedTuple):
     """What was measured on one parameter or module at one step."""
 
     step: int
-    """−1 for what was so before the first step: shape, dtype, the spread of the initial weights."""
+    """−1 for the state before the first step: shape, dtype, standard deviation of the initial weights."""
     layer: str
     """Its qualified name, such as "encoder.block.2.fc"."""
     kind: Literal["parameter", "module"]
@@ -52,10 +52,10 @@ class OperationFault:
     """The operation that made the first inf or nan out of finite numbers."""
 
     operation: str
-    """Its name in torch, such as "log" or "mm"; "" if the data had it already."""
+    """Its name in torch, such as "log" or "mm"; "" if the input data are not finite."""
     phase: Phase
     value: float
-    """What it made: inf, -inf or nan."""
+    """Its result: inf, -inf or nan."""
     step: int | None = None
     place: str = ""
     """File and line of the code that called it, such as "model.py:41"."""
@@ -63,12 +63,13 @@ class OperationFault:
     """That line of code."""
     module: str = ""
     operands: tuple[str, ...] = ()
-    """Each operand in a few words: dtype, shape, the least and the largest value."""
+    """A description of each operand: dtype, shape, minimum and maximum."""
     dtype: str = ""
     reproduced: bool | None = None
     """Whether a repetition of the step gave the same bits; None if it was not repeated."""
     hidden: bool = False
-    """Whether the forward pass masked the result: the gradient is 0 where the one made of it is not finite."""
+    """Whether the forward pass masked the result out, so that it shows only in the backward pass, as a gradient of
+    0 times inf or nan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Intervention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """A run. What was not read is absent, never guessed."""
+    """A training run. A value that was not found is left out, never guessed."""
 
     source: RunSource
     name: str = ""
@@ -99,7 +100,7 @@ class TrainingRun:
 
     Keys that are not known there keep their own names: the components of a loss, rewards.
     """
-    events: tuple[RunEvent, ...] = ()
+    events: tuple[TrainingEvent, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
     module_classes: Mapping[str, str] = field(default_factory=dict)
     """Qualified name of a module → its class, such as "ReLU"; "" is the model itself."""
@@ -110,12 +111,12 @@ class TrainingRun:
     observations: tuple[Observation, ...] = ()
     """The signs that it shows, in the vocabulary that questions are read with."""
     lines: int = 0
-    """All lines of a log."""
+    """The number of lines of a log."""
     lines_read: int = 0
-    """Those that were understood: a known format, a known message, a row of a table."""
+    """The number of lines that were parsed: of a known format, a known message, a row of a table."""
     from_start: bool = False
-    """Whether it shows the run from its first steps on."""
+    """Whether the log begins with the first steps of the run."""
     cut: bool = False
-    """Whether the middle was left out, or the file ends in the middle of a record."""
+    """Whether it is incomplete: the middle was left out, or the file ends within a record."""
     excerpt: Mapping[int, str] = field(default_factory=dict)
     """Number of a line that a finding may cite → its text, shortened."""

@@ -6,40 +6,44 @@ from dataclasses import dataclass, field
 
 from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Part, Value
+from qa_service.parse_cache import ParseCache
 from qa_service.parsing.changes import Rescaling, Reseeding, asks_again, read_rescaling, read_reseeding
 from qa_service.parsing.language import detect_language, is_other_language, own_language, spoken
 from qa_service.parsing.logs import LogReading, read_log
 from qa_service.parsing.numerals import numerals_to_digits
-from qa_service.parsing.observations import observe_question, speaks_of_training
+from qa_service.parsing.observations import SIGN_TABLES, observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
-from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
+from qa_service.parsing.parameters import PARAMETER_TABLES, Quantity, extract_parameters, single_quantity
 from qa_service.parsing.posts import code_of_post, read_post
 from qa_service.parsing.spelling import correct_spelling
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
+from qa_service.patterns import lazy_pattern
 
 _SHORT_WORDS, _REMARK_WORDS = 8, 16  # a Chinese character counts as a word
-_ELLIPTICAL_START = re.compile(
+_ELLIPTICAL_START = lazy_pattern(
     r"^(?:那|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
     r"|\binstead\b"
 )
-_FAILURE_REPORT = re.compile(
+_FAILURE_REPORT = lazy_pattern(
     r"(?:也|还是|还|都|依然|仍然?)(?:没有?|无)(?:什么)?(?:用|效果?|变化|改善)|(?:也|还是|依然|仍然?)不(?:行|管用"
     r"|起作用)$|试过了"
     r"|\b(?:does|did|do)(?: not|n['’]?t) (?:help|work|change anything)\b|\bno (?:effect|luck)\b|\bstill the same\b"
 )
-_REFERS_BACK = re.compile(r"\b(?:it|its|this|that|these|those|they|them|also|too|either)\b|它|这个?|上面|刚才|前面|也")
-_CONTENT = re.compile(
+_REFERS_BACK = lazy_pattern(
+    r"\b(?:it|its|this|that|these|those|they|them|also|too|either)\b|它|这个?|上面|刚才|前面|也"
+)
+_CONTENT = lazy_pattern(
     r"\b(?:and|but|if|it|is|isn|are|aren|not|t|that|this|they|so|what|how|about|then|does|doesn|do|don|with"
     r"|without|in|now)\b"
     r"|[那如果不是的话呢它这样又怎么样会\W]"
 )
-_AROUND_NUMBER = re.compile(
+_AROUND_NUMBER = lazy_pattern(
     r"\b(?:and|but|if|it|is|what|how|about|with|in|now|then|or|ok|so|make|made|set|use|try|take|to|of|at|be|was|were|let|s|the"
     r"|a|an|instead|please|value|number|for|would|happens?|give|put|change|that|this|times|ones|factors|copies"
     r"|terms|numbers|multiples|items|them)\b"
     r"|[那如果是的话呢它要这样又怎么会换成改用取为到再把设试看值个次和变调]|\W"
 )
-_ASKS_FOR_MORE = re.compile(
+_ASKS_FOR_MORE = lazy_pattern(
     r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|怎么(?:办|做|解决|改)(?:呢)?|还有(?:别的"
     r"|其他|什么)?(?:的)?(?:办法|方法|原因|可能)?"
     r"|(?:能|可以)?(?:再)?(?:详细|具体)一?点?(?:说明?|讲|解释)?一?下?|举个例子|然后呢|没看?懂|不懂|什么意思"
@@ -47,27 +51,27 @@ _ASKS_FOR_MORE = re.compile(
     r"| not) (?:understand|get it)"
     r"|go on|and then|such as|for example|what (?:should|can|do) i do(?: now| next)?)(?:吗|呢)?[\s.!?。]*"
 )
-_ASKS_WHY = re.compile(
+_ASKS_WHY = lazy_pattern(
     r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|(?:能|可以)?(?:再)?(?:详细|具体)一?点?(?:说明?|讲|解释)?一?下?"
     r"|没?看?懂|不懂|什么意思|原理(?:是什么)?|怎么(?:理解|解释)|why(?: (?:is that|so))?|how so"
     r"|(?:can you |please )?explain(?: more| why| that| it)?|more details?|i do(?:n['’]?t| not) (?:understand|get it))"
     r"(?:吗|呢)?[\s.!?。]*"
 )
-_ASKS_WHAT_TO_DO = re.compile(
+_ASKS_WHAT_TO_DO = lazy_pattern(
     r"(?:那么?|所以|可是|但是?|but|and|so|ok)?[,\s]*(?:(?:那|我)?(?:该|应该|要)?怎么(?:办|做|解决|改|修)(?:才好)?|有什么(?:办法|解法)"
     r"|what (?:should|can|do) i do(?: now| next| about it)?"
     r"|how (?:do|can|should) i (?:fix|solve|avoid|cure) (?:it|this|that)"
     r"|how to (?:fix|solve|avoid) (?:it|this|that))(?:吗|呢)?[\s.!?。]*"
 )
-_ASSIGNMENTS = re.compile(
+_ASSIGNMENTS = lazy_pattern(
     r"(?:那|把|再|用|取|试试|设|now|and|with|set|try|what about|let)?\s*"
     r"(?:(?:[a-z][a-z_]{0,14}\s*(?:=|:)|(?:lr|std|mean|var|rho|clip|layers|width|hidden|batch|classes|epochs)(?= ))"
     r"\s*[-+]?[\d.]+(?:e[-+]?\d+)?\s*(?:,|;|、|and|和)?\s*)+(?:呢|试试)?[\s?.!。]*"
 )
-_ONLY = re.compile(r"(?:it(?:['’]s| is| happens)? )?(?:only|just)\b|[就仅]?只有?在?")
+_ONLY = lazy_pattern(r"(?:it(?:['’]s| is| happens)? )?(?:only|just)\b|[就仅]?只有?在?")
 _SETTINGS_IN_CODE = ("lr", "dtype")
 _SETTING_KINDS = frozenset({"in", "fine", "tried", "when"})
-_THANKS = re.compile(
+_THANKS = lazy_pattern(
     r"(?:(?:非常|太|十分|真的?)?(?:感谢|谢谢|多谢|谢啦|谢了)(?:你|您|啦|了|大佬|老师|解答|回答|帮助)*|明白了?|懂了"
     r"|知道了|了解了?|好的?|收到|太好了"
     r"|解决了|好了|可以了|搞定了?|(?:many )?thanks?(?: you)?(?: (?:so|very) much| a lot)?|thx|got it|i see"
@@ -75,12 +79,16 @@ _THANKS = re.compile(
     r"|cool|that (?:works|worked|helps|helped|did it|fixed it|solved it)|it works(?: now)?|solved|very helpful"
     r"|cheers|[\s,.!~。…]|and|now)+"
 )
-_THANKS_WORD = re.compile(
+_THANKS_WORD = lazy_pattern(
     r"感谢|谢谢|多谢|谢啦|谢了|辛苦(?:啦|了)|(?<![a-z])(?:thanks|thank you|thx|cheers|much appreciated)(?![a-z])"
 )
-_UNDERSTOOD = re.compile(r"(?:明白|懂|知道|了解|清楚)了\s*[,，。!！~]|(?:got it|i see|understood|makes sense)\s*[,.!]")
-_TRAILING_PARTICLE = re.compile(r"呢\s*[?？]?$")
-_QUESTION_WORD = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
+_UNDERSTOOD = lazy_pattern(
+    r"(?:明白|懂|知道|了解|清楚)了\s*[,，。!！~]|(?:got it|i see|understood|makes sense)\s*[,.!]"
+)
+_TRAILING_PARTICLE = lazy_pattern(r"呢\s*[?？]?$")
+_QUESTION_WORD = lazy_pattern(
+    r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +193,7 @@ class ParsedQuestion:
 
     @property
     def _begins_with_understanding(self) -> bool:
-        """Whether it says at once that all is clear, and then nothing of a training: "懂了，明天考试加油"."""
+        """Whether it begins with words that all is clear and names nothing of a training: "懂了，明天考试加油"."""
         text = self.text.lower()
         return bool(_UNDERSTOOD.match(text)) and not self.observations and not speaks_of_training(text)
 
@@ -232,6 +240,12 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         rescaling=None if log or choice else read_rescaling(lower),
         reseeding=None if log or choice else read_reseeding(lower),
     )
+
+
+def recall_patterns(parsed: ParseCache) -> None:
+    """Take over what `parsed` holds of the patterns that questions are read with; the rest is found, and held there."""
+    for table in (*SIGN_TABLES, *PARAMETER_TABLES):
+        table.recall(parsed)
 
 
 def _in_use(params: NamedValues, observations: Sequence[Observation]) -> dict[str, Value | tuple[Value, ...]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qa_service.parsing.numerals import numerals_to_digits
+from qa_service.patterns import lazy_pattern
 
 _LARGER, _SMALLER, _BIT_LARGER, _BIT_SMALLER = 2.0, 0.5, 1.25, 0.8
 _MAX_CHARS = 60  # a longer text says more than that
@@ -21,14 +22,14 @@ _CLOSING = (
     r"\s*[?.!。…]*"
 )
 _NOUN = r"(?:(?:the|an?(?! (?:little|bit))|my)\s+)?(?P<noun>[\w\u4e00-\u9fff]{0,12}?(?: [a-z]+)??)"
-_COMPARATIVE = re.compile(
+_COMPARATIVE = lazy_pattern(
     rf"{_OPENING}{_NOUN}\s*(?:再|还要?|更|变|调|改|加|取|弄|设|是|is|were|was)*\s*"
     rf"(?P<little>(?:just )?(?:a (?:little )?bit|a little|slightly|somewhat) )?(?:even |much |a lot )?"
     rf"(?:(?P<up>{_UP})|(?P<down>{_DOWN}))(?:\s+(?P<noun_after>[a-z]+(?: [a-z]+)?))?"
     rf"(?P<bit>一?点点?儿?|一?些|几[个层步]|许多|很多)?{_CLOSING}"
 )
-_MARKED_ZH = re.compile(r"再|更|点|些|加[大多深]|调[大小高低]|改[大小]")
-_MULTIPLE = re.compile(
+_MARKED_ZH = lazy_pattern(r"再|更|点|些|加[大多深]|调[大小高低]|改[大小]")
+_MULTIPLE = lazy_pattern(
     rf"{_OPENING}{_NOUN}\s*(?:再|变成?|改成?|乘以?|放大|增加?到?|加到|to|by|is|were)*\s*"
     r"(?:(?P<double>翻倍|翻一番|加倍|double(?:d|s)?|twice)|(?P<half>减半|砍半|(?:一|原来的)半|halve[ds]?|half)"
     r"|(?P<times>\d{1,4}(?:\.\d+)?)\s*(?:倍|x(?![a-z])|times))"
@@ -36,28 +37,28 @@ _MULTIPLE = re.compile(
     rf"(?: (?:of )?(?:it|that|this|the (?P<noun_after>[a-z]+)))?{_CLOSING}"
 )
 _SEED = r"(?:随机)?种子|(?:random )?seeds?"
-_SEED_NUMBER = re.compile(
+_SEED_NUMBER = lazy_pattern(
     rf"{_OPENING}(?:换|改|用|取|设)?(?:成|为)?\s*(?:{_SEED})\s*(?:换|改|用|取|设|调)?(?:成|为|到)?\s*(?:=|:|是|to|of)?\s*"
     rf"(?P<number>\d{{1,9}}){_CLOSING}"
 )
-_SEED_OTHER = re.compile(
+_SEED_OTHER = lazy_pattern(
     rf"{_OPENING}(?:换|改|再换|另外?|重新?|再(?:来|试|跑))[一1]?[个次]?\s*(?:别的|其他的?|不同的|新的?)?\s*(?:{_SEED}){_CLOSING}"
     rf"|{_OPENING}(?:run |roll |it |on |for |with )*(?:an?other|a (?:different|new)|the next|other|new|different) "
     rf"(?:random )?seed{_CLOSING}"
 )
-_SEED_COUNT = re.compile(
+_SEED_COUNT = lazy_pattern(
     rf"{_OPENING}(?:换|用|跑|run |it |on |over |for |with |at )*\s*(?P<count>\d{{1,2}}|two|three|five|ten)\s*[个组]?"
     rf"(?:不同的?|different |other |random )?\s*(?:{_SEED})(?:各?跑一?[次遍下])?{_CLOSING}"
 )
 _COUNTS = {"two": 2, "three": 3, "five": 5, "ten": 10}
-_AGAIN = re.compile(
+_AGAIN = lazy_pattern(
     r"(?:请|麻烦|再|重新?|please |now |just |and )*(?:(?:来|跑|试|做|算|运行|执行)(?:[一1][次遍下个])?"
     r"|run (?:it|that|this) "
     rf"again|again|(?:once|one) (?:more|again)(?: time)?"
     r"|(?:run|do|try) (?:it |that )?once more|re-?run(?: it)?|repeat(?: it)?)"
     rf"{_CLOSING}"
 )
-_CHART = re.compile(
+_CHART = lazy_pattern(
     r"(?:能不能|可以|能|请|给我|帮我|再|把)*(?:画|看|放|给)(?:个|一个|一张|张|一下|出)*(?:图表?|曲线图?)(?:出来|看看?)?"
     r"|(?:can you |could you |please )*(?:show|plot|draw|give)(?: me| us)?(?: (?:a|the|it|this|that))?"
     r"(?: (?:chart|plot|figure|graph|curve|picture)s?)?"

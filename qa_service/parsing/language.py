@@ -3,13 +3,14 @@
 import re
 
 from qa_service.model import Lang
+from qa_service.patterns import lazy_pattern
 
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_ASKS_IN_CHINESE = re.compile(
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_ASKS_IN_CHINESE = lazy_pattern(
     r"怎[么麼样樣]|什[么麼]|[为為]何|如何|是不是|[请請][问問]|[吗嗎呢啊吧了]\s*[?？!！。]*\s*$|哪[个個里裡]|多少"
 )
 # Words of English sentences; names of functions, layers and formats belong to every language.
-_ENGLISH_WORD = re.compile(
+_ENGLISH_WORD = lazy_pattern(
     r"\b(?:a|about|after|also|am|an|and|any|are|at|before|but|by|can|did|do|does|during|for|from|get|gets|has|have"
     r"|help|here"
     r"|how|i|if|in|into|is|it|its|mean|means|my|not|of|on|or|should|so|that|the|then|there|they|this|to|was|we"
@@ -17,18 +18,18 @@ _ENGLISH_WORD = re.compile(
     r"|where|which|while|who|why|will|with|without|would|you|your)\b",
     re.IGNORECASE,
 )
-_OF_A_TRACEBACK = re.compile(
+_OF_A_TRACEBACK = lazy_pattern(
     r"^[ \t]*(?:Traceback \(most recent call last\).*|File \".*\n.*"
     r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning)\b:?.*)$",
     re.MULTILINE,
 )
 
 
-# Writing systems, and words of questions, of languages in which numstab neither reads nor answers.
-_OTHER_SCRIPTS = re.compile(
+# Scripts and words of languages that numstab neither reads nor answers in.
+_OTHER_SCRIPTS = lazy_pattern(
     r"[\u3040-\u30fa\u30fd-\u30ff\u1100-\u11ff\uac00-\ud7af\u0400-\u04ff\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f]"
 )
-_OTHER_WORDS = re.compile(
+_OTHER_WORDS = lazy_pattern(
     r"(?<![\w.])(?:warum|wieso|weshalb|nicht|oder|wird|werden|meine?|bei|wenn|mit"
     r"|pourquoi|comment|sont|mon|avec|dans|qu['’]est"
     r"|por qu[eé]|c[oó]mo|cu[aá]ndo|perch[eé]|porque|minha|não"

@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+from qa_service.patterns import lazy_pattern
+
 _CHINESE_NUMERAL = (
     r"(?<![一二两三四五六七八九十百千万亿\d])"
     # no count: 哪一层, 再来一次
@@ -14,29 +16,29 @@ _BEFORE_COUNTED_NOUN = (
     r"(?=\s*(?:个|次|层|步|遍|倍|轮|项|位|类|维|片|段|回|$|的|连|相|累|乘|加|隐"
     r"|(?:或者?|或是|和|与|跟|以及|还是|、)\s*[零〇一二两三四五六七八九十\d]))"
 )
-_ENGLISH_NUMERAL = re.compile(
+_ENGLISH_NUMERAL = lazy_pattern(
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty"
     r"|seventy"
     r"|eighty|ninety|hundred|thousand|million)\b"
 )
 _DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_SMALL_ENGLISH_NUMERAL = re.compile(  # alpha2digit does not convert a lone small number
+_SMALL_ENGLISH_NUMERAL = lazy_pattern(  # alpha2digit does not convert a lone small number
     rf"\b(?:{'|'.join(_DIGIT_WORDS[2:])})"
     r"(?=[ -](?:\w+ )?(?:factors|copies|terms|numbers|layers?|times|steps|units|neurons)\b)"
 )
-_POWER_OF_TEN = re.compile(
+_POWER_OF_TEN = lazy_pattern(
     r"(?<![\d.])(?:(\d+(?:\.\d+)?)\s*[x×*]\s*)?10\s*(?:\^|\*\*|的)\s*([-−负]\s*\d{1,3})(?:\s*次[方幂])?"
 )
-_FRACTION_ZH = re.compile(r"([零一二两三四五六七八九十百千\d]+)分之([零一二两三四五六七八九十百千\d]+)")
-_FRACTION = re.compile(
+_FRACTION_ZH = lazy_pattern(r"([零一二两三四五六七八九十百千\d]+)分之([零一二两三四五六七八九十百千\d]+)")
+_FRACTION = lazy_pattern(
     r"(?<![\w/.⁄\[])(?<!epoch )(?<!step )(?<!iter )(?<!batch )(\d{1,4})\s?[/⁄]\s?([1-9]\d{0,3})(?![\w/.⁄%])"
 )
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_KILO = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])")
-_TEN_THOUSANDS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)")
-_COUNT_ZH = re.compile(_CHINESE_NUMERAL + _BEFORE_COUNTED_NOUN)
-_MINUS = re.compile(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
-_OVERLONG_DIGITS = re.compile(r"[\d.]{40,}")  # no real number; on these the patterns would take quadratic time
+_THOUSANDS = lazy_pattern(r"(?<=\d),(?=\d{3}(?!\d))")
+_KILO = lazy_pattern(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])")
+_TEN_THOUSANDS = lazy_pattern(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)")
+_COUNT_ZH = lazy_pattern(_CHINESE_NUMERAL + _BEFORE_COUNTED_NOUN)
+_MINUS = lazy_pattern(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
+_OVERLONG_DIGITS = lazy_pattern(r"[\d.]{40,}")  # no real number; on these the patterns would take quadratic time
 
 
 @lru_cache(4)
@@ -69,7 +71,7 @@ def _divide(match: re.Match[str]) -> str:
 
 
 def _chinese_to_digits(numeral: str) -> str:
-    """The numeral unchanged if it is not a number."""
+    """A Chinese numeral as digits; unchanged if it is not a number."""
     if numeral.isascii() or len(numeral) > 20:
         return numeral
     import cn2an  # type: ignore[import-untyped]

@@ -5,13 +5,15 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
 from qa_service.parsing.logs import LogReading, observe_messages, read_log
 from qa_service.parsing.required import grams
+from qa_service.parsing.tables import Table
 from qa_service.parsing.text import simplify_chinese
+from qa_service.patterns import lazy_pattern
 
 MAX_PROSE_CHARS = 3_000
 """Of longer prose, the beginning and the end are read, where people say what they see."""
@@ -23,19 +25,20 @@ _NARROW = frozenset({"amp", "float16"})  # without them, it is float32
 _MAX_LIST = 500  # characters of a list of what was tried
 _NEAR = 40  # characters between a symptom and its place, a setting and how it works there
 _CURED_NEAR = 50  # characters between a remedy and the words that say that it helped
-_CLAUSE_END = re.compile(
+_CLAUSE_END = lazy_pattern(
     r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
     r"|whereas|although|though)(?![a-z])"
 )
-_SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
-_DONE = re.compile(r"[过了]|ed(?![a-z])")
-_CONJOINED = re.compile(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
-_PLACES = signs.compile_table(signs.PLACES.items())
-_SYMPTOMS = signs.compile_table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
-_TIMES = signs.compile_table(signs.TIMES.items())
-_SETTINGS = signs.compile_table(signs.SETTINGS.items())
-_FORMATS = tuple(each for each in _SETTINGS if each.value in _DTYPES)
-_ACTIONS = signs.compile_table(signs.ACTIONS.items())
+_SENTENCE_END = lazy_pattern(r"[。;!?\n]|\.(?=\s|$)")
+_DONE = lazy_pattern(r"[过了]|ed(?![a-z])")
+_CONJOINED = lazy_pattern(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
+_PLACES = Table(signs.PLACES.items())
+_SYMPTOMS = Table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
+_TIMES = Table(signs.TIMES.items())
+_SETTINGS = Table(signs.SETTINGS.items())
+_FORMATS = Table((value, pattern) for value, pattern in signs.SETTINGS.items() if value in _DTYPES)
+_ACTIONS = Table(signs.ACTIONS.items())
+SIGN_TABLES: tuple[Table[Any], ...] = (_PLACES, _SYMPTOMS, _TIMES, _SETTINGS, _FORMATS, _ACTIONS)
 _Found = tuple[str, re.Match[str]]
 
 
@@ -59,7 +62,7 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
 
 def speaks_of_training(text: str) -> bool:
     """Whether a text, in lower case, names a part or a setting of a training run."""
-    return any(each.pattern.search(text) for each in (*_PLACES, *_SETTINGS))
+    return any(signs.matches(table, text) for table in (_PLACES, _SETTINGS))
 
 
 class _Prose:
@@ -70,7 +73,7 @@ class _Prose:
 
     def __init__(self, text: str) -> None:
         self.text = _beginning_and_end(text)
-        self.folded = fold(self.text)
+        self.folded = fold_case_and_width(self.text)
         self.clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(self.folded))]
         self.sentences = [0, *(match.end() for match in _SENTENCE_END.finditer(self.folded))]
         self.grams = grams(self.folded)
@@ -229,7 +232,7 @@ class _Prose:
                 self._add(kind, sign, *match.span())
 
     def _use_of(self, value: str, match: re.Match[str]) -> tuple[tuple[ObservationKind, str], ...]:
-        """What a mention of a setting says: that it is in use or asked about, that there it works, or nothing."""
+        """The signs of a mention of a setting: it is in use or asked about ("in"), it works there ("fine"), or none."""
         start, end = self._clause_bounds(self._clause(match.start()))
         if signs.ABSENT.search(self.folded, start, match.start()) or signs.REPLACED.match(self.folded, match.end()):
             return ()
@@ -260,7 +263,7 @@ class _Prose:
                 if value and place[0] not in signs.VAGUE_PLACES
             )
             if len(between) <= _NEAR and not sick and not named:
-                asked = signs.ASKED.match(self.folded, cured.end()) or signs.COMPARED.search(
+                asked = signs.QUESTION_PARTICLE.match(self.folded, cured.end()) or signs.COMPARED.search(
                     self.folded, start, high[1]
                 )
                 return not asked
@@ -291,7 +294,7 @@ class _Prose:
                 largest = max(largest, value)
 
     def _attempt_lists(self) -> Iterator[tuple[int, int]]:
-        """From where to where the text lists what has been tried."""
+        """(start, end) of each list of remedies that have been tried."""
         for match in signs.ATTEMPT_LIST.finditer(self.folded):
             if self._is_unstated(match.start(), match.end()):
                 continue
@@ -312,8 +315,8 @@ class _Prose:
         return self.folded[self.clauses[self._clause(start)] : end]
 
     def _outcome(self, value: str, match: re.Match[str], later: list[int]) -> Literal["tried", "fine"] | None:
-        """Whether a remedy was in vain ("tried"), as what follows it says, or what precedes it that it is in use, or
-        helped ("fine"); None if neither is said. A list of remedies shares the outcome after it.
+        """The outcome of a remedy: "tried" if the text says that it failed, was tried or is in use; "fine" if it says
+        that it helped; None if it says neither. A list of remedies shares the outcome after it.
         """
         if self._is_unstated(match.start(), match.start()):
             return None
@@ -364,7 +367,7 @@ class _Prose:
         told = (
             not once
             and not signs.HOW_MUCH.search(between)
-            and not signs.ASKED.match(self.folded, cured.end())
+            and not signs.QUESTION_PARTICLE.match(self.folded, cured.end())
             and not self._is_unstated(cured.start(), cured.start())
         )
         return same and told and not sick and not any(start < cured.start() for start in later)
@@ -383,7 +386,7 @@ def _beginning_and_end(text: str) -> str:
     return f"{text[: MAX_PROSE_CHARS * 2 // 3]}\n{text[-MAX_PROSE_CHARS // 3 :]}"
 
 
-def fold(text: str) -> str:
+def fold_case_and_width(text: str) -> str:
     """Lower case, half-width forms, simplified characters; a character for each character."""
     narrow = "".join(map(_fold_character, text))
     simplified = simplify_chinese(narrow)

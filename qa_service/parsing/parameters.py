@@ -8,7 +8,9 @@ from typing import Any
 
 from qa_service.model import NamedValues, Value
 from qa_service.parsing.numerals import numerals_to_digits
-from qa_service.parsing.required import grams, required_grams
+from qa_service.parsing.required import grams
+from qa_service.parsing.tables import Table
+from qa_service.patterns import lazy_pattern
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # unambiguous, or a list of n numbers would take 2^n steps
 _COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"
@@ -97,30 +99,30 @@ _CONJUNCTION = (
     r"(?:或者?|或是|和|与|跟|以及|还是|对比|、|&"
     r"|,?\s*(?:and|or|vs\.?|versus|against|compared (?:with|to))(?: of)?(?![a-z]))"
 )
-_LIST = re.compile(
+_LIST = lazy_pattern(
     rf"(?<![a-z\d_.\[(^-])(?<!between )(?<!from )(?<!在 )(?<!在)(?P<first>{_NUMBER}(?:'?s(?![a-z]))?)"
     rf"(?:\s*(?:,|{_CONJUNCTION})\s*{_NUMBER}(?:'?s(?![a-z]))?)*\s*{_CONJUNCTION}\s*{_NUMBER}(?:'?s(?![a-z]))?"
     r"(?![a-z\d.^])(?!\s*(?:之间|[\])]))"
 )
 # In "100 个 1.5 和 200 个 0.9" or "lr 0.1 and 50 layers" each number belongs to another noun: that is not a list.
-_NOUN_BEFORE = re.compile(
+_NOUN_BEFORE = lazy_pattern(
     r"(?:个|=|:|(?:factors|copies|terms|numbers|multiples) of"
     r"|(?:lr|rate|std|mean|variance|size|norm|bias)(?: of| is| at)?"
     r"|率|标准差|均值|方差|大小|偏置)\s*(?:为|是|取|等于)?\s*$"
 )
-_NOUN_AFTER = re.compile(
+_NOUN_AFTER = lazy_pattern(
     r"[\s-]*(?:个|次|遍|层|步|轮|类"
     r"|(?:factors|copies|terms|numbers|multiples|times|layers?|steps?|epochs?|class(?:es)?|units?|neurons?)(?![a-z]))"
 )
 # "100 个 1.5 连乘，0.5 呢？", "… by 0.9 a hundred times, and what about 1.1?": another value of a number named before.
-_TRAILING_VALUE = re.compile(
+_TRAILING_VALUE = lazy_pattern(
     r"(?:[,;:!?。；]|\.(?!\d))"  # the end of a clause, not the point in 0.5
     rf"(?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
     rf"|(?:那么?|而|再|换成?|改成?|用|要是|如果|是|若|\s)*{_NUMBER}(?:的话|又|会怎样|怎么样|\s)*呢)\s*[?？。.!]*$"
 )
-_A_NUMBER = re.compile(_NUMBER)
-_OTHER_NUMBER = re.compile(rf"(?<![a-z\d._^]){_NUMBER}(?![a-z\d])")
-_ASIDE = re.compile(rf"\(\s*({_CONJUNCTION}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])")
+_A_NUMBER = lazy_pattern(_NUMBER)
+_OTHER_NUMBER = lazy_pattern(rf"(?<![a-z\d._^]){_NUMBER}(?![a-z\d])")
+_ASIDE = lazy_pattern(rf"\(\s*({_CONJUNCTION}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])")
 _INTERVAL = frozenset({"lo", "hi"})
 
 # Parameter → value → pattern. Several values of one parameter are a comparison, in the order of the question.
@@ -154,24 +156,18 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "abs": r"\|x\||(?<![a-z])abs\(|absolute value|绝对值函数",
     },
 }  # fmt: skip
-_COMPILED = tuple((re.compile(pattern), names) for pattern, names in _PATTERNS)
-_NUMBERED = tuple((pattern, names, required_grams(pattern)) for pattern, names in _COMPILED)
-"""The patterns, each with the grams of which a text needs one for it to match."""
-_NAMED = tuple(
-    (name, tuple((value, each, required_grams(each)) for value, each in compiled))
-    for name, compiled in (
-        (name, [(value, re.compile(pattern)) for value, pattern in values.items()])
-        for name, values in _KEYWORDS.items()
-    )
-)
-_DIGIT = re.compile(r"\d")
+_NUMBERED = Table((names, pattern) for pattern, names in _PATTERNS)
+"""The patterns, each with the names of the parameters that its groups are."""
+_NAMED = tuple((name, Table(values.items())) for name, values in _KEYWORDS.items())
+PARAMETER_TABLES: tuple[Table[Any], ...] = (_NUMBERED, *(table for _, table in _NAMED))
+_DIGIT = lazy_pattern(r"\d")
 # Units of quantities that no experiment has.
 _FOREIGN_UNIT = (
     r"(?:[kmgt]i?b|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|s|ms|days?|weeks?|months?|years?|gpus?|cards?"
     r"|watts?|[kc]?m"
     r"|kg|usd|dollars?|小时|分钟|秒|天|周|个?月|年|块钱?|元|美元|张|卡|度|[千公]克|公里|米|瓦)(?![a-z])"
 )
-_QUANTITY = re.compile(rf"(?<![a-z\d.]){_NUMBER}(?:\s*({_FOREIGN_UNIT}))?(?![a-z\d.])")
+_QUANTITY = lazy_pattern(rf"(?<![a-z\d.]){_NUMBER}(?:\s*({_FOREIGN_UNIT}))?(?![a-z\d.])")
 _FLOAT_PARAMETERS = frozenset(
     {"x", "lr", "std", "mean", "var", "rho", "clip", "forget_bias", "lo", "hi", "lam", "noise", "span", "balance"}
 )
@@ -188,10 +184,11 @@ def extract_parameters(text: str) -> NamedValues:
         return found
     text, alternatives = _collapse_lists(*_split_trailing_value(text))
     present = grams(text)
-    for pattern, names, needs in _NUMBERED:
-        if needs is not None and needs.isdisjoint(present):
+    for row in _NUMBERED:
+        if row.needs is not None and row.needs.isdisjoint(present):
             continue
-        captures = [_capture(match, names) for match in pattern.finditer(text)]
+        names = row.value
+        captures = [_capture(match, names) for match in row.pattern.finditer(text)]
         if not captures or captures[0].keys() & found.keys():
             continue
         if captures[0].keys() == _INTERVAL and float(captures[0]["lo"]) >= float(captures[0]["hi"]):
@@ -213,9 +210,9 @@ def _keywords(text: str) -> dict[str, Value | tuple[Value, ...]]:
     present = grams(text)
     for name, values in _NAMED:
         occurrences = sorted(
-            (match.start(), value)
-            for value, pattern, needs in values
-            if (needs is None or not needs.isdisjoint(present)) and (match := pattern.search(text))
+            (match.start(), row.value)
+            for row in values
+            if (row.needs is None or not row.needs.isdisjoint(present)) and (match := row.pattern.search(text))
         )
         if occurrences:
             found[name] = occurrences[0][1] if len(occurrences) == 1 else tuple(value for _, value in occurrences)

@@ -1,29 +1,31 @@
-"""What a post says: without the code that is pasted into it, addresses, and what the form of a tracker asks for.
+"""Reduces a post to what it asks: without pasted code, addresses and the answers to an issue tracker's form.
 
-A post of 300 words has some 40 that ask. The others, the same in every post of a project, draw its words away: a
-question about LoRA goes to the device that its environment names. Short questions are left as they are.
+Of the 300 words of a post some 40 ask. The others, the same in every post of a project, mislead the matcher: a question
+about LoRA is matched by the device in its list of the environment. Short questions are left as they are.
 """
 
 import re
 from collections.abc import Iterable
 from itertools import groupby
 
+from qa_service.patterns import lazy_pattern
+
 _MIN_CHARS = 160
-"""Of a text from which something is left out: in a shorter one a line of code may be what is asked about."""
+"""A shorter text is left as it is: a line of code in it may be what is asked about."""
 _MIN_LEFT = 12
-"""Characters without which nothing has been said, so that the whole is the question."""
+"""If fewer characters are left, the whole text is the question."""
 _MAX_CODE = 4000
 _KEPT_LINES = 3
-"""Of a block of code: the last lines that report something, as the end of a traceback does."""
-_COMMENT = re.compile(r"<!--.{0,300}?-->|<details>|</details>|</?summary>", re.DOTALL)
-_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
-_ADDRESS = re.compile(r"https?://[^\s<>\"'，。；）]+")
-_BLOCK = re.compile(r"(?:```|~~~)[\w+-]*[ \t]*\n(.*?)(?:```|~~~|\Z)", re.DOTALL)
-_REPORTS = re.compile(
+"""The number of lines that are kept of a block of code: the last ones that report something, as a traceback does."""
+_COMMENT = lazy_pattern(r"<!--.{0,300}?-->|<details>|</details>|</?summary>", re.DOTALL)
+_LINK = lazy_pattern(r"!?\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
+_ADDRESS = lazy_pattern(r"https?://[^\s<>\"'，。；）]+")
+_BLOCK = lazy_pattern(r"(?:```|~~~)[\w+-]*[ \t]*\n(.*?)(?:```|~~~|\Z)", re.DOTALL)
+_REPORTS = lazy_pattern(
     r"nan\b|\binf\b|overflow|underflow|error|warning|loss|explod|gradient|invalid value|not positive|溢出|损失|梯度",
     re.IGNORECASE,
 )
-_CODE = re.compile(
+_CODE = lazy_pattern(
     r"\s*(?:(?:import|from|def|class|for|while|if|elif|else|return|with|try|except|export|print|assert|super|lambda)\b.*"
     r"|(?:--?\w|#|//|@|\)|\]|\}|\"\"\").*"
     r"|[^(\n]*\([^()]*[(\[{,\\]|[\w.\[\]'\"]+\s*=\s*\S.*|[\w.]+\(.*\),?|[\w.'\"]+:\s*\S+,|\S.*[,({\[]|[\w ().]*:)\s*",
@@ -31,8 +33,8 @@ _CODE = re.compile(
 )
 """A line of a program, as far as it can be told from prose."""
 _MIN_RUN = 4
-"""Lines of a program in a row, which are left out although nothing sets them off."""
-_COMMAND = re.compile(
+"""So many lines of a program in a row are left out without a mark around them."""
+_COMMAND = lazy_pattern(
     r"\s*(?:--\w[\w-]*|\$ |>>> |\.\.\. |CUDA_VISIBLE_DEVICES=|python3? (?:-m )?[\w./-]+|export \w+=|pip3? install"
     r"|torchrun |accelerate launch|deepspeed |bash |sh |nohup |import \w+|from [\w.]+ import ).*"
 )
@@ -49,21 +51,21 @@ _HEADINGS = frozenset(
         "重现步骤", "运行环境",
     }
 )  # fmt: skip
-"""Of the forms that trackers ask to fill in."""
-_FIELD = re.compile(
+"""Headings of the forms that issue trackers ask to fill in."""
+_FIELD = lazy_pattern(
     r"\s*(?:[-*]\s+)?(?:\*\*)?(?=[^:：\n]{0,40}(?:version|gpu|cuda|driver|cudnn|nccl|operating|python|pytorch|tensorflow"
     r"|transformers|platform|os\b|版本|系统|显卡|驱动))[^:：\n]{1,40}[:：]\s*\**\s*`?[^\s`][^`\n]{0,40}`?\s*",
     re.IGNORECASE,
 )
 """A line of the environment: "**CUDA Version**: 12.3"."""
-_CHECKBOX = re.compile(r"\s*[-*]\s*\[[ xX]\].*")
+_CHECKBOX = lazy_pattern(r"\s*[-*]\s*\[[ xX]\].*")
 _LEFT_OUT = (_COMMAND, _FIELD, _CHECKBOX)
 _MAX_LINE = 400
 """Characters of a line that is looked at: longer ones are prose, or no human wrote them."""
 
 
 def read_post(text: str) -> str:
-    """What a post says, line by line; a short text, or one of which nothing would be left, as it is."""
+    """The lines of a post that ask or report; a text that is short, or of which nothing would be left, as it is."""
     if len(text) < _MIN_CHARS:
         return text
     said = _COMMENT.sub(" ", text)
@@ -96,7 +98,7 @@ def _without_programs(lines: list[str]) -> list[str]:
 
 
 def code_of_post(text: str) -> str:
-    """The blocks of code in a post from which they are left out, up to `_MAX_CODE` characters; "" for none."""
+    """The blocks of code that `read_post` leaves out of a post, at most `_MAX_CODE` characters; "" if none."""
     code = "\n".join(block[1] for block in _BLOCK.finditer(text)) if len(text) >= _MIN_CHARS else ""
     return code[:_MAX_CODE] if code and read_post(text) != text else ""
 

@@ -4,17 +4,24 @@ Each match of `loss(?:es)?|损失` contains "loss" or "损失", so a text withou
 look up short substrings in a set takes a fraction of the time of a search.
 """
 
+import hashlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import import_module
 from operator import add
+from pathlib import Path
 from typing import Any
+
+from qa_service.parse_cache import ParseCache
 
 _parser: Any = import_module("re._parser")  # the standard library's own reader of patterns, which has no public name
 _GRAM = 3  # characters
 _MAX_STRINGS = 64  # that are told apart in one piece of a pattern
 _Strings = frozenset[str]
 _EMPTY: _Strings = frozenset({""})
+_found: dict[tuple[str, int], frozenset[str] | None] = {}
 
 
 def grams(text: str) -> frozenset[str]:
@@ -23,12 +30,36 @@ def grams(text: str) -> frozenset[str]:
     return frozenset((*text, *pairs, *map(add, pairs, text[2:])))
 
 
-def required_grams(pattern: re.Pattern[str]) -> frozenset[str] | None:
+def required_grams(pattern: str, flags: int = 0) -> frozenset[str] | None:
     """Some of the `grams` of a text, one of which each match has; None where no such set is found."""
-    if pattern.flags != re.UNICODE:
+    if (pattern, flags) not in _found:
+        _found[pattern, flags] = _frozen(_sorted_grams(pattern, flags))
+    return _found[pattern, flags]
+
+
+def recall_required_grams(patterns: Iterable[str], parsed: ParseCache) -> None:
+    """Take over what `parsed` holds of these patterns: to find it takes as long as a question."""
+    kind = f"grams {_version()}"
+    for each in patterns:
+        _found[each, 0] = _frozen(parsed.get(kind, each, _sorted_grams))
+
+
+@cache
+def _version() -> str:
+    """That of this module and of the reader of patterns: another one may find other strings."""
+    return f"{sys.version_info[:2]} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+
+
+def _frozen(strings: list[str] | None) -> frozenset[str] | None:
+    return None if strings is None else frozenset(strings)
+
+
+def _sorted_grams(pattern: str, flags: int = 0) -> list[str] | None:
+    tree = _parser.parse(pattern, flags)
+    if tree.state.flags != re.UNICODE:
         return None  # without regard to case, other letters match too
-    strings = _required(_parser.parse(pattern.pattern))
-    return None if strings is None else frozenset(each[:_GRAM] for each in strings)
+    strings = _required(tree)
+    return None if strings is None else sorted({each[:_GRAM] for each in strings})
 
 
 def _required(pieces: Iterable[tuple[Any, Any]]) -> _Strings | None:

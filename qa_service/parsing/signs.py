@@ -7,10 +7,12 @@ comma, a full stop or "but".
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from qa_service.model.observation import VOCABULARY
-from qa_service.parsing.required import grams, required_grams
+from qa_service.model.observation import SIGN_VOCABULARY
+from qa_service.parsing.required import grams
+from qa_service.parsing.tables import Stated
+from qa_service.patterns import lazy_pattern
 
 _T = TypeVar("_T")
 
@@ -24,7 +26,9 @@ PLACES: Mapping[str, str] = {
     "activation": r"activations?(?! func)|激活值|hidden[ _]states?|隐状态|中间层|特征图?|features?(?![a-z])"
     r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
     "logit": r"logits?",
-    "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)|参数(?=.{0,4}nan)",
+    "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)"
+    r"|参数(?=.{0,4}(?:nan|没有?(?:怎么)?(?:更新|变|动)|不更新|不变|不动|一直不|都不))"
+    r"|(?<![a-z])parameters?(?= (?:are |is |were |do |did |does )?(?:not|never|n['’]t|stay|remain|unchanged))",
     "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标|结果|效果|性能"
     r"|(?<![a-z])(?:results?|performance)(?![a-z])"
     r"|(?<![a-z])(?:map|f1|auc|recall)(?![a-z])|(?<![半单双合倍])精度(?=.{0,8}(?:掉|降|变|是|为|一直|不|%))",
@@ -36,7 +40,7 @@ PLACES: Mapping[str, str] = {
     "": r"学习率|(?<![a-z])lr(?![a-z])|learning[ _-]?rate|batch[ _-]?size|显存|内存|memory|数据[集量]|模型"
     r"|(?<![a-z])model",
 }
-"""Value of `where` → its names. The last are other things that may be large or zero, which are no place."""
+"""Value of `where` → its names. Under "": other things that may be large or zero, but are no such place."""
 
 _MEASURED = frozenset({"loss", "gradient", "activation", "logit", "weight", "metric", "scale", "state"})
 _TENSORS = frozenset({"gradient", "activation", "logit", "weight", "scale", "state"})
@@ -56,8 +60,8 @@ class Symptom:
 
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
-        value="nan",
-pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
+        value="nan", pattern=r"(?<![a-z])nans?(?![a-z])|not a number"
+    ),
     Symptom(
         value="inf",
         pattern=r"(?<![a-z])inf(?:s|inite|inity|inities)?(?![a-z])|(?<!正)(?<!负)无穷(?!多)"
@@ -68,8 +72,9 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         value="zero",
         pattern=r"(?:全部?|都|等于|变成|变为|是|为|到|一直|始终)\s*(?:是|为"
         r"|成)?\s*(?:0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)|零)"
-        r"|(?:is|are|be|becomes?|became|all|exactly|(?:drop|fall|go|collapse)(?:s|es|ed)? to"
-        r"|stays?(?: at)?)\s*(?:all |exactly )*"
+        r"|(?:is|are|was|were|be|becomes?|became|all|exactly|always|constantly|still|equals?|remains?"
+        r"|(?:drop|fall|go|collapse|turn|shrink|converge)(?:s|es|ed|d)? to"
+        r"|(?:stay|remain)s?(?: at)?|stuck at|keeps? (?:at|being))\s*(?:all |exactly |always |constantly |still )*"
         r"(?:0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|zeros?(?![a-z-]))|(?:(?<=loss )|(?<=norm )|(?<=acc )"
         r"|(?<=accuracy ))0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|['\"]?\s*[:=]\s*0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d"
         r"|\.?\d*e)"
@@ -79,13 +84,21 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     Symptom(
         value="flat",
         pattern=r"不会?(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
-        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞"
+        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞|(?<!还)没有?(?:怎么)?(?:变|动|降|更新)过(?!.{0,4}前)|纹丝不动"
         r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
         r"|(?:does|do|did|is|are|wo)(?: not|n['’]?t) (?:\w+ )?(?:decreas|improv|mov|learn|converg|drop"
         r"|go(?:ing)? down|updat|train|chang(?!\w* any))\w*"
-        r"|(?<![a-z])(?:never|not) (?:decreas|converg|improv|learn)\w*|(?<![a-z])stuck|plateau(?:s|ed)|stagnat\w*"
+        r"|(?<![a-z])(?:never|not) (?:(?:decreas|converg|improv|learn|chang|mov|updat|drop)\w*"
+        r"|go(?:es|ing)? (?:down|below)|gets? below)"
+        r"|(?<![a-z])stuck|plateau(?:s|ed)|stagnat\w*|(?<![a-z])hover(?:s|ed|ing)? (?:at|around)"
         r"|(?<![a-z])always (?:at |around |exactly )?(?=[\d.])|(?<![a-z])(?:stays?|remains?|constant|flat) (?:at"
         r"|constant|the same|flat|around)",
+    ),
+    Symptom(
+        value="flat",
+        pattern=r"固定(?:为|不变)|(?:保持|维持)不变|(?<!还)没有?更新(?!.{0,6}前)|(?:都是|是|为|在|保持)(?:同)?一个(?:固定的?)?(?:数|值)(?!据)"
+        r"|(?<![a-z])always the same(?: number| value)?|(?<![a-z])unchanged",
+        places=_MEASURED, needs_place=True,
     ),
     Symptom(
         value="chance",
@@ -188,6 +201,16 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         places=_MEASURED - {"metric"}, needs_place=True,
     ),
     Symptom(
+        value="large",
+        pattern=r"(?<!step )(?<!epoch )(?<!步数)(?:变成|变为|变到|到了?|是|为|高达|达到|跑到)"
+        r"\s*(?:\d(?:\.\d+)?e\+?(?:0?[5-9]|[1-9]\d)(?!\d)"
+        r"|\d{6,}(?!\d|\s*(?:步|条|张|个|次))|(?:上|几)[十百千]?[万亿](?!分))"
+        r"|(?:is|are|was|becomes?|became|reache[sd]|to|about|around)\s*(?:\d(?:\.\d+)?e\+?(?:0?[5-9]|[1-9]\d)(?!\d)"
+        r"|\d{6,}(?!\d| ?(?:k|m|steps?|samples|images|tokens|iter\w*|epochs?|examples|param\w*)))"
+        r"|(?<![a-z])in the (?:hundreds of thousands|millions|billions)",
+        places=_MEASURED - {"metric", "scale"}, needs_place=True,
+    ),
+    Symptom(
         value="unstable",
         pattern=r"震荡|振荡|抖动|忽[大高]忽[小低]|时高时低|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)"
         r"|jumps? around"
@@ -204,17 +227,17 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
 )  # fmt: skip
 """How the values of `what` are stated; a value may be stated in several ways, each of its own places."""
 
-ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
+ONSET = lazy_pattern(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
 """States that something is seen, not what: "it only happens after 3000 steps"."""
-HEALTHY_AT_FIRST = re.compile(
+HEALTHY_AT_FIRST = lazy_pattern(
     r"正常|没问题|还好|挺好|好好的|下降|收敛|(?:is|was|were|looks?|looked|seems?|goes|went|trains?|trained|runs?|ran|starts?)"
     r" (?:out |off )?(?:fine|ok(?:ay)?|normal(?:ly)?|well|good)|(?:decreas|fall|drop|go)\w* (?:down|normally"
     r"|at first)"
 )
 """States that the beginning was healthy: "一开始还好", "it trains fine at the beginning"."""
-UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
+UNQUALIFIED_FINITE = lazy_pattern(r"training is stable|训练(?:很|挺|一直)?稳定")
 
-HEALTHY_START = re.compile(
+HEALTHY_START = lazy_pattern(
     r"(?:前面?|头)\s*[\d几十百千万两]{1,9}\s*[万千百k]?多?\s*个?\s*(?:步|轮|epochs?|steps?|iter\w*|batch\w*)[^,。;]{0,6}?"
     r"(?:正常|没问题|没事|还好|很?好|稳定|下降|收敛|在降)"
     r"|first (?:few|couple of|several|[\d,.]{1,9}k?|hundred|thousand)(?: hundred| thousand)? (?:\w+ )?"
@@ -222,7 +245,7 @@ HEALTHY_START = re.compile(
     r"(?:fine|ok(?:ay)?|normal(?:ly)?|good|well|stable|healthy)(?![a-z])"
 )
 """States for how long all was well: "the first 500 steps were fine"."""
-LONE_TIME = re.compile(
+LONE_TIME = lazy_pattern(
     r"(?:(?:it|this|that) )?(?:(?:only )?(?:happen|start|begin|began|occur|appear)(?:s|ed)? |is |was )?"
     r"(?:at|from|around|on|after|since)?"
     r" ?(?:about |around |roughly )?(?:the )?(?:step|epoch|iter(?:ation)?|batch) #?(?P<en>\d{1,9})k?"
@@ -390,7 +413,7 @@ ACTIONS: Mapping[str, str] = {
 }  # fmt: skip
 """Value of `tried` → the remedy; it counts only where the text says that it was in vain."""
 
-CLEAN_DATA = re.compile(
+CLEAN_DATA = lazy_pattern(
     r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*(?:nan|inf|空值|缺失值?|异常值?|坏样本)|正常|干净)"
     r"|(?<!same )(?<!other )(?<!most )(?<!some )(?:data|dataset|inputs?)"
     r" (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
@@ -398,7 +421,7 @@ CLEAN_DATA = re.compile(
     r"|no nans? in (?:the |my )?(?:data|input|dataset)"
 )
 """The data were looked at and found to be sound: the same as a check of the data in vain."""
-NEGATED = re.compile(
+NEGATED = lazy_pattern(
     r"(?:(?<!是)不是|并?没有?|并非|(?<!就)不会?再?|(?<!是)无|未)(?:出现|发生|任何|变成?|什么|报|过|再|见到?|看到?"
     r"|看见|会|有)*\s*$"
     r"|(?<![a-z])(?:no|not|never|without|free of|(?:nothing|none) (?:is|are)|instead of|no longer|(?:is|are|was|do"
@@ -406,7 +429,7 @@ NEGATED = re.compile(
     r"(?: (?:any|a|an|more|longer|get|getting|see|seeing|seen|produce|become|go|going|to|been|have|contain))*\s*$"
 )
 """Before a symptom: it is stated to be absent."""
-FAILED = re.compile(
+FAILED = lazy_pattern(
     r"没有?(?:什么)?(?:用(?!过)|效果?|变化|改善|解决|作用|区别)|(?:也|都|还是|依然|仍然?)不(?:行|管用|起作用|好使)"
     r"|无效|无果|无济于事|[没无]一(?:个|种)?(?:管用|有用|有效|行)|(?:没|未|没有)(?:能|被|得到)?解决|不管用"
     r"|(?:依旧|依然|仍然?|还|照样)(?:存在|如此|这样|没|未)|(?:问题|错误|现象)(?:依旧|依然|照旧|照样|还在|仍在)"
@@ -426,14 +449,14 @@ FAILED = re.compile(
     r"|(?:nan|inf) again|only (?:delay|postpone)\w*|只是?(?:推迟|晚)"
 )
 """After a remedy: it was in vain."""
-ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
+ASKS_WHY = lazy_pattern(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
-ONCE = re.compile(
+ONCE = lazy_pattern(
     r"^\s*我?们?(?:以前|之前|原来|原本|本来)|(?<![a-z])(?:previously|originally|formerly|used to"
     r"|(?:old|earlier|previous) version)(?![a-z])"
 )
 """In a clause before a setting: there it worked before something else changed."""
-CURED = re.compile(
+CURED = lazy_pattern(
     r"好了|(?:就|又|才|也|都|输出|结果)对了|好好的|(?<!不)(?:是|都|也)对的"
     r"|(?:输出|结果|回答|生成|完全|[就都也是])+正确(?=\s*(?:$|[,。;!]|的\s*(?:$|[,。;])|但|而))"
     r"|没有?(?:出现)?(?:过)?(?:这个|这种|此|该|同样的?)(?:现象|问题|情况|错误)|就没有?(?:再)?(?:出现)?\s*(?:nan|inf|了|事|溢出|[,。;]|$)"
@@ -459,25 +482,25 @@ CURED = re.compile(
 """After a remedy or a setting: there it works."""
 LASTING = frozenset({"flat", "chance", "constant", "zero"})
 """Symptoms that may have been there from the start: beside them "跑了三轮" is how long they have lasted."""
-DURATION = re.compile(r"(?:跑|训练?|迭代)")
+DURATION = lazy_pattern(r"(?:跑|训练?|迭代)")
 """A time that begins like this is a duration, unless it is said that something happened after it."""
-SINCE = re.compile(r"\s*(?:[之以]?后|才|左右|的?时候?)")
+SINCE = lazy_pattern(r"\s*(?:[之以]?后|才|左右|的?时候?)")
 """After a time: something happened then."""
-EVEN = re.compile(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
+EVEN = lazy_pattern(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
 """Before a time: it is a duration."""
-ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
+QUESTION_PARTICLE = lazy_pattern(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
-COMPARED = re.compile(
+COMPARED = lazy_pattern(
     r"哪|谁|(?<![对相])比(?=\s*[a-z])|(?<![a-z])(?:which(?![a-z])|more (?:stable|accurate)|better than)"
 )
 """Before them: which of several works better is asked, or told in general."""
-HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|small|large|far)(?![a-z])")
+HOW_MUCH = lazy_pattern(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|small|large|far)(?![a-z])")
 """Between a remedy and those words: to what it has to be changed is asked."""
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
-MADE_FINE = frozenset(VOCABULARY["fine"])
-"""Settings and remedies of which it is told apart that with them it works."""
-UNSTATED = re.compile(
+MADE_FINE = frozenset(SIGN_VOCABULARY["fine"])
+"""Settings and remedies with a sign of kind `fine`, which says that it works with them."""
+UNSTATED = lazy_pattern(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
     r"|想(?=试|用|换|改|加|把|降|调|要|知道)|(?:还|从|并)?没有?(?=试|尝试|加(?!用)|用过)|怎[么样]才?(?=加|用|设|调|改|做|降)|如何|论文"
     r"|(?<![a-z])(?:should|would|whether|anyone|anybody|someone|somebody|(?:want|plan|planning|need|like|going"
@@ -489,15 +512,15 @@ UNSTATED = re.compile(
     r"|^\s*(?:does|do|is|are|will|can|could|has|have) (?!not)"
 )
 """Before a remedy or a setting, in its clause: it is asked about, wished for or not tried; nothing is stated of it."""
-ATTEMPT_LIST = re.compile(
+ATTEMPT_LIST = lazy_pattern(
     r"(?:试|尝试)过|试了|(?<![想再没])(?<!没有)(?<!可以)(?<!打算)(?<!准备)(?<!建议)尝试(?=[^,。;\n]{0,4}[:：\n])"
     r"|(?<![a-z])(?:tried|attempted)(?![a-z])|(?:attempts|tried) so far"
 )
 """Begins a list of remedies, up to the end of the sentence, or of the list that a colon announces."""
-LIST_ANNOUNCED = re.compile(r"[^,。;\n]{0,24}[:：][^\S\n]*")
-LIST_END = re.compile(r"[。!?]|\n\s*\n|\n(?!\s*(?:[-*•+]|\(?\d{1,2}[.)、]|[①-⑨]))|(?<![\s\d]\d)(?<!^\d)\.(?=\s|$)")
+LIST_ANNOUNCED = lazy_pattern(r"[^,。;\n]{0,24}[:：][^\S\n]*")
+LIST_END = lazy_pattern(r"[。!?]|\n\s*\n|\n(?!\s*(?:[-*•+]|\(?\d{1,2}[.)、]|[①-⑨]))|(?<![\s\d]\d)(?<!^\d)\.(?=\s|$)")
 """The end of an announced list: lines with bullets or numbers go on with it."""
-RATE_VALUE = re.compile(
+RATE_VALUE = lazy_pattern(
     r"(?:(?<![a-z])(?:lr|learning[ _-]?rate)|学习率)\s*"
     r"(?:[=:]|从|由|是|为|设[为成]|改[为成到]|调[为成到]|was|is|of|at|from|to)?\s*"
     r"(?P<value>\d[\d.]*(?:e-?\d+)?)(?![\d.%]*\s*(?:倍|times))"
@@ -505,43 +528,28 @@ RATE_VALUE = re.compile(
     r"|(?<![a-z])to (?P<to>\d[\d.]*e-\d+)"
 )
 """A learning rate with its value, or the small number to which something was changed."""
-ATTEMPTED = re.compile(
+ATTEMPTED = lazy_pattern(
     r"试过|试了|尝试|已经?(?!知)|即使|就算|哪怕|(?<![a-z])(?:tried|already|even (?:with|at|after|when|in)"
     r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"
 )
 """Before or in a remedy: it is in use, or has been tried."""
-IN_USE = re.compile(
+IN_USE = lazy_pattern(
     r"[\s\d.:=]*(?:一直|本来|早就|已经?|都|也)+\s*(?:开|加|用|有|设|做)(?:着|了|过|上)?"
     r"|(?: (?:at|of|to|=))?[\s\d.]*(?:(?:is|was|are)? ?(?:already|always)|is|are) "
     r"(?:on|enabled|in use|active|used|there|set)(?![a-z])"
 )
 """After a remedy: it is in use."""
-SWITCHED_OFF = re.compile(
+SWITCHED_OFF = lazy_pattern(
     r"(?:关掉|关闭|关了|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
     r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"
 )
-SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
-ABSENT = re.compile(
+SWITCHED_OFF_AFTER = lazy_pattern(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
+ABSENT = lazy_pattern(
     r"不支持\s*$|没用\s*$|没开\s*$|(?:not using|not support|n['’]t support|instead of)\s*$|从\s*$|(?<![a-z])from\s*$"
 )
 """Before a setting: it is not the one in use."""
-REPLACED = re.compile(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b?f))")
+REPLACED = lazy_pattern(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b?f))")
 """After a setting: it is the former one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stated(Generic[_T]):
-    """A compiled pattern, what it states, and the `grams` of which a text needs one for it to match, if known."""
-
-    value: _T
-    pattern: re.Pattern[str]
-    needs: frozenset[str] | None
-
-
-def compile_table(table: Iterable[tuple[_T, str]]) -> tuple[Stated[_T], ...]:
-    """What is stated, with its pattern compiled, in the table's order."""
-    compiled = [(value, re.compile(pattern)) for value, pattern in table]
-    return tuple(Stated(value, pattern, required_grams(pattern)) for value, pattern in compiled)
 
 
 def matches(

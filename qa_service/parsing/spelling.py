@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+from qa_service.patterns import lazy_pattern
+
 _TERMS = (
     "accuracy", "activation", "attention", "backward", "dropout", "gradient", "inference", "initialisation",
     "initialization", "kaiming", "learning", "momentum", "normalisation", "normalization", "overflow", "perplexity",
@@ -18,9 +20,9 @@ _TERMS_ZH = (
 """Terms whose third or fourth character may be another one that sounds or looks alike."""
 _CHARACTER = r"(?![的了吗呢吧在和与是时后前里中上下也都不])[\u4e00-\u9fff]"
 _MISSPELT_ZH = tuple(
-    (term, re.compile(rf"{term[:2]}(?:{term[2]}{_CHARACTER}|{_CHARACTER}{term[3]})")) for term in _TERMS_ZH
+    (term, lazy_pattern(rf"{term[:2]}(?:{term[2]}{_CHARACTER}|{_CHARACTER}{term[3]})")) for term in _TERMS_ZH
 )
-_WORD = re.compile(r"(?<![\w.-])[a-z]{5,16}(?![\w.(=-])", re.IGNORECASE)
+_WORD = lazy_pattern(r"(?<![\w.-])[a-z]{5,16}(?![\w.(=-])", re.IGNORECASE)
 _KEPT_WORDS = 2048
 _MAX_CHARS = 400  # a longer text is a paste, with names of its own
 

@@ -6,19 +6,20 @@ from functools import cache
 from typing import Any
 
 from qa_service.errors import BadText, EmptyQuestion, QuestionTooLong
+from qa_service.patterns import lazy_pattern
 
 MAX_QUESTION_CHARS = 200_000  # longer questions are refused
 MAX_MATCHED_CHARS = 900  # longer questions are summarised: the encoder's time grows with length
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_NO_TEXT = lazy_pattern("[\0\ud800-\udfff]")
 _SUPERSCRIPTS = str.maketrans(
     {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 )  # before NFKC, which turns x² into x2
-_SYMPTOMS = re.compile(
+_SYMPTOMS = lazy_pattern(
     r"nan\b|\binf\b|overflow|underflow|explod|vanish|diverg|gradient|loss|accura|float16|fp16|bf16|half"
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
 )
-_QUESTION_MARK_OR_WORD = re.compile(
+_QUESTION_MARK_OR_WORD = lazy_pattern(
     r"[?？]|\b(?:why|how|what|should|is it|can i)\b"
     r"|[为為]什[么麼]|[为為]何|怎[么麼]|如何|[请請][问問]|是不是|[吗嗎]|原因|解[决決]"
 )
@@ -98,7 +99,7 @@ def _importance(piece: str, index: int, total: int) -> int:
 
 @cache
 def _traditional() -> frozenset[str]:
-    """Characters one of which each word has that the conversion changes."""
+    """A set of characters of which every word that the conversion changes has at least one."""
     changed = [
         word
         for _, _, words in _opencc_converter().dict_cache.values()

@@ -1,7 +1,7 @@
-"""Completes a demo's Vega-Lite chart: data, titles in one language, series named at their ends, what is off the axis.
+"""Completes a demo's Vega-Lite chart: data, titles in one language, labels of series, marks for values off the axis.
 
-inf and nan are drawn in a strip of their own above the curves, -inf and a zero on a log axis at the lower edge; the
-first of each kind in a series has a text label. No value is dropped silently.
+inf and nan are drawn in a strip of their own above the curves, -inf and, on a log axis, 0 at the lower edge; the first
+of each kind in a series has a text label. No value is dropped silently.
 """
 
 import copy
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
-from qa_service.presentation.chart_labels import without_common_words, wrapped
+from qa_service.presentation.chart_labels import without_common_words, wrap_label
 from qa_service.presentation.chart_layers import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
@@ -29,9 +29,9 @@ from qa_service.presentation.chart_layers import (
 )
 from qa_service.presentation.numbers import format_in_text, format_unit
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+VEGA_LITE_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 MAX_LABELLED = 3
-"""Series that are named at their ends; with more there is a legend."""
+"""The greatest number of series that are labelled at their ends; with more there is a legend."""
 AXIS_LIMITS = (1e-50, 1e45)
 """Magnitudes beyond which a value is drawn at the edge of its axis: float32 ends at 3.4e38 and 1.4e-45."""
 _TOO_LARGE, _TOO_SMALL = ">10⁴⁵", "<10⁻⁵⁰"
@@ -48,12 +48,12 @@ _GUIDE_BY_CHANNEL = {
 
 
 def evidence_spec(evidence: Evidence, lang: Lang) -> dict[str, Any]:
-    """The chart of a run: the series that its entry puts forward, and the place where something is decided."""
+    """The chart of a run, with the series that its entry shows and the metric that it marks on the x axis."""
     marked: tuple[float, str] | None = None
     value = evidence.run.measured.get(evidence.mark) if evidence.mark else None
     if evidence.mark and isinstance(value, int | float) and math.isfinite(value):
         title = evidence.experiment.metrics[evidence.mark].title[lang]
-        marked = float(value), wrapped(f"{title} {format_in_text(value, lang)}")
+        marked = float(value), wrap_label(f"{title} {format_in_text(value, lang)}")
     return build_spec(evidence.experiment, evidence.run.rows, lang, series=evidence.series, mark=marked)
 
 
@@ -65,9 +65,9 @@ def build_spec(
     series: Sequence[str] = (),
     mark: tuple[float, str] | None = None,
 ) -> dict[str, Any]:
-    """The complete Vega-Lite specification. Values that are no JSON numbers are null and drawn in additional layers.
+    """The complete Vega-Lite specification. Values off the axis are null in the data and drawn in additional layers.
 
-    `series` are the series to show, all if it is empty; `mark` is a place on the x axis and its label.
+    `series` are the series to show, all if it is empty; `mark` is a value on the x axis and its label.
     """
     base = copy.deepcopy(dict(experiment.chart))
     log = _is_log(base)
@@ -76,15 +76,16 @@ def build_spec(
     _add_titles(base, experiment, fields, lang)
     on_axis = _is_quantitative(base)
     base["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
-    layers = _additional_layers(base, experiment, rows, lang, mark) if on_axis and _is_plane(base) and rows else []
+    with_layers = on_axis and _is_single_plot(base) and rows
+    layers = _additional_layers(base, experiment, rows, lang, mark) if with_layers else []
     size = {} if "column" in base.get("encoding", {}) else {"width": PLOT_WIDTH, "height": PLOT_HEIGHT}
-    return {"$schema": SCHEMA} | size | ({"layer": [base, *layers]} if layers else base)
+    return {"$schema": VEGA_LITE_SCHEMA} | size | ({"layer": [base, *layers]} if layers else base)
 
 
 def _additional_layers(
     base: dict[str, Any], experiment: Experiment, rows: Sequence[Row], lang: Lang, mark: tuple[float, str] | None
 ) -> list[dict[str, Any]]:
-    """Everything drawn over the curves; makes room for it on the axes of `base`."""
+    """The layers over the curves; extends the axes of `base` to make room for them."""
     log = _is_log(base)
     fields, series = _y_fields_and_series(base)
     encoding = base["encoding"]
@@ -114,13 +115,13 @@ def _additional_layers(
 
 
 def _fix_y_axis(base: dict[str, Any], heights: Sequence[float], above: float, is_named: bool) -> None:
-    """Sets the y domain where something is placed by it: the strip, which takes the fraction `above`, or names."""
+    """Sets the y domain if a strip takes the fraction `above` of the plot, or labels are placed by the domain."""
     encoding, log, from_zero = base["encoding"], _is_log(base), _starts_at_zero(base)
     scale, is_symlog = encoding["y"].get("scale", {}), _scale_type(base) == "symlog"
     if above or not heights or (is_named and is_symlog):
-        straight, bent = (symlog, symexp) if is_symlog else (float, float)
-        ends = padded_domain([*map(straight, heights)], log=log, above=above, from_zero=from_zero)
-        domain = [*map(bent, ends)]
+        transform, inverse = (symlog, symexp) if is_symlog else (float, float)
+        ends = padded_domain([*map(transform, heights)], log=log, above=above, from_zero=from_zero)
+        domain = [*map(inverse, ends)]
         if above or not heights:
             encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": tick_values(heights, log=log)}
     elif is_named and "domain" not in scale:
@@ -131,7 +132,7 @@ def _fix_y_axis(base: dict[str, Any], heights: Sequence[float], above: float, is
 
 
 def _names_at_ends(base: dict[str, Any], experiment: Experiment, curves: Iterable[Cell], lang: Lang) -> dict[Cell, str]:
-    """Series → its name in lines. What the names of several columns have in common becomes the title of their axis."""
+    """Series → its label, with line breaks. Words that all labels of columns share become the title of their axis."""
     fields, _ = _y_fields_and_series(base)
     titles = _series_labels(experiment, fields, lang)
     names = [titles.get(str(series), str(series)) for series in curves]
@@ -139,11 +140,11 @@ def _names_at_ends(base: dict[str, Any], experiment: Experiment, curves: Iterabl
         common, names = without_common_words(names)
         if common:
             base["encoding"]["y"]["title"] = common + (_LOG_AXIS[lang] if _is_log(base) else "")
-    return dict(zip(curves, map(wrapped, names), strict=True))
+    return dict(zip(curves, map(wrap_label, names), strict=True))
 
 
 def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str]) -> Sequence[Row]:
-    """Restricts a chart to some of its series; returns the rows that remain."""
+    """Restricts a chart to some of its series; returns the remaining rows, or all if that would leave none."""
     if not series:
         return rows
     fold = _fold_transform(base)
@@ -159,7 +160,7 @@ def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str
 def _cells(
     base: Mapping[str, Any], rows: Sequence[Row], fields: Sequence[str], series: str | None
 ) -> Iterator[tuple[Cell, Cell, Cell]]:
-    """(series, x, y) of everything that the chart shows, row by row; the series is "" where there is only one."""
+    """(series, x, y) of every point of the chart, row by row; the series is "" if there is only one."""
     x = base["encoding"]["x"]["field"]
     folded = _fold_transform(base) is not None
     for row in rows:
@@ -168,20 +169,22 @@ def _cells(
 
 
 def _curves(cells: Iterable[tuple[Cell, Cell, Cell]], log: bool) -> dict[Cell, list[tuple[float, float]]]:
-    """Series → its finite points (x, y) that have a place on the axes, in the order of the rows."""
+    """Series → its points (x, y) that have a place on the axes, in the order of the rows; no empty series."""
     curves: dict[Cell, list[tuple[float, float]]] = {}
-    for name, across, up in cells:
+    for name, x, y in cells:
         points = curves.setdefault(name, [])
-        if _is_number(across) and _is_number(up) and nonfinite_label(up, log) is None:
-            points.append((float(across), float(up)))  # type: ignore[arg-type]
+        if _is_number(x) and _is_number(y) and nonfinite_label(y, log) is None:
+            points.append((float(x), float(y)))  # type: ignore[arg-type]
     return {name: points for name, points in curves.items() if points}
 
 
 def _is_number(value: Cell) -> bool:
+    """Whether a cell is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_named_at_ends(base: Mapping[str, Any], curves: Mapping[Cell, Any]) -> bool:
+    """Whether the series are lines, and few enough to be labelled at their ends."""
     mark = base.get("mark", {})
     kind = mark if isinstance(mark, str) else mark.get("type")
     return kind == "line" and 1 < len(curves) <= MAX_LABELLED and "color" in base["encoding"]
@@ -197,8 +200,8 @@ def _starts_at_zero(base: Mapping[str, Any]) -> bool:
     return not _is_log(base) and base["encoding"]["y"].get("scale", {}).get("zero", True) is not False
 
 
-def _is_plane(base: Mapping[str, Any]) -> bool:
-    """Whether the chart has one plot with an x axis."""
+def _is_single_plot(base: Mapping[str, Any]) -> bool:
+    """Whether the chart is one plot with an x axis, not faceted."""
     encoding = base.get("encoding", {})
     return "x" in encoding and "column" not in encoding
 
@@ -217,8 +220,9 @@ def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None
 
 
 def nonfinite_label(value: Cell, log: bool) -> str | None:
-    """The label of a value that has no place on the axis, else None: inf, -inf, nan, one that is too large to draw and,
-    on a log axis, 0, a negative and one that is too small.
+    """The label of a value that has no place on the y axis; None for one that has.
+
+    These are inf, -inf, nan, values above `AXIS_LIMITS` and, on a log axis, 0, negative values and those below.
     """
     if value is None or isinstance(value, str | bool):
         return None
@@ -234,10 +238,12 @@ def nonfinite_label(value: Cell, log: bool) -> str | None:
 
 
 def _fold_transform(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The transform of the chart that makes a series of each of several columns, None if there is none."""
     return next((step for step in spec.get("transform", ()) if "fold" in step), None)
 
 
 def _y_fields_and_series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    """(columns of the y axis, field that names the series or None)."""
     fold = _fold_transform(spec)
     encoding = spec.get("encoding", {})
     if fold:
@@ -255,11 +261,12 @@ def _is_log(spec: Mapping[str, Any]) -> bool:
 
 
 def _scale_type(spec: Mapping[str, Any]) -> str:
-    """The kind of its y axis, such as "log"; "" for the default, a linear one."""
+    """The scale type of the y axis, such as "log"; "" for the default, a linear one."""
     return str(spec.get("encoding", {}).get("y", {}).get("scale", {}).get("type", ""))
 
 
 def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
+    """Sets the titles of axes and legends, their number format, and the names of series and words in a language."""
     titles = {name: column.title[lang] for name, column in experiment.columns.items()}
     fold = _fold_transform(spec)
     for channel, encoding in spec.get("encoding", {}).items():
@@ -299,20 +306,22 @@ def _escape_quotes(label: str) -> str:
 
 
 def _finite_row(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
+    """The row with null for values off the axis; `fields` are the y columns, whose axis is logarithmic if `log`."""
+
     def or_null(name: str, value: Cell) -> Cell:
         return None if nonfinite_label(value, log and name in fields) else value
 
     return {name: or_null(name, value) for name, value in row.items()}
 
 
-def _nonfinite_points(x: str, cells: Iterable[tuple[Cell, Cell, Cell]], log: bool) -> list[dict[str, Cell]]:
-    """The values that have no place on the axes; `x` names the column of the places."""
+def _nonfinite_points(x_column: str, cells: Iterable[tuple[Cell, Cell, Cell]], log: bool) -> list[dict[str, Cell]]:
+    """The points whose y value has no place on the axis, as `nonfinite_layers` takes them."""
     points: list[dict[str, Cell]] = []
     previous: dict[Cell, str | None] = {}
-    for name, across, up in cells:
-        word = nonfinite_label(up, log)
+    for name, x, y in cells:
+        word = nonfinite_label(y, log)
         if word:
             label = word if previous.get(name) != word else ""
-            points.append({x: across, "series": name, "word": word, "label": label})
+            points.append({x_column: x, "series": name, "word": word, "label": label})
         previous[name] = word
     return points

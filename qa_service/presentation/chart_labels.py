@@ -1,26 +1,27 @@
-"""Where labels stand in a plot: beside what they name, clear of the curves, of each other and of the edges."""
+"""Placement of labels in a plot: beside what they name, and clear of the curves, of each other and of the edges."""
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
+
+from qa_service.patterns import lazy_pattern
 
 CHARACTER, WIDE_CHARACTER = 8, 13
 """Widths of a character of a label in pixels: of a Latin one and of a Chinese one."""
 LINE = 14
 """Height of a line of a label in pixels."""
 GAP = 6
-"""Pixels between a place and its label."""
-_LONGEST_LINE = 17 * CHARACTER  # pixels; a telephone has room for as much beside a plot
+"""Pixels between a point and its label."""
+_LONGEST_LINE = 17 * CHARACTER  # pixels; the room beside a plot on a telephone
 _MOST_LINES = 4
-_STEP = 4  # pixels between two places that are tried, and between points of a curve
-_FARTHEST = 72  # pixels up or down from the end of a curve
-_FAR = 6  # as bad as a point of a curve that is covered: so many pixels from the end
-_BREAKS = re.compile(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
-_FIRST_WORDS = re.compile(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
-_LAST_WORDS = re.compile(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
+_STEP = 4  # pixels between two candidate positions, and between sampled points of a curve
+_FARTHEST = 72  # pixels; the greatest vertical distance of a label from the end of its curve
+_PIXELS_PER_COST = 6  # a label this many pixels from the end costs as much as one that covers a point of a curve
+_BREAKS = lazy_pattern(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
+_FIRST_WORDS = lazy_pattern(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
+_LAST_WORDS = lazy_pattern(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
 
 Pixels = Sequence[tuple[float, float]]
 """Points in pixels from the upper left corner of a plot."""
@@ -36,11 +37,11 @@ class Box(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """The height of its middle."""
+        """The y coordinate of its middle."""
         return (self.top + self.bottom) / 2
 
     def moved(self, down: float) -> "Box":
-        """The box so many pixels further down."""
+        """The box moved by `down` pixels."""
         return self._replace(top=self.top + down, bottom=self.bottom + down)
 
     def holds(self, x: float, y: float) -> bool:
@@ -48,28 +49,28 @@ class Box(NamedTuple):
         return self.left < x < self.right and self.top < y < self.bottom
 
     def overlaps(self, other: "Box") -> bool:
-        """Whether the two have a point in common that is inside both."""
+        """Whether the interiors of the two intersect."""
         apart = self.left >= other.right or other.left >= self.right
         return not apart and self.top < other.bottom and other.top < self.bottom
 
 
 class Layout:
-    """The labels of one plot; each is placed where it covers least of the curves and of those before it."""
+    """The labels of one plot; each is placed where it overlaps least with the labels before it and with the curves."""
 
     def __init__(
         self, curves: Iterable[Pixels], width: float, height: float, *, top: float = 0.0, taken: Iterable[Box] = ()
     ) -> None:
-        """`width` and `height` are those of the plot, in pixels; no label stands above `top` or on what is `taken`."""
-        self._points = [point for points in curves for point in _along(points)]
+        """`width` and `height` of the plot and `top`, the upper bound of labels, are in pixels; `taken` is occupied."""
+        self._points = [point for points in curves for point in _sample_points(points)]
         self._placed = list(taken)
         self._width, self._height = width, height
         self._top = top or -LINE / 2
 
     def beside(self, labels: Sequence[tuple[str, tuple[float, float]]]) -> list[float]:
-        """How far down from the end of its curve, in pixels, each label stands that is written to the right of it.
+        """The vertical offsets, in pixels downwards, of labels to the right of the ends of their curves.
 
-        `labels` are names and ends of curves. If not all find a free place in this order, they are placed in the
-        one in which all together have the best places.
+        `labels` are (name, end of the curve). If they do not all find a free place in this order, the other orders and
+        a stack of labels are tried, and the one with the least total cost is taken.
         """
         before = self._placed
         ways = []
@@ -85,8 +86,8 @@ class Layout:
         return [box.middle - end[1] for box, (_, end) in zip(boxes, labels, strict=True)]
 
     def along(self, name: str, x: float) -> tuple[bool, float, bool]:
-        """Of a label beside a vertical rule: (whether it stands to its left, the height of its middle in pixels from
-        the upper edge, whether that place is free).
+        """The position of a label beside a vertical rule at `x`: (whether it is to the left of the rule, the y
+        coordinate of its middle in pixels, whether the place is free).
         """
         low, high = max(self._top, 0.0) + LINE, self._height - LINE
         parts = max(1, int((high - low) / (2 * _STEP)))
@@ -99,13 +100,13 @@ class Layout:
     def _placed_in_order(
         self, order: Sequence[int], labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
     ) -> tuple[tuple[float, float], list[Box]]:
-        """(how bad their places are, these places) of labels at the ends of curves that are placed in this order."""
+        """(cost, boxes) of labels at the ends of curves that are placed in this order; the cost is as in `_cost`."""
         found: dict[int, Box] = {}
         costs = []
         for index in order:
             name, (x, y) = labels[index]
             self._placed = [*before, *found.values()]
-            places = [(text_box(name, x + GAP, y + shift), abs(shift) / _FAR) for shift in _shifts()]
+            places = [(text_box(name, x + GAP, y + shift), abs(shift) / _PIXELS_PER_COST) for shift in _shifts()]
             cost, found[index] = self._choose(places)
             costs.append(cost)
         overlaps, covered = zip(*costs, strict=True)
@@ -114,7 +115,7 @@ class Layout:
     def _stacked(
         self, labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
     ) -> tuple[tuple[float, float], list[Box]]:
-        """As `_placed_in_order`, of labels that are moved apart from the top down, and back from the lower edge."""
+        """Like `_placed_in_order`, with labels that are pushed apart from the top down, then up from the lower edge."""
         boxes = [text_box(name, x + GAP, y) for name, (x, y) in labels]
         order = sorted(range(len(boxes)), key=lambda index: boxes[index].middle)
         limit = self._top
@@ -128,14 +129,12 @@ class Layout:
         costs = []
         for index, box in enumerate(boxes):
             self._placed = [*before, *boxes[:index]]
-            costs.append(self._cost(box, abs(box.middle - labels[index][1][1]) / _FAR, self._points))
+            costs.append(self._cost(box, abs(box.middle - labels[index][1][1]) / _PIXELS_PER_COST, self._points))
         overlaps, covered = zip(*costs, strict=True)
         return (sum(overlaps), sum(covered)), boxes
 
     def _choose(self, places: Sequence[tuple[Box, float]]) -> tuple[tuple[float, float], Box]:
-        """The best place for a label, of equally good ones the first, and before it how bad it is; each of `places`
-        comes with how bad it is by itself.
-        """
+        """(cost, box) of the best place for a label, of equally good ones the first; `places` are (box, own cost)."""
         boxes = [box for box, _ in places]
         reach = Box(*map(min, zip(*(box[:2] for box in boxes), strict=True)),
                     *map(max, zip(*(box[2:] for box in boxes), strict=True)))  # fmt: skip
@@ -145,22 +144,27 @@ class Layout:
         return least, boxes[costs.index(least)]
 
     def _cost(self, box: Box, own: float, near: Pixels) -> tuple[float, float]:
-        """(labels and edges that it overlaps, points of curves that it covers and how bad it is by itself)."""
+        """The cost of a box, in lexicographic order: (labels and edges that it overlaps, covered points + `own`)."""
         outside = (box.left < 0, box.right > self._width, box.top < self._top, box.bottom > self._height)
         covered = sum(box.holds(x, y) for x, y in near)
         return sum(box.overlaps(other) for other in self._placed) + sum(outside), covered + own
 
 
-def wrapped(name: str) -> str:
-    """The label in as few lines as it needs, at most four, separated by line breaks and of about the same length."""
+def wrap_label(name: str) -> str:
+    """The label with line breaks: as few lines as it needs, at most four, of about the same length."""
     places = [(match.start(), match.end()) for match in _BREAKS.finditer(name) if 0 < match.start() < len(name)]
-    ways = (_broken(name, chosen) for count in range(_MOST_LINES) for chosen in itertools.combinations(places, count))
+    ways = (
+        _with_line_breaks(name, chosen)
+        for count in range(_MOST_LINES)
+        for chosen in itertools.combinations(places, count)
+    )
     return min(ways, key=lambda way: (max(width_of(way), _LONGEST_LINE), way.count("\n"), width_of(way)))
 
 
 def without_common_words(names: Sequence[str]) -> tuple[str, list[str]]:
-    """(what all names begin with, or all end with, apart from it by a comma or colon; the names without it): ("error",
-    ["naive", "stable"]) of "naive: error" and "stable: error".
+    """(common words, names without them), if all names begin, or all end, with the same words and a comma or colon.
+
+    ("error", ["naive", "stable"]) for "naive: error" and "stable: error"; ("", the names) if they share none.
     """
     for words, pattern in (("first", _FIRST_WORDS), ("last", _LAST_WORDS)):
         parts = [match for name in names if (match := pattern.fullmatch(name))]
@@ -175,27 +179,27 @@ def width_of(name: str) -> int:
 
 
 def text_box(name: str, left: float, middle: float) -> Box:
-    """The place of a label whose left edge and middle are given."""
+    """The box of a label from its left edge and the y coordinate of its middle."""
     half = (LINE * (name.count("\n") + 1) + 1) / 2
     return Box(left, middle - half, left + width_of(name), middle + half)
 
 
-def _broken(name: str, places: Iterable[tuple[int, int]]) -> str:
-    """The label with line breaks in place of these parts of it, which are in order."""
+def _with_line_breaks(name: str, places: Iterable[tuple[int, int]]) -> str:
+    """The label with line breaks in place of its parts (start, end), which are in order."""
     for start, end in reversed(list(places)):
         name = f"{name[:start]}\n{name[end:]}"
     return name
 
 
 def _shifts() -> Iterator[float]:
-    """0 and then farther and farther down and up."""
+    """Vertical offsets to try, in pixels: 0, then alternately down and up, with increasing distance."""
     yield 0.0
     for distance in range(_STEP, _FARTHEST + 1, _STEP):
         yield float(distance)
         yield float(-distance)
 
 
-def _along(points: Pixels) -> Iterator[tuple[float, float]]:
+def _sample_points(points: Pixels) -> Iterator[tuple[float, float]]:
     """Points of a curve that are at most `_STEP` apart."""
     yield from points[:1]
     for (x, y), (next_x, next_y) in pairwise(points):

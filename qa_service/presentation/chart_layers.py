@@ -1,4 +1,4 @@
-"""The layers of a chart over its curves: values that are off the axis, the names of the series, the deciding point."""
+"""The layers of a chart over its curves: values off the axis, labels of the series, the marked point of the x axis."""
 
 import json
 import math
@@ -9,10 +9,10 @@ from qa_service.model import Cell
 from qa_service.presentation.chart_labels import GAP, LINE, Box, Layout, text_box, width_of
 
 PLOT_WIDTH, PLOT_HEIGHT = 480, 240
-"""Size of a plot in pixels, where the page does not fit it to its place."""
+"""The default size of a plot in pixels; the page may fit it to its place."""
 _SIZES = ((280, 128), (400, 165), (280, 205), (PLOT_WIDTH, PLOT_HEIGHT))
-"""Sizes for which labels are placed, by height: the proof on a telephone and beside an answer, any other chart on a
-telephone, and all larger ones. A plot has the labels of the highest that is not higher than itself."""
+"""(width, height) in pixels for which labels are placed, by height: the proof on a telephone, the proof beside an
+answer, any other chart on a telephone, larger ones. A plot has the labels of the highest size not above its own."""
 _SHAPE_BY_LABEL = {
     "inf": "triangle-up",
     ">10⁴⁵": "triangle-up",
@@ -23,11 +23,11 @@ _SHAPE_BY_LABEL = {
     "<10⁻⁵⁰": "triangle-down",
 }
 _STRIP = ("inf", ">10⁴⁵", "nan")
-_STRIP_ROW = 0.1  # of the plot's height, which is a line on a telephone
+_STRIP_ROW = 0.1  # of the plot's height: one line of text on a telephone
 _BELOW_STRIP = 0.025  # of the plot's height
 _LABEL_OF_MARK = 8  # pixels between a mark off the axis and its label
 _ABOVE_EDGE = 18  # pixels from the lower edge to the label of a mark there
-_NARROW = 262  # pixels, of a plot on a telephone with a wide axis, where the names have to fit, too
+_NARROW = 262  # pixels; the narrowest plot, on a telephone with a wide y axis, in which labels have to fit
 _MAX_LABEL_SHARE = 0.57  # of the plot's width
 
 Encoding = dict[str, Any]
@@ -35,7 +35,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def headroom(labels: set[str]) -> float:
-    """The fraction of the plot's height that the strip of these labels takes, 0 for none."""
+    """The fraction of the plot's height that the strip for inf and nan takes, if these labels occur; 0 without any."""
     rows = len(labels.intersection(_STRIP))
     return rows * _STRIP_ROW + _BELOW_STRIP if rows else 0.0
 
@@ -56,7 +56,7 @@ def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zer
 
 
 def nice_domain(heights: Sequence[float], *, log: bool, from_zero: bool) -> tuple[float, float]:
-    """The y domain from round number to round number; that of a curve within a power of ten, as it is."""
+    """The y domain between round numbers; on a log axis that spans less than a power of ten, the domain itself."""
     low, high = padded_domain(heights, log=log, above=0.0, from_zero=from_zero)
     if log:
         first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
@@ -83,12 +83,12 @@ def tick_values(values: Sequence[float], *, log: bool) -> list[float]:
 
 
 class Plot:
-    """The places of labels in a plot, for each of the sizes that it may have."""
+    """The positions of labels in a plot, for each of `_SIZES`."""
 
     def __init__(
         self, encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[Mapping[str, Cell]], *, log: bool
     ) -> None:
-        """`points` are those off the axis, as in `nonfinite_layers`."""
+        """`curves` are the series with their points; `points` are those off the axis, as in `nonfinite_layers`."""
         on_axis = encoding["x"].get("type") == "quantitative"
         self._pixels = [in_pixels(encoding, curves, size, log=log) if on_axis and curves else {} for size in _SIZES]
         self._layouts = []
@@ -99,7 +99,10 @@ class Plot:
             self._layouts.append(Layout(pixels.values(), width, height, top=above * height, taken=taken))
 
     def beside(self, names: Mapping[Cell, str]) -> dict[Cell, Any]:
-        """Series → how far down from the end of its curve the first line of its name stands, in pixels."""
+        """Series → the offset, in pixels downwards from the end of its curve, of the first line of its label.
+
+        It is a number, or an expression of the plot's height (`by_height`).
+        """
         shifts = [
             layout.beside([(name, pixels[key][-1]) for key, name in names.items()])
             for layout, pixels in zip(self._layouts, self._pixels, strict=True)
@@ -110,8 +113,9 @@ class Plot:
         }
 
     def along(self, label: str, x: float) -> list[tuple[bool, float, bool]]:
-        """For each size, of a label beside a vertical rule at this place on the x axis: (whether it stands to its left,
-        the share of the plot's height that is above its middle, whether that place is free).
+        """For each size, the position of a label beside a vertical rule at `x`.
+
+        (whether it is to the left of the rule, the share of the plot's height above its middle, whether it is free).
         """
         sides = []
         for layout, (width, height) in zip(self._layouts, _SIZES, strict=True):
@@ -122,6 +126,7 @@ class Plot:
     def _labels_of_marks(
         self, x: str, points: Sequence[Mapping[str, Cell]], width: float, height: float
     ) -> Iterator[Box]:
+        """The boxes of the labels of points off the axis; `x` is the x column."""
         heights = _heights_of_marks(points)
         for point in points:
             if point["label"]:
@@ -131,7 +136,7 @@ class Plot:
 
 
 def by_height(values: Sequence[Any]) -> Any:
-    """The value for the plot's height: one for each of `_SIZES`, an expression of Vega unless they are all the same."""
+    """The value, if those for all `_SIZES` are equal; else a Vega expression that selects one by the plot's height."""
     *lower, expression = [json.dumps(value) for value in values]
     if {*lower} <= {expression}:
         return values[-1]
@@ -143,7 +148,7 @@ def by_height(values: Sequence[Any]) -> Any:
 def with_sparse_labels(
     encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[dict[str, Cell]]
 ) -> list[dict[str, Cell]]:
-    """The points off the axis, without the labels that have no room beside another of their kind on a telephone."""
+    """The points off the axis, without labels that would overlap another of their kind in the narrowest plot."""
     if encoding["x"].get("type") != "quantitative":
         return [*points]
     x, place = encoding["x"]["field"], _places(encoding, curves, points)
@@ -161,7 +166,7 @@ def with_sparse_labels(
 def _places(
     encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[Mapping[str, Cell]]
 ) -> Callable[[Any], float]:
-    """Where a value is on the x axis, 0 to 1."""
+    """A function from a value to its position on the x axis, 0 to 1; always 0 if the axis is not quantitative."""
     x = encoding["x"]["field"]
     across = [place for shown in curves.values() for place, _ in shown]
     across += [float(point[x]) for point in points if isinstance(point[x], int | float)]  # type: ignore[arg-type]
@@ -172,9 +177,9 @@ def _places(
 
 
 def _heights_of_marks(points: Sequence[Mapping[str, Cell]]) -> dict[str, tuple[float, float]]:
-    """Kind of a value off the axis → where its label stands: (share of the plot's height, pixels above that).
+    """Kind of a value off the axis → the position of its label: (share of the plot's height, pixels above that).
 
-    The kinds of the strip have a row each, and so have those at the lower edge.
+    The kinds in the strip have a row each, and so have those at the lower edge.
     """
     words = dict.fromkeys(str(point["word"]) for point in points)
     strip = [word for word in _STRIP if word in words]
@@ -194,10 +199,10 @@ def _step(low: float, high: float) -> float:
 def nonfinite_layers(
     x: Encoding, points: Sequence[Mapping[str, Cell]], *, coloured: bool, legend: bool
 ) -> list[dict[str, Any]]:
-    """Marks and labels of values that are off the axis: a row of the strip for each kind, or the lower edge.
+    """Marks and labels of values off the axis: in a row of the strip for each kind, or at the lower edge.
 
-    A point has the x column, "series", "word" (its kind), and "label" (its kind where it is the first, else ""). With
-    `legend` the curves under the marks keep theirs.
+    A point has the x column, "series", "word" (its kind), and "label" (its kind if it is the first of a sequence, else
+    ""). With `coloured` a mark has the colour of its series, with `legend` the chart has a legend of the colours.
     """
     color = (
         {"color": {"field": "series", "type": "nominal"} | ({} if legend else {"legend": None})}
@@ -229,14 +234,14 @@ def nonfinite_layers(
 
 
 def _at_share(share: float) -> Encoding:
-    """A height, as a share of the plot's, which the page makes higher or lower."""
+    """A y position as a share of the plot's height, which the page may change."""
     return {"value": "height" if share == 1 else {"expr": f"height * {share:.3f}"}}
 
 
 def end_labels(
     encoding: Encoding, names: Mapping[Cell, str], curves: Mapping[Cell, Points], series: str, plot: Plot
 ) -> list[dict[str, Any]]:
-    """A label at the end of each curve: series → its name, and its points."""
+    """A text layer for the label at the end of each curve; `series` is the field that names the series."""
     x, y = encoding["x"], encoding["y"]
     layers = []
     for key, down in plot.beside(names).items():
@@ -261,9 +266,7 @@ def end_labels(
 
 
 def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> list[dict[str, Any]]:
-    """A vertical rule at a place on the x axis; its label is on the side where there is room, and left out where there
-    is none.
-    """
+    """A vertical rule at a value of the x axis; its label is on the side that has room, and hidden if neither has."""
     x = encoding["x"]
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
@@ -279,7 +282,7 @@ def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> 
         "opacity": by_height([int(is_free) for *_, is_free in places]),
     }
     share = by_height([share for _, share, _ in places])
-    # as a share of the plot, which the page makes higher or lower
+    # a share of the plot's height, which the page may change
     y = {"value": {"expr": f"height * ({share['expr']})" if isinstance(share, dict) else f"height * {share:.3f}"}}
     return [
         {"data": data, "mark": rule, "encoding": {"x": x}},
@@ -288,7 +291,7 @@ def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> 
 
 
 def make_room(encoding: Encoding, across: Sequence[float], names: Iterable[str]) -> None:
-    """Extends the x axis to the right, so that the names of curves fit there; its ticks stay where data are."""
+    """Extends the x axis to the right, so that the labels of curves fit there; its ticks stay within the data."""
     share = min(_MAX_LABEL_SHARE, (max(width_of(name) for name in names) + 12) / _NARROW)
     scale = encoding["x"].get("scale", {})
     log = scale.get("type") == "log"
@@ -300,7 +303,7 @@ def make_room(encoding: Encoding, across: Sequence[float], names: Iterable[str])
 
 
 def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[float, float]:
-    """The domain from `low` on that leaves the fraction `share` of its length free beyond `high`."""
+    """The domain from `low` on of which the fraction `share` lies beyond `high`."""
     if log:
         _, end = _extended(math.log10(low), math.log10(high), share, log=False)
         return low, 10**end
@@ -312,15 +315,15 @@ def in_pixels(
 ) -> dict[Cell, Points]:
     """The curves with their points in pixels from the upper left corner of a plot of this width and height."""
     width, height = size
-    bent = symlog if encoding["y"].get("scale", {}).get("type") == "symlog" else float
+    transform = symlog if encoding["y"].get("scale", {}).get("type") == "symlog" else float
     shown = [y for points in curves.values() for _, y in points]
     shown += [] if log or encoding["y"].get("scale", {}).get("zero", True) is False else [0.0]
     y_domain = encoding["y"].get("scale", {}).get("domain") or (min(shown), max(shown))
-    y_ends = [bent(end) for end in y_domain]
+    y_ends = [transform(end) for end in y_domain]
     domain, log_x = x_domain(encoding, [x for points in curves.values() for x, _ in points])
     return {
         key: [
-            (width * _fraction(x, domain, log=log_x), height * (1 - _fraction(bent(y), y_ends, log=log)))
+            (width * _fraction(x, domain, log=log_x), height * (1 - _fraction(transform(y), y_ends, log=log)))
             for x, y in points
         ]
         for key, points in curves.items()
@@ -328,22 +331,22 @@ def in_pixels(
 
 
 def symlog(value: float) -> float:
-    """Where a value is on an axis of Vega's scale "symlog"."""
+    """Vega's scale "symlog": sign(value) · log(1 + |value|)."""
     return math.copysign(math.log1p(abs(value)), value)
 
 
 def symexp(place: float) -> float:
-    """The value at this place of an axis of Vega's scale "symlog"."""
+    """The inverse of `symlog`."""
     return math.copysign(math.expm1(abs(place)), place)
 
 
 def x_domain(encoding: Encoding, across: Sequence[float]) -> tuple[Sequence[float], bool]:
-    """(ends of the x axis, whether it is logarithmic)."""
+    """(ends of the x axis, whether it is logarithmic); `across` are the x values."""
     scale = encoding["x"].get("scale", {})
     return scale.get("domain") or (min(across), max(across)), scale.get("type") == "log"
 
 
 def _fraction(value: float, domain: Sequence[float], *, log: bool) -> float:
-    """Where a value is in a domain, 0 to 1."""
+    """The position of a value in a domain, 0 to 1."""
     low, high, value = (math.log10(each) if log else each for each in (*domain, value))
     return (value - low) / ((high - low) or 1.0)

@@ -1,4 +1,4 @@
-"""Tables of runs that differ in one parameter, and the result of a claim over several seeds in words."""
+"""Tables of runs that differ in one parameter; the result of a claim over several seeds in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The reply to a question for the value of a formula: what it is in the formats asked for, and where that comes from.
+"""The reply to a question for the value of a formula: its value in the formats asked for, and the cause of its error.
 
 All numbers are read from the rows of the experiment `formula`.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import from_sexpr
@@ -19,11 +19,11 @@ from qa_service.presentation.formula_words import STATUS
 from qa_service.presentation.numbers import format_number
 
 DEFAULT_DTYPES = ("float32", "float64")
-"""Of a question that names no format: torch's own, and that of Python and numpy."""
+"""The formats for a question that names none: torch's default, and that of Python and numpy."""
 _MAX_DIGITS = {"float64": 17, "float32": 9}
 _SHORT_DIGITS, _EXACT_DIGITS = 6, 10
 _LARGEST_PLAIN = 10**9
-"""Integers below it are written with all their digits."""
+"""Integers below this are written with all their digits."""
 _LARGEST = {
     "float64": 1.7976931348623157e308, "float32": 3.4028234663852886e38, "bfloat16": 3.3895313892515355e38,
     "float16": 65504.0, "float8_e4m3fn": 448.0, "float8_e5m2": 57344.0,
@@ -123,7 +123,7 @@ _CAUSES: Mapping[str, tuple[Text, Text]] = {
         Text("`{s}` 这一步没有定义，得 nan。", "The step `{s}` is not defined and gives nan."),
     ),
 }
-"""What a step does wrong: said of the formula itself, and of a step within it."""
+"""Fault (`how`) → its sentence if the formula itself has it, and if a step within it has it."""
 _DERIVATIVE = Text("{f} 在 {at} 处的导数", "the derivative of {f} at {at}")
 _GRADIENT_RIGHT = Text(
     "{name}，autograd 在 {d} 里给出 {v}，与精确值一致。", "In {d}, autograd gives {v} for {name}, as it should be."
@@ -135,7 +135,7 @@ _GRADIENT_WRONG = Text(
 _GRADIENT_NONE = Text(
     "{name}不存在，autograd 在 {d} 里给出 {v}。", "In {d}, autograd gives {v} for {name}, which does not exist."
 )
-_TRAP = Text(
+_UNTAKEN_BRANCH = Text(
     "前向的值没有问题（{v}），nan 只出现在反向传播里：没有选中的分支也参与求导，0 乘无穷大就是 nan。",
     "The value itself is fine ({v}); nan appears in the backward pass only, where a branch that is not taken is "
     "differentiated too, and 0 times infinity is nan.",
@@ -165,8 +165,8 @@ _BETTER = Text(
 
 
 @dataclass(frozen=True, slots=True)
-class FormatValue:
-    """A formula in one format: its value, the exact value, the error in ulp, and what became of it, in words."""
+class ValueInFormat:
+    """A formula in one format, as texts: its value, the exact value, the error in ulp, and the status."""
 
     dtype: str
     value: str
@@ -187,16 +187,16 @@ def formula_reply(calculation: Calculation, evidence: Sequence[Evidence], lang: 
     )  # fmt: skip
 
 
-def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
+def values_by_format(evidence: Evidence, lang: Lang) -> list[ValueInFormat]:
     """The formula in every format, from the widest to the narrowest."""
     found = []
-    for dtype in DTYPES:
+    for dtype in FLOAT_DTYPES:
         steps = _steps(evidence, dtype)
         if steps:
             last = steps[-1]
             ulps = last.get("ulps")
             found.append(
-                FormatValue(
+                ValueInFormat(
                     dtype=dtype,
                     value=_value_text(last.get("value"), dtype, lang),
                     exact=_exact_text(last.get("exact"), lang),
@@ -221,6 +221,7 @@ def _paragraph(formula: str, calculation: Calculation, evidence: Evidence, lang:
 
 
 def _steps(evidence: Evidence, dtype: str) -> list[Row]:
+    """The rows of the steps in a format, in the order of computation; the last is the formula itself."""
     return [row for row in evidence.run.rows if row.get("kind") == "node" and row.get("dtype") == dtype]
 
 
@@ -228,13 +229,14 @@ def _steps(evidence: Evidence, dtype: str) -> list[Row]:
 
 
 def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """The value in the formats asked for, and the cause of its error; without one, the values in half precision."""
     written = _with_values(formula, calculation, lang)
     dtypes = calculation.dtypes or DEFAULT_DTYPES
     found = {dtype: steps for dtype in dtypes if (steps := _steps(evidence, dtype))}
     if calculation.dtypes:
         yield from (_value_sentence(written, steps, dtype, dtype, lang) for dtype, steps in found.items())
     else:
-        yield _in_both(written, found, lang)
+        yield _common_sentence(written, found, lang)
     causes = (_cause(steps, dtype, lang) for dtype, steps in found.items())
     explained = next(filter(None, causes), "")
     if explained:
@@ -243,8 +245,8 @@ def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence,
         yield from _narrower_formats(evidence, lang)
 
 
-def _in_both(written: str, found: Mapping[str, list[Row]], lang: Lang) -> str:
-    """One sentence for float32 and float64, of a question that names no format."""
+def _common_sentence(written: str, found: Mapping[str, list[Row]], lang: Lang) -> str:
+    """One sentence for float32 and float64 together, for a question that names no format."""
     both = _BOTH[lang]
     sentences = {_value_sentence(written, steps, dtype, both, lang) for dtype, steps in found.items()}
     if len(sentences) == 1:
@@ -255,7 +257,7 @@ def _in_both(written: str, found: Mapping[str, list[Row]], lang: Lang) -> str:
 
 
 def _value_sentence(written: str, steps: Sequence[Row], dtype: str, where: str, lang: Lang) -> str:
-    """What the formula is in a format, which the sentence calls `where`."""
+    """The sentence about the value in a format, which it calls `where`."""
     last = steps[-1]
     value, exact, ulps = (last.get(name) for name in ("value", "exact", "ulps"))
     shown, true = _value_text(value, dtype, lang), _exact_text(exact, lang)
@@ -270,7 +272,7 @@ def _value_sentence(written: str, steps: Sequence[Row], dtype: str, where: str, 
 
 
 def _template(last: Row, looks_exact: bool) -> Text:
-    """What is to be said of a result."""
+    """The sentence for a result; `looks_exact` if the value and the exact one are written the same."""
     if last.get("status") == "exact":
         return _RIGHT
     if _is_nan(last.get("exact")):
@@ -297,7 +299,7 @@ def _values(calculation: Calculation, lang: Lang) -> str:
 
 
 def _cause(steps: Sequence[Row], dtype: str, lang: Lang) -> str:
-    """What the first wrong step does; "" where nothing goes wrong, or the sentence before has said it."""
+    """The sentence about the first wrong step; "" if no step is wrong, or the sentence before has said it."""
     is_absorbed = steps[-1].get("how") == "absorbed"
     first = next((row for row in steps if row.get("first")), steps[-1] if is_absorbed else None)
     if first is None:
@@ -314,19 +316,19 @@ def _cause(steps: Sequence[Row], dtype: str, lang: Lang) -> str:
         sv=_value_text(first.get("value"), dtype, lang),
         largest=format_number(_LARGEST[dtype], lang, 3 if dtype in ("float64", "float32", "bfloat16") else 5),
         smallest=format_number(_SMALLEST[dtype], lang, 3),
-        gap=_gap(first.get("exact"), dtype, lang),
+        gap=_spacing(first.get("exact"), dtype, lang),
     )
 
 
-def _gap(value: Cell, dtype: str, lang: Lang) -> str:
-    """The distance of neighbouring numbers of a format at a value."""
+def _spacing(value: Cell, dtype: str, lang: Lang) -> str:
+    """The distance between neighbouring numbers of a format at a value."""
     size = abs(float(value)) if isinstance(value, int | float) and math.isfinite(value) else 0.0
     exponent = math.frexp(size)[1] if size else 0
     return format_number(math.ldexp(1.0, exponent - _SIGNIFICAND_BITS[dtype]), lang, 3)
 
 
 def _narrower_formats(evidence: Evidence, lang: Lang) -> Iterator[str]:
-    """The values in the two half precisions that differ from float32's, of a question that names no format."""
+    """The values in bfloat16 and float16, if they differ from float32's, for a question that names no format."""
     values = {
         dtype: _value_text(steps[-1].get("value"), dtype, lang)
         for dtype in ("float32", "bfloat16", "float16")
@@ -350,6 +352,7 @@ def _step_text(steps: Sequence[Row], step: Row) -> str:
 
 
 def _node(operation: str, inputs: Sequence[Node]) -> Node:
+    """The tree of an operation: a function with its inputs, a number, or a variable."""
     if operation in FUNCTIONS:
         return Call(operation, tuple(inputs))
     try:
@@ -362,6 +365,7 @@ def _node(operation: str, inputs: Sequence[Node]) -> Node:
 
 
 def _gradient_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """The derivative with respect to each variable in the formats asked for, and the cause of its error."""
     rows = [row for row in evidence.run.rows if row.get("kind") == "gradient"]
     for dtype in calculation.dtypes or DEFAULT_DTYPES[:1]:
         for row in rows:
@@ -384,13 +388,13 @@ def _gradient_sentences(formula: str, calculation: Calculation, evidence: Eviden
 
 
 def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -> Iterator[str]:
-    """Why a derivative is wrong: a branch not taken, or a step of the formula itself."""
+    """The cause of a wrong derivative: a branch that is not taken, or a step of the formula itself."""
     if not steps:
         return
     value = steps[-1].get("value")
     branches = any(step.get("operation") == "where" for step in steps)
     if branches and _is_nan(row.get("value")) and not _is_nan(value) and not _is_inf(value):
-        yield _TRAP[lang].format(v=_value_text(value, dtype, lang))
+        yield _UNTAKEN_BRANCH[lang].format(v=_value_text(value, dtype, lang))
     elif cause := _cause(steps, dtype, lang):
         yield cause
 
@@ -399,6 +403,7 @@ def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -
 
 
 def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """Where the formula breaks in the formats asked for, and a form that loses fewer bits."""
     written = f"`{formula}`"
     if len(calculation.over) > 1:
         yield from _breaking_input(written, calculation, evidence, lang)
@@ -407,7 +412,7 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
     name, ends = next(iter(calculation.over.items()))
     for dtype in calculation.dtypes or DEFAULT_DTYPES[:1]:
         regions = [
-            {"where": _where(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
+            {"where": _region_text(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
             for row in evidence.run.rows
             if row.get("kind") == "region" and row.get("dtype") == dtype and not row.get("form")
             and row.get("status") in _BREAKS_WORDS
@@ -421,7 +426,7 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
 
 
 def _breaking_input(written: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
-    """Of several variables: what the formula is at an input that breaks it, and why."""
+    """For several variables: the value of the formula at an input that breaks it, and the cause."""
     dtype = (*calculation.dtypes, *DEFAULT_DTYPES)[0]
     rows = [row for row in evidence.run.rows if row.get("kind") == "break" and row.get("dtype") == dtype]
     steps = _steps(evidence, dtype)
@@ -438,7 +443,7 @@ def _breaking_input(written: str, calculation: Calculation, evidence: Evidence, 
         yield cause
 
 
-def _where(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:
+def _region_text(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:
     """A part of the range in words: from … on, up to …, or from … to …."""
     low, high = region.get("low"), region.get("high")
     at_start = isinstance(low, int | float) and low <= float(Fraction(ends[0]))
@@ -448,7 +453,7 @@ def _where(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:
 
 
 def _better_form(evidence: Evidence, dtype: str, lang: Lang) -> Iterator[str]:
-    """The alternative that loses the fewest bits, if that is clearly fewer than the formula itself does."""
+    """The alternative that loses the fewest bits, if it gains more than half a bit on average."""
     lost = {
         int(row["form"] or 0): float(row["bits"] or 0)
         for row in evidence.run.rows
@@ -468,7 +473,7 @@ def _better_form(evidence: Evidence, dtype: str, lang: Lang) -> Iterator[str]:
 
 
 def _value_text(value: Cell, dtype: str, lang: Lang) -> str:
-    """A value in a format with the digits that tell it from its neighbours; a vector element by element."""
+    """A value with as many digits as distinguish it from its neighbours in the format; a vector element by element."""
     if isinstance(value, str):
         return _vector_text(value, lambda number: _value_text(number, dtype, lang))
     if not isinstance(value, int | float):
@@ -485,12 +490,12 @@ def _exact_text(value: Cell, lang: Lang, digits: int = _EXACT_DIGITS) -> str:
 
 
 def _vector_text(elements: str, text: Callable[[float], str]) -> str:
-    """A vector as the rows hold it, "[1.0, nan]", with its elements as texts."""
+    """A vector, given as the rows hold it ("[1.0, nan]"), with each element formatted by `text`."""
     return f"[{', '.join(text(float(each)) for each in elements.strip('[]').split(',') if each.strip())}]"
 
 
 def _shortest(value: float, digits: int, lang: Lang) -> str:
-    """The shortest decimal that is the number itself, of at most so many digits; a minus sign for a negative number."""
+    """The shortest decimal that equals the number, of at most `digits` digits; with the minus sign −."""
     if value.is_integer() and abs(value) < _LARGEST_PLAIN:
         text = "-0" if value == 0 and math.copysign(1, value) < 0 else str(int(value))
     else:

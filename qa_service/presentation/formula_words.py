@@ -1,4 +1,4 @@
-"""What became of a formula in a format, and what a step of it does wrong, in words."""
+"""The statuses of a formula's value in a format, and the faults of its steps, in words."""
 
 from collections.abc import Mapping
 
@@ -23,4 +23,4 @@ HOW: Mapping[str, Text] = {
     "": Text("出错", "goes wrong"),
 }
 BEYOND_FLOAT64 = Text("绝对值超过 1.8×10³⁰⁸，float64 也装不下", "beyond float64: larger in size than 1.8×10³⁰⁸")
-"""A finite value that float64 cannot hold."""
+"""The description of a finite value beyond the range of float64."""

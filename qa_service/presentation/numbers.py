@@ -1,4 +1,4 @@
-"""Formats numbers and units as text; inf and nan are words, never blank."""
+"""Formats numbers and units as text; inf and nan are written as words."""
 
 import math
 
@@ -19,7 +19,7 @@ _NO_VALUE = {"zh": "（没有）", "en": "(none)"}
 
 
 def format_unit(name: str, lang: Lang, value: object = 1) -> str:
-    """The unit's name, in the plural where `value` asks for it in English; "" for the dimensionless unit "1"."""
+    """The unit's name, in English in the plural unless `value` is 1; "" for the dimensionless unit "1"."""
     if name == "1":
         return ""
     if lang == "zh":
@@ -30,8 +30,8 @@ def format_unit(name: str, lang: Lang, value: object = 1) -> str:
 def format_in_text(value: object, lang: Lang, form: str = "") -> str:
     """A value as a sentence quotes it, with three significant digits: 0.00391, 218th, 2.33 %, yes, never.
 
-    `form` is that of a placeholder: "percent", "ordinal", "yes_no", or "" for a number. A value that it does not
-    suit is written as a number.
+    `form` is that of a placeholder: "percent", "ordinal", "yes_no", or "" for a number. A value to which it does not
+    apply is written as a number.
     """
     if value is None:
         return _NEVER[lang]

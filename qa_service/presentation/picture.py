@@ -1,7 +1,7 @@
-"""Charts as pictures, drawn without a browser: the page's colours and tick labels on a white ground, as SVG or PNG.
+"""Charts as SVG, drawn without a browser, with the colours and tick labels of the page on a white background.
 
-Vega-Lite 5 and 6 draw them alike, which a test checks. The first picture takes a second, a further one a tenth; the
-library holds the interpreter's lock meanwhile, so a server draws in a process of its own.
+Vega-Lite 5 and 6 draw them alike, which a test checks. The first picture takes a second, further ones a tenth; the
+library holds the GIL meanwhile, so a server draws in a process of its own.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 
 SCHEMA_V5 = "https://vega.github.io/schema/vega-lite/v5.json"
 VERSIONS = ("5.21", "6.4")
-"""The versions of Vega-Lite that draw the same picture, of the oldest and the newest schema."""
-SERIES = ("#0a5a78", "#b8400c", "#5b7f1a", "#7c3aed", "#b0307a", "#7a5c00", "#00796b", "#6b7280")
+"""Versions of Vega-Lite, of the oldest and the newest schema, that draw the same picture."""
+SERIES_COLOURS = ("#0a5a78", "#b8400c", "#5b7f1a", "#7c3aed", "#b0307a", "#7a5c00", "#00796b", "#6b7280")
 """Colours of series, all legible on white."""
 FONT = "'Noto Sans', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Source Han Sans SC', sans-serif"
 _INK, _MUTED, _LINE = "#171c22", "#5b636c", "#e2dfd8"
@@ -20,7 +20,7 @@ _IS_POWER_OF_TEN = f"abs({_LOG10} - round({_LOG10})) < 1e-9"
 
 
 def _power_of_ten(exponent: str) -> str:
-    """A Vega expression: the power of ten of an expression, with raised digits."""
+    """A Vega expression for the text of a power of ten with superscript digits; `exponent` is an expression, too."""
     raised = f"replace(format({exponent}, 'd'), '−', '⁻')"
     for digit, above in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹"):
         raised = f"replace({raised}, /{digit}/g, '{above}')"
@@ -46,7 +46,7 @@ def static_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_svg(spec: Mapping[str, Any], version: str = VERSIONS[0]) -> str:
-    """The picture of a `static_spec`, in the size that the chart has by itself."""
+    """The picture of a `static_spec`, in the chart's own size."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(dict(spec), vl_version=version)
@@ -54,7 +54,7 @@ def to_svg(spec: Mapping[str, Any], version: str = VERSIONS[0]) -> str:
 
 
 def _with_axis_labels(unit: Mapping[str, Any]) -> dict[str, Any]:
-    """Powers of ten on logarithmic axes as the text writes them: 10⁻³⁰; else numbers without trailing zeros."""
+    """The unit with tick labels: powers of ten such as 10⁻³⁰ on logarithmic axes, else without trailing zeros."""
     encoding = dict(unit.get("encoding", {}))
     for name in ("x", "y"):
         channel = encoding.get(name, {})
@@ -67,7 +67,7 @@ def _with_axis_labels(unit: Mapping[str, Any]) -> dict[str, Any]:
     return {**unit, "encoding": encoding} if encoding else dict(unit)
 
 
-_QUIET = {
+_TEXT_STYLE = {
     "labelColor": _MUTED,
     "titleColor": _MUTED,
     "labelFont": FONT,
@@ -80,19 +80,19 @@ _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": FONT,
     "axis": {
-        **_QUIET,
+        **_TEXT_STYLE,
         "gridColor": _LINE,
         "domainColor": _MUTED,
         "tickColor": _LINE,
         "labelOverlap": "greedy",
         "labelSeparation": 3,
     },
-    "legend": {**_QUIET, "orient": "top", "labelLimit": 30 * _LABEL_PIXELS, "columns": 3},
-    "header": _QUIET,
+    "legend": {**_TEXT_STYLE, "orient": "top", "labelLimit": 30 * _LABEL_PIXELS, "columns": 3},
+    "header": _TEXT_STYLE,
     "view": {"stroke": None},
-    "mark": {"color": SERIES[0]},
+    "mark": {"color": SERIES_COLOURS[0]},
     "line": {"strokeWidth": 2.5},
     "rule": {"color": _MUTED},
     "text": {"font": FONT, "fontSize": _LABEL_PIXELS, "fill": _INK, "color": _INK},
-    "range": {"category": list(SERIES)},
+    "range": {"category": list(SERIES_COLOURS)},
 }

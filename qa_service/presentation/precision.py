@@ -1,8 +1,8 @@
-"""Error of a run in lower precision, against the same run in float64, in units in the last place (ulp).
+"""Error of a run in lower precision against the same run in float64, in units in the last place (ulp).
 
-float64 is the reference: it has 29 bits more than float32, 42 more than float16, 45 more than bfloat16. Errors
-against exact numbers, and of the float8 formats, come from the companion experiments `dtype_ladder` and
-`dtype_functions`, which a demo names in `BESIDE`.
+The reference, float64, has 29 bits more than float32, 42 more than float16, 45 more than bfloat16. Errors against exact
+numbers, and of the float8 formats, come from the companion experiments `dtype_ladder` and `dtype_functions`, which a
+demo names in `BESIDE`.
 Source: IEEE 754-2019; Muller et al. 2018, Handbook of Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
 
@@ -24,7 +24,7 @@ class FloatFormat:
     min_exponent: int
 
     def ulp(self, value: float) -> float:
-        """The spacing of neighbouring numbers at `value`, as if the format had no largest number."""
+        """The spacing of neighbouring numbers at `value`, as if the exponent had no upper bound."""
         exponent = math.frexp(value)[1] - 1 if value else self.min_exponent
         return math.ldexp(1.0, max(exponent, self.min_exponent) - self.significand_bits + 1)
 
@@ -38,8 +38,8 @@ class PrecisionLoss:
 
     `overflow` and `first_wrong_digit` are values of the experiment's first column, or None. `overflow`: the first row
     that is not finite while float64's is. `first_wrong_digit`: the first row with an error of more than half an ulp,
-    the most that correct rounding can cause. `ulps`: the error of the last row in ulp; inf where only float64 is
-    finite, None where float64 is not finite.
+    the most that correct rounding can cause. `ulps`: the error of the last row in ulp; inf if only float64 is finite,
+    None if float64 is not finite.
     """
 
     block: str
@@ -56,6 +56,7 @@ def precision_losses(evidence: Iterable[Evidence]) -> list[PrecisionLoss]:
 
 
 def _block_losses(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
+    """The losses of one block; rows of two formats belong together if their first columns are equal."""
     rows = {str(one.params.get("dtype")): one.run.rows for one in runs if set(one.compared) == {"dtype"}}
     key, *columns = runs[0].experiment.columns
     reference_rows: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE_DTYPE, ()) if key in row}
@@ -87,6 +88,7 @@ def _column_loss(block: str, dtype: str, column: str, triples: Sequence[tuple[Ce
 
 
 def _error_in_ulps(value: float, exact: float, float_format: FloatFormat) -> float | None:
+    """The error in ulp of the exact value; None if that is not finite, inf if only the value is not."""
     if not math.isfinite(exact):
         return None
     return abs(value - exact) / float_format.ulp(exact) if math.isfinite(value) else math.inf

@@ -1,4 +1,4 @@
-"""The text of an answer: the entry's text with measured numbers filled in, or a sentence that none was found."""
+"""The text of an answer: the entry's text with measured numbers filled in, or what is said if no entry answers."""
 
 import re
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ PART_TITLES: dict[Part, Text] = {
 }
 """The heading of each part."""
 NOT_MEASURED_YET = "…"
-"""Stands for a number that is being measured."""
+"""Replaces a number that is being measured."""
 NOT_MEASURED = Text("（没有测得）", "(not measured)")
-"""Stands for a number of a run that did not finish, or was not asked for."""
+"""Replaces a number of a run that did not finish, or was not requested."""
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
@@ -45,6 +45,7 @@ _BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
 _RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
 _YOUR_CASE = Text("**你的情况**（{}）：{}", "**In your case** ({}): {}")
 _CLUE = Text("**从你说的看**（{}）：{}", "**From what you say** ({}): {}")
+_ALTERNATIVE = Text("若是在问“{}”：{}", "If you mean “{}”: {}")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -69,7 +70,7 @@ _ACKNOWLEDGED = Text(
 
 
 def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
-    """The answer as markdown in its language; of the entry's text these parts, after the one that is asked for."""
+    """The answer as Markdown in its language; `parts` of the entry's text, after the part that is asked for."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
     if answer.calculation is not None:
@@ -80,26 +81,46 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
         asked = (answer.part,) if answer.part else ()
         ordered = (*asked, *(part for part in parts if part not in asked))
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, ordered).partition("\n\n")
-        return "\n\n".join(filter(None, [short, below_short(answer), rest, *unfinished_runs(answer)]))
+        below = (rest, alternatives_text(answer), *unfinished_runs(answer))
+        return "\n\n".join(filter(None, [short, below_short(answer), *below]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
 
 
 def verdict_text(diagnosis: Diagnosis, lang: Lang) -> str:
-    """The verdict on a run, and how far it is from harm, as Markdown."""
+    """The verdict on a run as Markdown, with a list of what looks alarming and is not."""
     margins = "\n".join(f"- {each[lang]}" for each in diagnosis.margins)
     return "\n\n".join(filter(None, [f"**{diagnosis.summary[lang]}**", margins]))
 
 
+def alternative_texts(answer: Answer) -> list[tuple[Entry, str]]:
+    """(alternative, its short answer in Markdown) for the alternatives whose numbers were measured."""
+    found = []
+    for other in answer.alternatives:
+        evidence = [one for one in answer.alternative_evidence if one.entry == other.id]
+        quoted = {block.id for block in other.short_blocks()}
+        if quoted <= {one.block for one in evidence if one.run.status is RunStatus.RAN}:
+            found.append((other, fill_text(other.part("short", answer.lang), other, evidence, answer.lang)))
+    return found
+
+
+def alternatives_text(answer: Answer) -> str:
+    """The alternatives and their short answers as a Markdown list; "" if none was measured."""
+    return "\n".join(
+        f"- {_ALTERNATIVE[answer.lang].format(other.question[answer.lang], short.strip())}"
+        for other, short in alternative_texts(answer)
+    )
+
+
 def unfinished_runs(answer: Answer) -> list[str]:
-    """A sentence for each experiment that did not finish, whose numbers are therefore missing."""
+    """A sentence for each experiment that did not finish, to say that its numbers are missing."""
     unfinished = (one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN)
     return [_DID_NOT_RUN[answer.lang].format(title) for title in unfinished]
 
 
 def not_covered_text(subject: Subject | None) -> Text:
-    """The opening sentence for a question that is not covered; names its subject where it is known."""
+    """The opening sentence for a question that is not covered; names its subject if that is known."""
     if subject is None:
         return _NOT_COVERED
     return Text(
@@ -129,11 +150,11 @@ def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, pa
 
 
 _UNMEASURED: dict[tuple[str, ...], tuple[Entry, str]] = {}
-"""Id of an entry, language and parts → the entry, and its text before anything is measured."""
+"""(id of an entry, language, *parts) → (the entry, its text without evidence)."""
 
 
 def checked_text(checked: Checked | None, lang: Lang) -> str:
-    """When the claims were last checked, on which versions, over how many seeds; and whether that still holds."""
+    """The date, versions and seeds of the last check of the claims, and whether the evidence has changed since."""
     if checked is None:
         return _NOT_CHECKED[lang]
     versions = ("、" if lang == "zh" else ", ").join(f"{name} {version}" for name, version in checked.versions.items())
@@ -149,15 +170,15 @@ def filled_parts(
 
 
 def part_text(entry: Entry, part: Part, lang: Lang) -> str:
-    """A part of the entry; below the scope stands how sure it is (`checked_text`)."""
+    """A part of the entry; the scope is followed by the last check of the claims (`checked_text`)."""
     text = entry.part(part, lang)
     return f"{text.strip()}\n\n{checked_text(entry.checked, lang)}" if part == "scope" and text else text
 
 
 def told_apart(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
-    """How to tell, as a Markdown list in the order of the observations; "" without an entry or rows.
+    """The rows of `tell` as a Markdown list, ordered by the observations (`rank`); "" without an entry or rows.
 
-    A row says which observations speak for it, and which rule it out. `missing` stands for what is not measured.
+    A row names the observations that speak for it, or rule it out. `missing` replaces numbers that are not measured.
     """
     entry, lang = answer.entry, answer.lang
     if entry is None:
@@ -169,9 +190,9 @@ def told_apart(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
 
 
 def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
-    """The row of "how to tell" that the observations single out, in a Markdown sentence; "" if there is none.
+    """The row of `tell` that the observations single out, as a Markdown sentence; "" if there is none.
 
-    The entry for it is named by its id, or `linked` by its address. `missing` stands for what is not measured.
+    It names the row's entry by its id or, with `linked`, links to it. `missing` replaces numbers that are not measured.
     """
     entry, lang = answer.entry, answer.lang
     found = single_out(rank(entry.tell, answer.observations), entry.signs) if entry and answer.observations else None
@@ -184,9 +205,9 @@ def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASUR
 
 
 def clue_text(answer: Answer, *, linked: bool = False) -> str:
-    """What follows from the observations, in a Markdown sentence with the entry that shows it; "" if there is no clue.
+    """The clue as a Markdown sentence with the entry that shows it; "" if there is none.
 
-    The entry is named by its id, or `linked` by its address.
+    It names the entry by its id or, with `linked`, links to it.
     """
     found, lang = answer.clue, answer.lang
     if found is None:
@@ -198,9 +219,7 @@ def clue_text(answer: Answer, *, linked: bool = False) -> str:
 
 
 def below_short(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
-    """The sentence below the short answer that applies to the reader's case: the row that the observations single out,
-    else what follows from them; "" if neither is known.
-    """
+    """The sentence below the short answer that applies to the user's case: `your_case`, else `clue_text`, else ""."""
     return your_case(answer, linked=linked, missing=missing) or clue_text(answer, linked=linked)
 
 
@@ -222,10 +241,10 @@ def fill_text(
     text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, missing: str = NOT_MEASURED_YET
 ) -> str:
     """A text of the entry with each [[block.name]] replaced by that metric or parameter, or by `missing`."""
-    if "[[" not in text:  # most rows and many parts quote nothing
+    if "[[" not in text:  # as in most rows and many parts
         return text
     given = {block.id: block.params for block in entry.evidence}
-    measured = {one.block: one for one in evidence if one.variant == 0}  # of a comparison the text quotes the first run
+    measured = {one.block: one for one in evidence if one.variant == 0}  # the text quotes the first run of a comparison
 
     def value(found: re.Match[str]) -> str:
         block, name, form = found.group(1, 2, 3)

@@ -11,10 +11,13 @@ soon all of the file is mapped: these are read instead, from the kernel's cache 
 import mmap
 import os
 import struct
+import sys
 import threading
 import weakref
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,23 @@ _LOCAL_HEADER = struct.Struct("<26xHH")  # of an archive's member, before its na
 _EXTRA = struct.Struct("<HH")  # of a part of the extra field: kind, length
 _PADDING_KIND = 0xD935  # by which Android's zipalign, too, marks padding
 _DATE = (1980, 1, 1, 0, 0, 0)
+_FEW, _MOSTLY = 4, 0.7  # huge pages that are worth it; their share in what the process has mapped
 _KEPT_ROWS = 5120  # those that were asked for most often: 60 of 109 that a question of 20 words asks for
 _HALVED_AFTER = 64  # times that rows were asked for, after which earlier times count half
+
+
+@dataclass(slots=True, eq=False)
+class _MappedFile:
+    """A file of `map_arrays` that is in use."""
+
+    path: Path
+    places: Sequence[int]
+    """Where the huge pages begin that hold its arrays, but for those of which rows are read."""
+    is_in_huge_pages: bool | None = None
+    """None until it has been looked at."""
+
+
+_mapped: "weakref.WeakKeyDictionary[mmap.mmap, _MappedFile]" = weakref.WeakKeyDictionary()
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -147,6 +165,39 @@ def forget_array(mapped: NDArray[Any]) -> None:
     memory.forget_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 
 
+def forget_mapped_files() -> None:
+    """The same for each file of `map_arrays` that the kernel has in huge pages; the others cost milliseconds to map
+    again, 64 KiB at a time.
+    """
+    for content, file in [*_mapped.items()]:
+        if file.is_in_huge_pages is None:
+            file.is_in_huge_pages = _settle(content, file)
+        if file.is_in_huge_pages:
+            forget_array(np.frombuffer(content, np.uint8))
+
+
+def _settle(content: mmap.mmap, file: "_MappedFile") -> bool:
+    """Whether the kernel's cache has what is mapped in huge pages (Linux, with a file system that can). If it has not,
+    as after a copy of the file, what is in the cache is dropped and read again, where no other process has it mapped.
+    """
+    if not sys.platform.startswith("linux") or len(file.places) < _FEW:
+        return False
+    address = np.frombuffer(content, np.uint8).ctypes.data
+    with suppress(OSError):
+        for is_last in (False, True):
+            for place in file.places:
+                content[place]
+            if memory.kib_in_huge_pages(address) >= _MOSTLY * len(file.places) * (memory.HUGE_PAGE >> 10):
+                return True
+            if is_last:
+                return False
+            forget_array(np.frombuffer(content, np.uint8))
+            with file.path.open("rb") as cached:
+                for place in file.places:
+                    os.posix_fadvise(cached.fileno(), place, memory.HUGE_PAGE, os.POSIX_FADV_DONTNEED)
+    return False
+
+
 def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:
     """Name → array, read-only, of a file that `save_arrays` wrote; those named in `as_rows` as `Rows`.
 
@@ -157,10 +208,25 @@ def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with suppress(AttributeError, OSError):  # a system without huge pages
+                content.madvise(mmap.MADV_HUGEPAGE)  # so that what is not in memory yet is read into them
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise ValueError(f"{path} is no file of arrays") from error
     named = {member.filename.removesuffix(".npy"): member for member in members}
-    return {name: _array(content, member, path, as_rows=name in as_rows) for name, member in named.items()}
+    arrays = {name: _array(content, member, path, as_rows=name in as_rows) for name, member in named.items()}
+    _mapped[content] = _MappedFile(path, _places(content, arrays.values()))
+    return arrays
+
+
+def _places(content: mmap.mmap, arrays: Iterable[Any]) -> list[int]:
+    """Where the huge pages begin in which arrays lie that are mapped."""
+    first, step = np.frombuffer(content, np.uint8).ctypes.data, memory.HUGE_PAGE
+    found: set[int] = set()
+    for each in arrays:
+        if isinstance(each, np.ndarray):
+            begins = each.ctypes.data - first
+            found.update(range(begins // step * step, begins + each.nbytes, step))
+    return sorted(found)
 
 
 def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path, *, as_rows: bool) -> Any:

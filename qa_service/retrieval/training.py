@@ -63,15 +63,15 @@ class LeaveOneOut:
     """(phrasings, classes)."""
 
 
-def train(data: Phrasings) -> Classifier:
-    """All entries and subjects against each other."""
+def train_classifier(data: Phrasings) -> Classifier:
+    """The classifier of all entries and subjects, trained against each other."""
     return _fit(data)[0]
 
 
 def leave_one_out(data: Phrasings, prose: Floats | None = None) -> LeaveOneOut:
-    """Leave-one-out predictions of the model that `train` returns for the same data.
+    """Leave-one-out predictions of the model that `train_classifier` returns for the same data.
 
-    `prose`, (phrasings, entries), scores what each entry says, in alphabetical order of the entries.
+    `prose`, (phrasings, entries), are the full-text scores of the entries' prose, in alphabetical order of their ids.
     """
     return _fit(data, prose)[1]
 
@@ -100,9 +100,9 @@ def _fit(data: Phrasings, prose: Floats | None = None) -> tuple[Classifier, Leav
 
     order = np.argsort(owners, kind="stable")
     starts = np.searchsorted(owners[order], classes)
-    witnesses = np.stack([logits, _nearest_left_out(projected, order, starts)])[:, :, is_entry]
-    rank_factors = _fit_rank_factors(witnesses, columns, is_entry)
-    ranks = np.tensordot(rank_factors, witnesses, 1) + (0 if prose is None else PROSE_FACTOR * prose[sample])
+    rank_scores = np.stack([logits, _nearest_left_out(projected, order, starts)])[:, :, is_entry]
+    rank_factors = _fit_rank_factors(rank_scores, columns, is_entry)
+    ranks = np.tensordot(rank_factors, rank_scores, 1) + (0 if prose is None else PROSE_FACTOR * prose[sample])
     classifier = Classifier(
         classes=tuple(classes.tolist()),
         is_entry=is_entry,
@@ -235,14 +235,14 @@ def _fit_scales(features: Floats, targets: NDArray[np.intp], is_entry: NDArray[n
     return _likeliest_factors(features, targets, weights)
 
 
-def _fit_rank_factors(witnesses: Floats, targets: NDArray[np.intp], is_entry: NDArray[np.bool_]) -> Floats:
-    """(2,): the factors whose sum of witnesses, (2, n, entries), best tells the right entry from the others.
+def _fit_rank_factors(rank_scores: Floats, targets: NDArray[np.intp], is_entry: NDArray[np.bool_]) -> Floats:
+    """(2,): the factors whose sum of scores, (2, n, entries), best tells the right entry from the others.
 
     Of n phrasings, those of entries are used; `targets`, (n,), are class indices. Entries count alike.
     """
     of_entries = is_entry[targets]
     entries = (np.cumsum(is_entry) - 1)[targets[of_entries]]
-    return _likeliest_factors(witnesses[:, of_entries], entries, _balanced(entries), _SHRINKAGE)
+    return _likeliest_factors(rank_scores[:, of_entries], entries, _balanced(entries), _SHRINKAGE)
 
 
 def _likeliest_factors(

@@ -1,4 +1,4 @@
-"""The JSON that is read and sent, as pydantic models: requests, responses, events, and OpenAPI's description of them.
+"""The JSON that is read and sent, as pydantic models: requests, responses and events, and their OpenAPI description.
 
-Only `allowed` can be imported without pydantic, whose import takes longer than an answer in the terminal.
+Only `allowed` does not import pydantic, whose import takes longer than an answer in the terminal.
 """

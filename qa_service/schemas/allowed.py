@@ -1,6 +1,6 @@
-"""The allowed values of each field of a request, as texts in both languages; checks of seeds.
+"""The allowed values of each field of a request, as texts in both languages for error messages; checks of seeds.
 
-Standard library only: the command line uses it and must not wait for pydantic.
+Standard library only, for the command line, which does not import pydantic.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ SEEDS = Text(f"1 到 {MAX_SEEDS} 的整数", f"an integer from 1 to {MAX_SEEDS}"
 ENTRY = Text("词条编号", "the id of an entry")
 ASPECT = Text("词条的一个 aspect 的编号", "the id of an aspect of the entry")
 BLOCKS = Text("证据块编号的列表", "a list of ids of evidence blocks")
+ENTRIES = Text("词条编号的列表", "a list of ids of entries")
 BOOLEAN = Text("true 或 false", "true or false")
 CONTEXT = Text("上一个回答里的 context，原样送回", "the context of the answer before, as it came")
 EXPERIMENT = Text("实验的名字", "the name of an experiment")
@@ -53,6 +54,7 @@ def check_seeds(value: Any) -> int:
 
 
 def _integer(field: str, value: Any, low: int, high: int, allowed: Text) -> int:
+    """The value if it is an integer from `low` to `high`, and no bool; raises `BadField`."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     raise bad_field(field, allowed)

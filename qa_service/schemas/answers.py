@@ -35,13 +35,13 @@ from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
 from qa_service.schemas.evidence import EvidenceJson, evidence_json
 from qa_service.schemas.values import Body, Cell, Number, omitted_if_none
 
-_KEPT_TEXTS = 1000
-"""Of entries' texts as JSON, those asked for last: 5 kB each."""
+_CACHED_TEXTS = 1000
+"""Size of the LRU cache of entries' texts as JSON, 5 kB each."""
 Probability = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 
 
 class EntryLink(Body):
-    """The entry that answers, in short."""
+    """The entry that answers: id, question and address."""
 
     id: str
     item: int = Field(description="the number of the source item that it is or expands")
@@ -96,20 +96,22 @@ class PrecisionLossJson(Body):
 
 
 class RelatedJson(Body):
-    """Another entry that may help."""
+    """A related entry."""
 
     entry: str
     question: str
 
 
 class AlternativeJson(RelatedJson):
-    """What may have been asked instead."""
+    """Another question that may be meant."""
 
     aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry")
+    short: str | SkipJsonSchema[None] = omitted_if_none("markdown: its short answer, if its numbers were measured")
+    evidence: list[EvidenceJson] | SkipJsonSchema[None] = omitted_if_none("the runs that measured these numbers")
 
 
 class DistinctionJson(Body):
-    """How to tell a cause, or a neighbouring question: what is seen, what it means, the entry for it."""
+    """How to recognise a cause, or a neighbouring question: what is seen, what it means, the entry for it."""
 
     see: str
     means: str
@@ -119,7 +121,7 @@ class DistinctionJson(Body):
 
 
 class CheckedJson(Body):
-    """When every claim of the entry was last found to come out as stated."""
+    """The last check in which every claim of the entry came out as stated."""
 
     on: str = Field(description="the date, as 2026-11-29")
     seeds: int
@@ -128,27 +130,27 @@ class CheckedJson(Body):
 
 
 class PartsJson(Body):
-    """The parts of the entry's text, numbers filled in as far as they are measured; null where it has no such part."""
+    """The parts of the entry's text, with the numbers measured so far; null for a part that the entry does not have."""
 
-    short: str = Field(description="the answer in words, complete in itself; markdown, as the others")
+    short: str = Field(description="the answer in words, complete in itself; markdown, like the others")
     your_case: str | None = Field(description="the row of `tell` that the question's signs single out, in a sentence")
     do: str | None = Field(description="what to do, in order")
-    tell: list[DistinctionJson] = Field(description="how to tell it from its neighbours")
+    tell: list[DistinctionJson] = Field(description="how to distinguish it from similar problems")
     why: str | None = Field(description="the mechanism")
     scope: str | None = Field(description="where it does not hold")
     lecture: str | None = Field(description="the lecture sentence by sentence, with verdicts")
-    checked: CheckedJson | None = Field(description="how sure its claims are; null before a check over several seeds")
+    checked: CheckedJson | None = Field(description="the last check of its claims over several seeds; null without one")
 
 
 class ObservationJson(Body):
-    """What the question says about a run: a sign of the vocabulary, with the words that say so."""
+    """What the question says about a run: a sign of the vocabulary, with the words that state it."""
 
     kind: ObservationKind
     value: str
     text: str
     used_by: list[str] = Field(
-        description="ids of the evidence blocks that use it; `match` if it helped to find the entry, `tell` if it "
-        "orders its causes, `clue` if the clue follows from it"
+        description="ids of the evidence blocks that use it; `match` if it helped to find the entry, `tell` if the "
+        "order of its causes depends on it, `clue` if the clue follows from it"
     )
 
 
@@ -167,7 +169,7 @@ class CalculationJson(Body):
     formulas: list[str]
     dtypes: list[str] = Field(description="the formats that the question names")
     at: dict[str, str] = Field(description="the values of variables")
-    over: dict[str, list[str]] = Field(description="the ranges of variables, where the question is where it breaks")
+    over: dict[str, list[str]] = Field(description="the ranges of variables, if the question is where it breaks")
     gradient: bool
 
 
@@ -178,7 +180,7 @@ class ContextJson(Body):
     aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry that was answered")
     params: types.NamedValues
     lang: Lang
-    candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, where none answers")
+    candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, if none answers")
     seed: int | SkipJsonSchema[None] = omitted_if_none("the seed that the conversation asked for")
 
 
@@ -200,70 +202,95 @@ class AnswerJson(Body):
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     observations: list[ObservationJson]
     clue: ClueJson | None = Field(
-        description="what follows from the observations, where they single out no row of `tell` (`parts.your_case`)"
+        description="what follows from the observations, if they single out no row of `tell` (`parts.your_case`)"
     )
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
     ladder: list[PrecisionLossJson] = Field(
-        description="one for each column and format, where float64 and other formats are compared"
+        description="one for each column and format, if float64 is compared with other formats"
     )
     references: list[str]
     related: list[RelatedJson]
     alternatives: list[AlternativeJson] = Field(
-        description="what may have been asked instead, likeliest first; empty where the entry leads clearly"
+        description="other questions that may be meant, the most probable first; empty if the entry is clearly ahead"
     )
     context: ContextJson
-    diagnosis: DiagnosisJson | SkipJsonSchema[None] = omitted_if_none("of the run whose log the question holds")
+    diagnosis: DiagnosisJson | SkipJsonSchema[None] = omitted_if_none("of the run whose log the question contains")
     part: Part | SkipJsonSchema[None] = omitted_if_none(
-        "the part that a follow-up asks for: it comes first in `answer`"
+        "the part that a follow-up asks for; it comes first in `answer`"
     )
 
 
 def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
-    """An Answer in its language; with `brief` only the first screen: no folded parts, rows, charts or reasons."""
+    """An Answer in its language; with `brief` without folded parts, rows, charts, reasons and references."""
+    return AnswerJson.model_validate(
+        _fields_before_text(answer, brief) | _text_fields(answer, brief) | _fields_after_text(answer, brief)
+    )
+
+
+def _fields_before_text(answer: Answer, brief: bool) -> dict[str, Any]:
+    """The fields of `AnswerJson` from its first to `subject`, in its order."""
     lang, entry = answer.lang, answer.entry
-    parts = FIRST_PARTS if brief else PARTS
     matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
-    return AnswerJson(
-        id=answer.id,
-        status=answer.status,
-        lang=lang,
-        question=answer.question,
-        entry=_entry_link(entry, lang) if entry else None,
-        confidence=answer.confidence,
-        matches=[_match_json(match, lang, brief=brief) for match in matches],
-        subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
-        answer=prose.answer_text(answer, parts),
-        parts=_parts_json(answer, entry, parts) if entry else _reply_alone(answer),
-        calculation=_calculation_json(answer.calculation) if answer.calculation else None,
-        lecture=lecture_json(entry, lang) if entry and not brief else None,
-        params=_named_values(answer.params),
-        observations=[
-            ObservationJson(
-                kind=each.sign.kind,
-                value=each.sign.value,
-                text=each.text,
-                used_by=list(answer.used_by.get(str(each.sign), ())),
-            )
+    return {
+        "id": answer.id,
+        "status": answer.status,
+        "lang": lang,
+        "question": answer.question,
+        "entry": _entry_link(entry, lang) if entry else None,
+        "confidence": answer.confidence,
+        "matches": [_match_fields(match, lang, brief=brief) for match in matches],
+        "subject": {"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
+    }
+
+
+def _text_fields(answer: Answer, brief: bool) -> dict[str, Any]:
+    """Those from `answer` to `lecture`."""
+    entry = answer.entry
+    parts = FIRST_PARTS if brief else PARTS
+    return {
+        "answer": prose.answer_text(answer, parts),
+        "parts": _parts_json(answer, entry, parts) if entry else _reply_alone(answer),
+        "calculation": _calculation_json(answer.calculation) if answer.calculation else None,
+        "lecture": lecture_json(entry, answer.lang) if entry and not brief else None,
+    }
+
+
+def _fields_after_text(answer: Answer, brief: bool) -> dict[str, Any]:
+    """Those from `params` to the last."""
+    lang, entry = answer.lang, answer.entry
+    fields: dict[str, Any] = {
+        "params": _named_values(answer.params),
+        "observations": [
+            {
+                "kind": each.sign.kind,
+                "value": each.sign.value,
+                "text": each.text,
+                "used_by": list(answer.used_by.get(str(each.sign), ())),
+            }
             for each in answer.observations
         ],
-        clue=_clue_json(answer),
-        notes=[note[lang] for note in answer.notes],
-        evidence=[evidence_json(each, lang, brief=brief) for each in answer.evidence],
-        ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
-        references=list(entry.references) if entry and not brief else [],
-        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
-        alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
-        context=_context_json(answer.context),
-        diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
-        part=answer.part,
-    )
+        "clue": _clue_json(answer),
+        "notes": [note[lang] for note in answer.notes],
+        "evidence": [evidence_json(each, lang, brief=brief) for each in answer.evidence],
+        "ladder": [] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
+        "references": list(entry.references) if entry and not brief else [],
+        "related": [{"entry": other.id, "question": other.question[lang]} for other in answer.related],
+        "alternatives": _alternatives_json(answer, brief=brief),
+        "context": context_json(answer.context),
+    }
+    if answer.diagnosis:
+        fields["diagnosis"] = diagnosis_json(answer.diagnosis, lang, brief=brief)
+    if answer.part:
+        fields["part"] = answer.part
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPieces:
-    """The JSON of an answer that nothing is measured for, in three pieces; `text` is one object for all answers of an
-    entry in which the same signs tell its rows apart.
+    """The JSON of an answer without evidence, in three pieces.
+
+    `text` is one cached object for all answers by an entry with the same clue and the same signs that order its rows.
     """
 
     before: bytes
@@ -271,67 +298,38 @@ class AnswerPieces:
     after: bytes
 
     def join(self) -> bytes:
-        """The whole."""
+        """The whole JSON."""
         return self.before + self.text + self.after
 
 
 def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None:
-    """The bytes of `answer_json`, written ten times as fast; None for an answer without an entry or with evidence.
+    """The bytes of `answer_json`, ten times as fast; None for an answer that it does not cover.
 
-    Most of an answer is the entry's text, which is written once. What depends on the question is not validated: it is
-    of the right types already (tests compare both ways).
+    These are answers without an entry, or with evidence, a diagnosis, a calculation or a part. Most of an answer is the
+    entry's text, which is cached. The fields that depend on the question are not validated: their types are right
+    already (tests compare both ways).
     """
-    entry, lang = answer.entry, answer.lang
+    entry = answer.entry
     if entry is None or answer.evidence or answer.diagnosis or answer.calculation or answer.part:
         return None
     own = _ByIdentity(entry.own or entry)
     told: tuple[Observation, ...] = ()
-    if answer.observations and entry.tell:
+    if answer.observations:
         telling = _telling(own)
         told = tuple(replace(each, text="") for each in answer.observations if each.sign in telling)
-    matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
-    before = _write(
-        id=answer.id,
-        status=answer.status,
-        lang=lang,
-        question=answer.question,
-        entry=_entry_fields(entry, lang),
-        confidence=answer.confidence,
-        matches=[_match_fields(match, lang, brief=brief) for match in matches],
-        subject={"id": answer.subject.id, "name": answer.subject.name[lang]} if answer.subject else None,
-    )
-    after = _write(
-        params=answer.params,
-        observations=[
-            {
-                "kind": each.sign.kind,
-                "value": each.sign.value,
-                "text": each.text,
-                "used_by": answer.used_by.get(str(each.sign), ()),
-            }
-            for each in answer.observations
-        ],
-        clue=_clue_json(answer),
-        notes=[note[lang] for note in answer.notes],
-        evidence=(),
-        ladder=(),
-        references=() if brief else entry.references,
-        related=[{"entry": other.id, "question": other.question[lang]} for other in answer.related],
-        alternatives=[_alternative_fields(other, lang) for other in answer.alternatives],
-        context=_context_fields(answer.context),
-    )
-    text = _text_piece(own, entry.aspect, lang, told, _without_fragments(answer.clue), brief)
+    before, after = _write(_fields_before_text(answer, brief)), _write(_fields_after_text(answer, brief))
+    text = _text_piece(own, entry.aspect, answer.lang, told, _without_fragments(answer.clue), brief)
     return AnswerPieces(before[:-1] + b",", text, after[1:])
 
 
-def _write(**fields: Any) -> bytes:
-    """An object with these fields."""
+def _write(fields: dict[str, Any]) -> bytes:
+    """A JSON object with these fields."""
     return to_json(fields, inf_nan_mode="strings")
 
 
 @dataclass(frozen=True, slots=True)
 class _ByIdentity:
-    """An entry as a key: equal to itself only, as it takes long to compare two readings of a library."""
+    """An entry as a cache key, compared by identity: to compare two equal entries field by field takes long."""
 
     entry: Entry
 
@@ -342,34 +340,27 @@ class _ByIdentity:
         return hash(self.entry.id)
 
 
-@lru_cache(_KEPT_TEXTS)
+@lru_cache(_CACHED_TEXTS)
 def _telling(own: _ByIdentity) -> frozenset[Sign]:
     """The signs that tell the rows of an entry apart; an aspect has the same rows."""
     return frozenset(sign for row in own.entry.tell for sign in (*row.signs, *row.excluded_by))
 
 
-@lru_cache(_KEPT_TEXTS)
+@lru_cache(_CACHED_TEXTS)
 def _text_piece(
     own: _ByIdentity, aspect: str, lang: Lang, told: tuple[Observation, ...], clue: FoundClue | None, brief: bool
 ) -> bytes:
-    """The fields `answer` to `lecture` where these observations, without their fragments, tell the rows apart."""
+    """The `_text_fields` as bytes, for observations and a clue without their fragments of the question."""
     entry = own.entry.focused_on(aspect)
     answer = Answer(
         id="", status=AnswerStatus.ANSWERED, lang=lang, question="", entry=entry, confidence=1.0, matches=(), params={},
         observations=told, clue=clue,
     )  # fmt: skip
-    parts = FIRST_PARTS if brief else PARTS
-    fields = _write(
-        answer=prose.answer_text(answer, parts),
-        parts=_parts_json(answer, entry, parts),
-        calculation=None,
-        lecture=None if brief else lecture_json(entry, lang),
-    )
-    return fields[1:-1] + b","
+    return _write(_text_fields(answer, brief))[1:-1] + b","
 
 
 def _without_fragments(found: FoundClue | None) -> FoundClue | None:
-    """The clue without the words of the question that it follows from."""
+    """The clue, its observations without their fragments of the question."""
     return found and replace(found, because=tuple(replace(each, text="") for each in found.because))
 
 
@@ -383,7 +374,7 @@ def _clue_json(answer: Answer) -> ClueJson | None:
 
 
 def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
-    """The lecture's question and answer in a language; None for an entry without them."""
+    """The lecture's question and answer in a language; None for an entry without a lecture."""
     said = entry.lecture
     if said is None:
         return None
@@ -394,18 +385,29 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _alternative_json(entry: Entry, lang: Lang) -> AlternativeJson:
-    return AlternativeJson(**_alternative_fields(entry, lang))
-
-
-def _alternative_fields(entry: Entry, lang: Lang) -> dict[str, Any]:
-    return {"entry": entry.id, "question": entry.question[lang], **({"aspect": entry.aspect} if entry.aspect else {})}
+def _alternatives_json(answer: Answer, *, brief: bool) -> list[AlternativeJson]:
+    lang = answer.lang
+    shorts = {entry.id: short for entry, short in prose.alternative_texts(answer)}
+    return [
+        AlternativeJson(
+            entry=entry.id,
+            aspect=entry.aspect or None,
+            question=entry.question[lang],
+            short=shorts.get(entry.id),
+            evidence=[
+                evidence_json(one, lang, brief=brief) for one in answer.alternative_evidence if one.entry == entry.id
+            ]
+            or None,
+        )
+        for entry in answer.alternatives
+    ]
 
 
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
+    """The parts `wanted` of an entry's text; without evidence, from the cache `_UNMEASURED`, with `tell` in order."""
     if answer.evidence:
         return _measured_parts(answer, entry, wanted)
-    own = entry.own or entry  # a view of it that is focused on an aspect is made anew for each answer
+    own = entry.own or entry  # the view that is focused on an aspect is a new object for each answer
     key = (entry.id, entry.aspect, answer.lang, *wanted)
     cached = _UNMEASURED.get(key)
     if cached is None or cached[0] is not own:
@@ -425,10 +427,11 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
 
 
 _UNMEASURED: dict[tuple[str, ...], tuple[Entry, PartsJson]] = {}
-"""Id of an entry, aspect, language, parts → the entry, and these parts before anything is measured or observed."""
+"""(id of an entry, aspect, language, *parts) → (the entry, these parts without evidence and observations)."""
 
 
 def _measured_parts(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
+    """The parts `wanted` of an entry's text, with the numbers of the answer's evidence."""
     lang = answer.lang
 
     def filled(text: str) -> str:
@@ -464,7 +467,7 @@ def _checked_json(entry: Entry) -> CheckedJson | None:
 
 
 def _reply_alone(answer: Answer) -> PartsJson | None:
-    """The reply of a calculation, or the verdict on a run, as the short answer; None where neither is the answer."""
+    """The result of a calculation, or the verdict on a run, as the short answer; None if neither is the answer."""
     if answer.calculation is None and not answer.is_verdict:
         return None
     return PartsJson(
@@ -494,22 +497,14 @@ def _signs(observations: Sequence[Observation]) -> list[str]:
 
 
 def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
-    return EntryLink(**_entry_fields(entry, lang))
-
-
-def _entry_fields(entry: Entry, lang: Lang) -> dict[str, Any]:
-    fields = {
-        "id": entry.id,
-        "item": entry.item,
-        "expands": entry.expands,
-        "question": entry.question[lang],
-        "url": entry.address,
-    }
-    return {**fields, "aspect": entry.aspect} if entry.aspect else fields
-
-
-def _match_json(match: Match, lang: Lang, *, brief: bool) -> MatchJson:
-    return MatchJson.model_validate(_match_fields(match, lang, brief=brief))  # one call: six terms would be six more
+    return EntryLink(
+        id=entry.id,
+        item=entry.item,
+        expands=entry.expands,
+        question=entry.question[lang],
+        url=entry.address,
+        aspect=entry.aspect or None,
+    )
 
 
 def _match_fields(match: Match, lang: Lang, *, brief: bool) -> dict[str, Any]:
@@ -534,21 +529,16 @@ def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
     )
 
 
-def _context_json(context: Context) -> ContextJson:
-    return ContextJson(**_context_fields(context))
-
-
-def _context_fields(context: Context) -> dict[str, Any]:
-    """Those that are sent, in the order of the schema."""
-    fields: dict[str, Any] = {"entry": context.entry}
-    if context.aspect:
-        fields["aspect"] = context.aspect
-    fields |= {"params": _named_values(context.params), "lang": context.lang}
-    if not context.entry:
-        fields["candidates"] = list(context.candidates)
-    if context.seed:
-        fields["seed"] = context.seed
-    return fields
+def context_json(context: Context) -> ContextJson:
+    """A context as JSON, in the form in which a client sends it back."""
+    return ContextJson(
+        entry=context.entry,
+        aspect=context.aspect or None,
+        params=_named_values(context.params),
+        lang=context.lang,
+        candidates=None if context.entry else list(context.candidates),
+        seed=context.seed or None,
+    )
 
 
 def _named_values(named: NamedValues) -> dict[str, types.Value | list[types.Value]]:

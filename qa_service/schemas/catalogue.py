@@ -53,7 +53,7 @@ class AspectJson(Body):
     id: str
     question: TextJson
     short: TextJson
-    block: str | None = Field(description="the evidence block that proves it; null is the first")
+    block: str | None = Field(description="the evidence block that proves it; null means the first")
 
 
 class EntryJson(Body):

@@ -32,24 +32,24 @@ VERDICTS: Mapping[DiagnosisStatus, RunVerdict] = {
     "sick": "sick", "healthy": "healthy", "not_numerics": "not_numerics", "undecided": "cannot_tell",
     "unreadable": "cannot_tell",
 }  # fmt: skip
-"""What programs are told. Fronts for programs refuse what is unreadable; the page shows that report, too."""
+"""Status → verdict in the JSON. Routes for programs refuse an unreadable run; the page shows its report, too."""
 
 MAX_LOG_BYTES = 5_000_000
 """The largest body of a request."""
 _MAX_POINTS = 400
-"""Of a longer series, so many points are sent: the first, the last, and those between at equal distances."""
+"""A longer series is thinned out to this number of points, at equal distances, with the first and the last one."""
 _CURVES = ("loss", "val_loss", "grad_norm", "lr", "loss_scale", "accuracy", "val_accuracy")
 _TEXT = Text("一份训练日志的全文", "the text of a training log")
 _NAME = Text("文件名", "the name of the file")
 
 
 class DiagnoseQuery(RequestBody):
-    """How a file is diagnosed."""
+    """The options of a diagnosis."""
 
     name: Annotated[str, Field(max_length=200), _NAME] = Field(default="", description="helps to recognise its format")
     lang: Annotated[Lang | None, allowed.LANG] = None
     run: Annotated[bool, allowed.BOOLEAN] = Field(
-        default=True, description="false: without the experiment at the run's numbers, and its cure"
+        default=True, description="false: do not run the experiment, with the run's settings and with the cure"
     )
 
 
@@ -68,7 +68,7 @@ class DiagnoseBody(DiagnoseQuery):
 class RunFaultJson(Body):
     """The operation that made the first inf or nan out of finite numbers."""
 
-    operation: str = Field(description="its name in torch; empty if the data had it already")
+    operation: str = Field(description="its name in torch; empty if the input data are not finite")
     phase: str
     value: Number
     step: int | None
@@ -82,7 +82,7 @@ class RunFaultJson(Body):
 
 
 class InterventionJson(Body):
-    """Of a trial: the same model and batch, trained again with one thing changed."""
+    """A run of a trial: the same model and batch, trained again with one thing changed."""
 
     id: str
     healthy: bool
@@ -91,7 +91,7 @@ class InterventionJson(Body):
 
 
 class TrainingRunJson(Body):
-    """What was read of the run."""
+    """The data that were read from the log or trace."""
 
     source: RunSource
     name: str
@@ -102,15 +102,15 @@ class TrainingRunJson(Body):
     cut: bool
     settings: dict[str, Value]
     series: dict[str, list[list[Number | None]]] = Field(
-        description="key: [step, or null where it is not known; line of the log or null; value] of each record"
+        description="by key, the records as [step or null, line of the log or null, value]"
     )
     fault: RunFaultJson | None
     interventions: list[InterventionJson] = Field(description="of a trial; else empty")
-    excerpt: dict[str, str] = Field(description="number of a line that a finding cites: its text")
+    excerpt: dict[str, str] = Field(description="by line number, the text of the lines that findings cite")
 
 
 class HarmJson(Body):
-    """Something that goes wrong in the run, before any cause is thought of."""
+    """Something that goes wrong in the run, whatever the cause."""
 
     id: str
     text: str
@@ -121,14 +121,14 @@ class HarmJson(Body):
 class FactJson(Body):
     """A fact about the run that speaks for or against a cause."""
 
-    line: int | None = Field(description="the line of the log where it stands; null where it stands in none")
+    line: int | None = Field(description="the first line of the log that shows it; null if none does")
     step: int | None
     layer: str
     text: str
     lines: list[int] = Field(description="every line that shows it")
-    feature: str = Field(description="what was looked at")
+    feature: str = Field(description="id of the feature that was observed")
     weights: dict[str, Number] = Field(
-        description="id of a cause: natural logarithm of the likelihood ratio, above 0 it speaks for the cause"
+        description="by id of a cause, the natural logarithm of the likelihood ratio; above 0 it speaks for the cause"
     )
 
 
@@ -140,13 +140,13 @@ class CauseJson(Body):
     entry: str
     probability: Number
     word: Certainty
-    because: list[str] = Field(description="the facts that speak for it, the heaviest first")
+    because: list[str] = Field(description="the facts that speak for it, the most important first")
     cure: str
     patch: str = Field(description="the smallest change of code")
 
 
 class RuledOutJson(Body):
-    """A cause that one would think of, and why it is not this one."""
+    """A plausible cause that was ruled out, and why."""
 
     id: str
     name: str
@@ -155,7 +155,7 @@ class RuledOutJson(Body):
 
 
 class ExperimentedJson(Body):
-    """The reduced experiment of the first cause, at the reader's numbers; `evidence` has its runs."""
+    """The experiment that reproduces the first cause with the run's own settings; `evidence` has its runs."""
 
     experiment: str
     params: dict[str, Value]
@@ -164,7 +164,7 @@ class ExperimentedJson(Body):
 
 
 class MarkJson(Body):
-    """A place on a curve."""
+    """A marked point of a curve."""
 
     series: str
     step: Number = Field(description="a step, or the index of a record where steps are not known")
@@ -172,7 +172,7 @@ class MarkJson(Body):
 
 
 class DiagnosisReceiptJson(Body):
-    """With which code the diagnosis was made; the runs of its experiment have receipts of their own."""
+    """The code that made the diagnosis; the runs of its experiment have receipts of their own."""
 
     code_hash: str
     versions: dict[str, str]
@@ -188,17 +188,17 @@ class DiagnosisJson(Body):
     causes: list[CauseJson] = Field(description="at most two, the most probable first")
     facts: list[FactJson] = Field(description="what was found about these causes")
     ruled_out: list[RuledOutJson]
-    ask: str | None = Field(description="where two causes fit: the question that tells them apart")
+    ask: str | None = Field(description="if two causes fit, the question that tells them apart")
     patch: str = Field(description="the smallest change of code for the first cause; empty without one")
     next: str = Field(description="the one line of code to add that would tell more; empty without one")
     evidence: list[EvidenceJson] = Field(
-        description="two runs of the experiment, at the numbers of the run and with the cure; empty without one"
+        description="two runs of the experiment, with the run's settings and with the cure; empty without one"
     )
     format: str = Field(description="of the log; or csv, trainer_state, event_file, trace, trial")
     receipt: DiagnosisReceiptJson
     harms: list[HarmJson]
     margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
-    unseen: list[str] = Field(description="what the record does not show")
+    unseen: list[str] = Field(description="what the log does not show although the diagnosis would need it")
     experiment: ExperimentedJson | None
     marks: list[MarkJson]
     run: TrainingRunJson
@@ -210,7 +210,7 @@ def read_diagnose(data: object) -> DiagnoseBody:
 
 
 def read_options(query: Mapping[str, str]) -> DiagnoseQuery:
-    """The options in an address, ?name=&lang=&run=; raises `BadField`."""
+    """The options in the query of a URL, ?name=&lang=&run=; raises `BadField`."""
     words = {"true": True, "1": True, "false": False, "0": False}
     named: dict[str, object] = dict(query)
     if "run" in query:
@@ -221,9 +221,9 @@ def read_options(query: Mapping[str, str]) -> DiagnoseQuery:
 def diagnosis_json(
     diagnosis: Diagnosis, lang: Lang, evidence: Sequence[Evidence] = (), *, brief: bool = False
 ) -> DiagnosisJson:
-    """A diagnosis in a language, with the evidence of its experiment and of its cure if they were run.
+    """A diagnosis in a language, with the evidence of its experiment if that was run.
 
-    With `brief` without curves, lines of the log and rows.
+    With `brief`, without curves, lines of the log, rows and charts.
     """
     causes = causes_json(diagnosis, lang)
     run = diagnosis.run
@@ -268,7 +268,7 @@ def causes_json(diagnosis: Diagnosis, lang: Lang) -> list[CauseJson]:
 
 
 def facts_json(diagnosis: Diagnosis, lang: Lang) -> list[FactJson]:
-    """Each fact once, with what it says about each of the causes, in their order."""
+    """Each fact about the causes once, with its weight for each cause."""
     findings: dict[tuple[str, str], list[Finding]] = {}
     for hypothesis in diagnosis.hypotheses:
         for finding in hypothesis.findings:
@@ -277,7 +277,7 @@ def facts_json(diagnosis: Diagnosis, lang: Lang) -> list[FactJson]:
 
 
 def ruled_out_json(diagnosis: Diagnosis, lang: Lang) -> list[RuledOutJson]:
-    """The causes that one would think of, and why it is none of them."""
+    """The plausible causes that were ruled out, and why."""
     return [
         RuledOutJson(id=each.cause, name=cause.name[lang], entry=cause.entry, because=each.reason[lang])
         for each in diagnosis.excluded
@@ -308,7 +308,7 @@ def _receipt(evidence: Sequence[Evidence]) -> DiagnosisReceiptJson:
 
 @cache
 def _code_hash() -> str:
-    """SHA-256 of the code that reads a run and judges it."""
+    """SHA-256 of the code that reads and diagnoses a run."""
     root = Path(qa_service.__file__).parent
     digest = hashlib.sha256()
     for folder in ("diagnosis", "parsing/logs"):
@@ -318,6 +318,7 @@ def _code_hash() -> str:
 
 
 def _cited(diagnosis: Diagnosis) -> set[int]:
+    """The numbers of the lines that harms and findings cite."""
     lines = {line for harm in diagnosis.harms for line in harm.lines}
     return lines | {line for each in diagnosis.hypotheses for finding in each.findings for line in finding.lines}
 
@@ -360,6 +361,7 @@ def _run(run: TrainingRun, cited: set[int], *, brief: bool) -> TrainingRunJson:
 
 
 def _points(records: Sequence[Record]) -> Iterable[list[float | None]]:
+    """[step, line, value] of at most `_MAX_POINTS` records."""
     count = len(records)
     places = (
         range(count) if count <= _MAX_POINTS else [i * (count - 1) // (_MAX_POINTS - 1) for i in range(_MAX_POINTS)]

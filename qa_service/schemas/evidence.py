@@ -31,7 +31,7 @@ class ColumnJson(Body):
 
 
 class SpreadJson(Body):
-    """A claim over seeds: it held in `held` of `seeds` runs; the range of its metric, null without any value."""
+    """A claim over seeds: it held in `held` of `seeds` runs; the range of its metric is null without any value."""
 
     held: int
     seeds: int
@@ -51,9 +51,9 @@ class ClaimJson(Body):
     value: Number | None
     verdict: Verdict
     visible_at: ParamsJson | None = Field(
-        description="the entry's parameters, if the claim does not hold only because these are others"
+        description="the entry's parameters, if the run had others and the verdict is not the expected one; else null"
     )
-    spread: SpreadJson | SkipJsonSchema[None] = omitted_if_none("where the run was repeated with other seeds")
+    spread: SpreadJson | SkipJsonSchema[None] = omitted_if_none("if the run was repeated with other seeds")
 
 
 class ReceiptJson(Body):
@@ -69,7 +69,7 @@ class ReceiptJson(Body):
 class EvidenceJson(Body):
     """A run with its parameters, its machine and the verdicts."""
 
-    id: str = Field(description="the block's; the second run of a comparison is `block~2`")
+    id: str = Field(description="the id of the block; of the second run of a comparison, `block~2`")
     block: str
     compared: ParamsJson = Field(description="parameters in which this run differs from the others of a comparison")
     experiment: str
@@ -77,7 +77,7 @@ class EvidenceJson(Body):
     params: ParamsJson
     seed: int
     status: RunStatus
-    note: str = Field(description="why it did not finish")
+    note: str = Field(description="why it did not finish; empty if it did")
     metrics: Mapping[str, MetricJson]
     claims: list[ClaimJson]
     columns: dict[str, ColumnJson]
@@ -85,12 +85,12 @@ class EvidenceJson(Body):
     chart: JsonObject = Field(description="Vega-Lite, data included")
     chart_in_words: str
     seconds: float
-    cached: bool = Field(description="measured earlier, for the same code, parameters and seed")
+    cached: bool = Field(description="true if it was measured earlier, for the same code, parameters and seed")
     receipt: ReceiptJson
 
 
 def evidence_json(evidence: Evidence, lang: Lang, *, brief: bool = False) -> EvidenceJson:
-    """An Evidence in a language; with `brief` without its rows, their columns and the chart."""
+    """An Evidence in a language; with `brief` without rows, columns and chart."""
     run, experiment = evidence.run, evidence.experiment
     return EvidenceJson(
         id=evidence.id,

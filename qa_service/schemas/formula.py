@@ -41,13 +41,13 @@ class FormulaBody(RequestBody):
     )
     over: Annotated[types.Ranges, allowed.OVER] = Field(default={}, description="the lowest and the highest number")
     dtypes: Annotated[list[str], Field(max_length=8), allowed.DTYPES] = Field(
-        default=[], description="the formats to show, the first of them to compare forms in; default: all, and float32"
+        default=[], description="the formats to show; forms are compared in the first one; default: all, and float32"
     )
     gradient: Annotated[bool, allowed.BOOLEAN] = False
     stable: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="also look for stable forms")
 
     def to_request(self) -> FormulaRequest:
-        """The request as a value of the model; a float is the decimal with which it is written."""
+        """The request as a value of the model; a float becomes its shortest decimal representation."""
         return FormulaRequest(
             expression=self.expression,
             at={name: str(value) for name, value in self.at.items()},
@@ -59,7 +59,7 @@ class FormulaBody(RequestBody):
 
 
 class FormulaValueJson(Body):
-    """What a format makes of a formula or of a step of it; a vector is a list."""
+    """The value of a formula, or of one of its steps, as computed in one format; a vector is a list."""
 
     value: Number | list[Number] | None
     ulp: Number | None = Field(description="error in units in the last place; null without an exact value")
@@ -67,13 +67,13 @@ class FormulaValueJson(Body):
 
 
 class FormulaStepJson(FormulaValueJson):
-    """The same for a step, and what the step itself does wrong."""
+    """The value of a step in one format, and the fault of the step itself."""
 
     how: str = Field(description="overflow, underflow, pole, domain, cancellation, absorbed, amplification, or empty")
 
 
 class FormulaNodeJson(Body):
-    """One step of the calculation, after those whose values it takes."""
+    """One step of the calculation; its inputs are steps before it."""
 
     id: int
     operation: str
@@ -84,7 +84,7 @@ class FormulaNodeJson(Body):
 
 
 class FormulaGradientJson(Body):
-    """The derivative by one variable: exact, and by autograd in each format that has it."""
+    """The derivative with respect to one variable: exact, and by autograd in each format that supports it."""
 
     exact: Number | None
     values: dict[str, FormulaValueJson]
@@ -92,7 +92,7 @@ class FormulaGradientJson(Body):
 
 
 class FormulaRegionJson(Body):
-    """A part of the range in which a format fails."""
+    """An interval of the range in which a format fails."""
 
     dtype: str
     low: Number
@@ -104,7 +104,7 @@ class FormulaRegionJson(Body):
 
 
 class WinJson(Body):
-    """A part of the range in which a stable form loses at least a bit less."""
+    """An interval of the range in which a stable form loses at least one bit less than the formula."""
 
     low: Number
     high: Number
@@ -145,11 +145,11 @@ class FormulaJson(Body):
     exact: Number | list[Number] | None
     values: dict[str, FormulaValueJson]
     tree: list[FormulaNodeJson]
-    first_wrong: dict[str, int] = Field(description="by format, the step that the error of the result comes from")
+    first_wrong: dict[str, int] = Field(description="by format, the step in which the error of the result arises")
     gradient: dict[str, FormulaGradientJson]
     breaks_at: dict[str, Number | None] = Field(description="by format, an input that breaks it; empty without a range")
     breaking: dict[str, dict[str, Number]] = Field(
-        description="by format, the whole of that input: the value of each variable that has a range"
+        description="by format, that input in full: the value of each variable that has a range"
     )
     regions: list[FormulaRegionJson]
     map: list[MapPointJson]
@@ -159,7 +159,7 @@ class FormulaJson(Body):
     evidence: list[EvidenceJson] = Field(description="the run, which `numstab replay` repeats; without its rows")
 
 
-def read_formula(data: object) -> FormulaRequest:
+def read_formula_request(data: object) -> FormulaRequest:
     """A formula from JSON; raises `BadField`, which names the field and what is allowed."""
     return read_body(FormulaBody, data).to_request()
 

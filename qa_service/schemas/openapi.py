@@ -1,4 +1,4 @@
-"""Adds to FastAPI's OpenAPI document what it does not find by itself: bodies, event streams and errors of routes."""
+"""Completes FastAPI's OpenAPI document: request bodies, event streams and errors, which the signatures do not show."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
     "AskEvent": (AskEvent, "serialization"),
     "RunEvent": (RunEvent, "serialization"),
 }
-"""Bodies that FastAPI does not find in the signature of any route, because the routes read or write them themselves."""
+"""Name → (type, mode) of the schemas of bodies that routes parse or serialise themselves, unknown to FastAPI."""
 
 
 def request_body(model: type[Body]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def request_body(model: type[Body]) -> dict[str, Any]:
 
 
 def diagnose_body() -> dict[str, Any]:
-    """`openapi_extra` for a route that reads a file as it is, or its text in JSON."""
+    """`openapi_extra` for a route that reads a file as the body, or its text in JSON."""
     file = {"schema": {"type": "string", "format": "binary"}}
     content = {
         "application/json": {"schema": _ref(DiagnoseBody.__name__)},
@@ -43,7 +43,7 @@ def diagnose_body() -> dict[str, Any]:
         "application/gzip": file,
         "application/octet-stream": file,
     }
-    about = "A log, a table, an event file or a trace, compressed or not; at most 5 MB, and 60 MB when inflated."
+    about = "A log, a table, an event file or a trace; at most 5 MB. It may be compressed by gzip, from at most 60 MB."
     return {
         **query_parameters(DiagnoseQuery),
         "requestBody": {"required": True, "description": about, "content": content},
@@ -103,17 +103,17 @@ DIAGNOSE_BODY = diagnose_body()
 FEEDBACK_BODY = request_body(FeedbackRequest)
 EXPORT_PARAMETERS = query_parameters(ExportQuery)
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Counts", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    200: {"description": "Prometheus metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: shown
     for code, about in (
-        (401, "No key"),
-        (403, "A key without the scope"),
+        (401, "No valid API key"),
+        (403, "The API key lacks the scope, or the request comes from a page of another site"),
         (404, "Unknown entry or experiment"),
-        (408, "A body that came too slowly"),
+        (408, "The body did not arrive in time"),
         (413, "Body too large"),
-        (422, "Bad input"),
+        (422, "Invalid input"),
         (429, "Too many requests; Retry-After says when to retry"),
         (500, "Internal error"),
         (503, "Overloaded, shutting down, or the store is unavailable; Retry-After says when to retry"),

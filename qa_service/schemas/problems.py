@@ -14,14 +14,14 @@ class ProblemJson(Body):
     type: str
     title: str
     status: int
-    code: str = Field(description="stable, for programs")
+    code: str = Field(description="a stable identifier of the error, for programs")
     detail: str = Field(description="what was wrong and what is allowed, in the client's language")
-    request_id: str | SkipJsonSchema[None] = omitted_if_none("also in the log")
+    request_id: str | SkipJsonSchema[None] = omitted_if_none("the id of the request, as in the server's log")
     field: str | SkipJsonSchema[None] = omitted_if_none("the field of the request that is wrong")
 
 
 class LiveJson(Body):
-    """The process answers."""
+    """The process is alive."""
 
     live: Literal[True] = True
 
@@ -34,13 +34,13 @@ class ReadyJson(Body):
 
 
 class OperatorReadyJson(ReadyJson):
-    """The same for operators, with the reasons."""
+    """Whether questions can be answered, and, for operators, why not."""
 
-    why: dict[str, str] = Field(description="part that is not ready → its error")
+    why: dict[str, str] = Field(description="by part that is not ready, its error")
     reload: str | None = Field(description="why the last reload was refused; null if it was not")
 
 
 class StoredJson(Body):
-    """The acknowledgement that the data is on disk."""
+    """The acknowledgement that the data are stored."""
 
     stored: Literal[True] = True

@@ -18,7 +18,7 @@ from qa_service.schemas.values import Body, without_default
 Seed = Annotated[int, Field(ge=0, le=allowed.MAX_SEED)]
 EntryId = Annotated[str, Field(min_length=1, max_length=100)]
 Ids = Annotated[list[str], Field(max_length=20)]
-Chip = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|fine|param):[A-Za-z0-9_]+$")]
+ChipName = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|fine|param):[A-Za-z0-9_]+$")]
 _WITHOUT = Text(
     '观察或参数的列表，例如 "what:nan"、"param:lr"', 'a list of observations and parameters, as "what:nan", "param:lr"'
 )
@@ -26,7 +26,7 @@ _UNKNOWN: Literal["unknown_field"] = "unknown_field"
 
 
 def _given(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON Schema: this field is required, with this schema."""
+    """A JSON Schema that requires this field, with this schema."""
     return {"required": [name], "properties": {name: schema}}
 
 
@@ -36,7 +36,7 @@ class RequestBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _no_other_fields(cls, data: Any) -> Any:
-        """Stops at the first; `extra="forbid"` alone would report all of a hundred thousand, which takes a second."""
+        """Raises for the first unknown field; `extra="forbid"` alone would take a second to report 100,000 of them."""
         if isinstance(data, dict) and cls.model_config["extra"] == "forbid":
             for name in data:
                 if name not in cls.model_fields:
@@ -64,11 +64,12 @@ class ContextRequest(RequestBody):
     aspect: Annotated[EntryId | None, allowed.ASPECT] = None
     params: Annotated[types.NamedValues, allowed.PARAMS] = Field(default={})
     lang: Annotated[Lang | None, allowed.LANG] = None
-    candidates: Annotated[Ids | None, allowed.BLOCKS] = None
+    candidates: Annotated[Ids | None, allowed.ENTRIES] = None
     seed: Annotated[Seed | None, allowed.SEED] = None
 
     @model_validator(mode="after")
-    def _follows_something(self) -> Self:
+    def _has_subject(self) -> Self:
+        """A context is about an entry, candidates or a formula."""
         if self.entry is None and not self.candidates and "expression" not in self.params:
             raise bad_field("context.entry", allowed.ENTRY)
         return self
@@ -105,7 +106,8 @@ class AskRequest(RequestBody):
     question: Annotated[str, allowed.QUESTION] = Field(default="", description="required unless an entry is given")
     lang: Annotated[Lang | None, allowed.LANG] = Field(default=None, description="default: the question's")
     reader_lang: Annotated[Lang | None, allowed.LANG] = Field(
-        default=None, description="of a question that shows no language, such as a log; default: the context's"
+        default=None,
+        description="the language of the answer if the question shows none, such as a log; default: the context's",
     )
     params: Annotated[types.Params, allowed.PARAMS] = Field(
         default={}, description="they override those that the question names"
@@ -130,15 +132,15 @@ class AskRequest(RequestBody):
     run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: text only, no experiment is run")
     brief: Annotated[bool, allowed.BOOLEAN] = Field(
         default=False,
-        description="only the first screen: the runs it needs, without their rows and charts; at most 9 KB",
+        description="only the first screen: the runs that it needs, without rows and charts; at most 9 KB",
     )
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
-    without: Annotated[list[Chip], Field(max_length=40), _WITHOUT] = Field(
-        default=[], description="what was misread and shall not count: observations and parameters"
+    without: Annotated[list[ChipName], Field(max_length=40), _WITHOUT] = Field(
+        default=[], description="observations and parameters that were misread in the question and are to be ignored"
     )
 
     @model_validator(mode="after")
-    def _asks_something(self) -> Self:
+    def _has_question_or_entry(self) -> Self:
         if "question" not in self.model_fields_set and not self.entry:
             raise bad_field("question", allowed.QUESTION)
         return self
@@ -176,7 +178,7 @@ class RunRequest(RequestBody):
 
 
 class PageRunRequest(RunRequest):
-    """One run of an experiment, which the body names; sent by the page."""
+    """One run of an experiment that is named in the body, as the page sends it."""
 
     experiment: Annotated[str, allowed.EXPERIMENT]
 
@@ -198,7 +200,7 @@ class FeedbackRequest(RequestBody):
 
 
 class ExportQuery(Body):
-    """The query of an export. Any other name is a parameter of the experiments."""
+    """The query of an export. Every other name in it is a parameter of the experiments."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -249,15 +251,15 @@ def read_request(data: Any) -> Request:
     return read_body(AskRequest, data).to_request()
 
 
-def read_run(data: Any) -> RunRequest:
-    """A run of one experiment from JSON; raises `BadField`."""
+def read_run_request(data: Any) -> RunRequest:
+    """A run of the experiment that the route names, from JSON; raises `BadField`."""
     return read_body(
         RunRequest, data, Text("请求体只能有 params、seed、lang", "the body may have params, seed and lang")
     )
 
 
 def read_page_run(data: Any) -> PageRunRequest:
-    """A run of one experiment, which the JSON names; raises `BadField`."""
+    """A run of the experiment that the JSON names; raises `BadField`."""
     return read_body(PageRunRequest, data)
 
 
@@ -268,7 +270,7 @@ def read_feedback(data: Any) -> FeedbackRequest:
 
 
 def read_evidence(data: Any) -> RecordedEvidence:
-    """An Evidence from the JSON that numstab sent; raises `BadField`."""
+    """The fields that a replay needs, from the JSON of an Evidence; raises `BadField`."""
     return read_body(RecordedEvidence, data)
 
 
@@ -286,7 +288,10 @@ def read_query(entry: str, query: Mapping[str, str]) -> Request:
 
 
 def split_compare_and_seeds(query: Mapping[str, str]) -> tuple[dict[str, str], str, int]:
-    """(the other names, the parameter to compare or "", the number of seeds) of a permalink's query."""
+    """The query of a permalink as (the rest of it, the parameter to compare or "", the number of seeds).
+
+    Raises `BadField` for a wrong number of seeds.
+    """
     rest = dict(query)
     compare, seeds = rest.pop("compare", ""), rest.pop("seeds", "1")
     return rest, compare, check_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
@@ -310,7 +315,7 @@ def read_body(model: type[_Model], data: Any, shape: Text | None = None) -> _Mod
 
 
 def _invalid_field(model: type[Body] | None, place: tuple[int | str, ...]) -> tuple[str, Text]:
-    """(path, allowed values) of the innermost field that holds an error; a path is such as "context.lang"."""
+    """(path, allowed values) of the innermost known field at `place`; a path is such as "context.lang"."""
     names, may_be = [], allowed.OBJECT
     for step in place:
         field = model.model_fields.get(str(step)) if model else None
@@ -323,5 +328,6 @@ def _invalid_field(model: type[Body] | None, place: tuple[int | str, ...]) -> tu
 
 
 def _nested_model(field: ModelField) -> type[Body] | None:
+    """The body that is a field's type or a member of its union, None if there is none."""
     types = (field.annotation, *get_args(field.annotation))
     return next((each for each in types if isinstance(each, type) and issubclass(each, Body)), None)

@@ -1,6 +1,6 @@
 """Types that several bodies share: numbers with inf and nan, parameters' values, cells of rows, texts in two languages.
 
-Floats that JSON cannot represent are "Infinity", "-Infinity" and "NaN"; null means that there is no such value.
+Floats that JSON cannot represent are "Infinity", "-Infinity" and "NaN"; null means that there is no value.
 """
 
 import json
@@ -19,8 +19,8 @@ _CELL_SCHEMA: dict[str, Any] = {"anyOf": [*_VALUE_SCHEMA["anyOf"], {"type": "nul
 
 _ROW_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": _CELL_SCHEMA}
 
-# Measured values are of any type to pydantic. Checking each cell, or trying each type of a union on serialisation,
-# takes ten times as long as writing it (docs/decisions/0011-schemas.md). Tests check what is sent against the schemas.
+# For pydantic measured values are of type Any: validating each cell, or trying each type of a union on serialisation,
+# takes ten times as long as writing it (docs/decisions/0011-schemas.md). Tests validate responses against the schemas.
 Number = TypeAliasType("Number", Annotated[Any, WithJsonSchema(_NUMBER_SCHEMA)])
 Cell = TypeAliasType("Cell", Annotated[Any, WithJsonSchema(_CELL_SCHEMA)])
 Row = TypeAliasType("Row", Annotated[Any, WithJsonSchema(_ROW_SCHEMA)])
@@ -34,9 +34,9 @@ _Name = Annotated[str, Field(max_length=100)]
 
 
 def _check_name_count(named: Any) -> Any:
-    """The mapping itself; ValueError if it has more than 50 names.
+    """The mapping itself; raises ValueError if it has more than 50 names.
 
-    It is called before pydantic validates each name, which would report 100,000 errors for as many wrong ones.
+    It runs before pydantic validates the names, which would take long to report 100,000 wrong ones.
     """
     if isinstance(named, dict) and len(named) > _MAX_NAMES:
         raise ValueError(f"more than {_MAX_NAMES} names")
@@ -47,7 +47,7 @@ _LIMIT_NAMES = (Field(max_length=_MAX_NAMES), BeforeValidator(_check_name_count)
 Params = TypeAliasType("Params", Annotated[dict[_Name, Value], *_LIMIT_NAMES])
 Compared = TypeAliasType("Compared", Annotated[dict[_Name, Values], *_LIMIT_NAMES])
 NamedValues = TypeAliasType("NamedValues", Annotated[dict[_Name, Value | Values], *_LIMIT_NAMES])
-"""The parameters that a question names; a list where it compares several values of one."""
+"""The parameters that a question names; a list if it compares several values of one."""
 _Ends = Annotated[list[Value], Field(min_length=2, max_length=2)]
 Ranges = TypeAliasType("Ranges", Annotated[dict[_Name, _Ends], *_LIMIT_NAMES])
 """Name → the lowest and the highest value."""
@@ -56,7 +56,7 @@ JsonObject = TypeAliasType("JsonObject", dict[str, Any])
 
 
 class Body(BaseModel):
-    """Base of every body, read or sent: frozen, strictly typed, without unknown fields."""
+    """Base of every body, read or sent: frozen, strictly typed, rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -96,5 +96,5 @@ def omitted_if_none(description: str) -> Any:
 
 
 def without_default(schema: dict[str, Any]) -> None:
-    """`json_schema_extra` for a field whose default is not a valid value: leaves it out of the schema."""
+    """`json_schema_extra` for a field whose default is not a valid value: removes it from the schema."""
     del schema["default"]

@@ -1,1 +1,1 @@
-"""The HTTP server around the fronts: middlewares, event streams, errors as problems, metrics, signals."""
+"""The HTTP server around the fronts: middlewares, event streams, errors as problem+json, metrics, signals."""

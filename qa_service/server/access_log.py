@@ -1,4 +1,4 @@
-"""The outermost middleware: every request has an id, a line in the access log, a count and a span."""
+"""The outermost middleware: gives every request an id, a line in the access log, a count and a trace span."""
 
 import logging
 import time
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNLOGGED = ("/livez", "/readyz", "/metrics")  # polled every few seconds: only their failures are logged
 Served = Callable[[str, str, int], None]
+"""Called with the method, the route and the status of a request; status 0 if no response was started."""
 Span = Callable[["Scope"], AbstractContextManager[Any]]
+"""Opens the trace span of a request; see `Tracing.request`."""
 
 
 class AccessLogMiddleware:
-    """Calls `served` with each request's method, route and status; `span` gives its trace span, a context manager."""
+    """Logs each request, calls `served` when it has ended, and runs it within `span`."""
 
     def __init__(self, app: "ASGIApp", *, served: Served, span: Span) -> None:
         self._app = app
@@ -30,7 +32,10 @@ class AccessLogMiddleware:
         self._span = span
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Passes a request on. An unexpected error becomes a problem (500) and a line in the log with its traceback."""
+        """Passes a request on. An unexpected error is logged with its stack frames and answered with a problem (500).
+
+        If the response has already begun, the error is raised again, so that the server closes the connection.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -72,7 +77,7 @@ class AccessLogMiddleware:
 
 
 def log_answer(settings: Settings) -> Callable[[Event], None]:
-    """A listener for a service's events: adds an answer's id, entry and status to the log line of its request."""
+    """A listener for a service's events that adds an answer's id, entry and status to the log line of its request."""
 
     def answered(event: Event) -> None:
         context = REQUEST_CONTEXT.get()
@@ -88,9 +93,10 @@ def log_answer(settings: Settings) -> Callable[[Event], None]:
 
 
 def _route(scope: "Scope", status: int) -> str:
-    """The route's pattern, not the path: no id and no query. A request that a middleware refuses has no route.
+    """The route's pattern, such as /entries/{id}: unlike the path it has few values and no id.
 
-    Of an endpoint that is an ASGI application, whose route the framework does not name, it is the endpoint's `path`.
+    An endpoint that is an ASGI application is not named by the framework, but has its pattern in `path`. Without a
+    route, it is "refused" for a request that a middleware has refused, else "unmatched".
     """
     found = (getattr(scope.get(each), "path", None) for each in ("route", "endpoint"))
     return str(next(filter(None, found), None) or ("refused" if status in (401, 403, 429) else "unmatched"))

@@ -1,6 +1,6 @@
-"""API keys: shown once when they are made, stored as hashes, each with the scopes that it allows.
+"""API keys: shown once when they are created, stored as hashes, each with the scopes that it allows.
 
-They are in a file of the data folder or, where several machines share the store, in its database.
+They are stored in a file of the data folder or, if several machines share the store, in its database.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """`read`: GET requests; `ask`: also questions, runs and feedback; `operate`: metrics and the reasons in /readyz."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
-KEY_PREFIX = "nst_"
+API_KEY_PREFIX = "nst_"
 _REFRESH_SECONDS, _RETRY_SECONDS = 1.0, 5.0  # between two readings of the database; after one that failed
-_FIRST_READ_SECONDS = 1.0  # that a service which starts waits for its keys
+_FIRST_READ_SECONDS = 1.0  # that a starting service waits for the first reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class ApiKey:
 class ApiKeyStore:
     """The keys of a data folder; several processes may read while one writes.
 
-    With a `database`, as where several machines share a PostgreSQL, new keys are kept there, and those of the folder
-    remain valid on this machine.
+    With a `database`, for machines that share a PostgreSQL, new keys are stored there; those of the folder remain valid
+    on this machine.
     """
 
     def __init__(self, folder: Path, database: "Store | None" = None) -> None:
@@ -61,7 +61,7 @@ class ApiKeyStore:
 
     @classmethod
     def of(cls, settings: Settings) -> "ApiKeyStore":
-        """Those of the settings: in the database of the store, unless that is a file of this machine."""
+        """The keys of a service with these settings: in the store's database, unless that is SQLite, a local file."""
         if not settings.store or settings.store.startswith("sqlite"):
             return cls(settings.data)
         from qa_service.store import Store
@@ -72,20 +72,21 @@ class ApiKeyStore:
         return len(self.all())
 
     def all(self) -> dict[str, ApiKey]:
-        """SHA-256 → key. Reads them again; raises `BadField` for what is no file of keys, and `StoreUnavailable`."""
+        """SHA-256 → key, read anew. Raises `BadField` if the file is damaged, and `StoreUnavailable`."""
         self.refresh()
         return self._in_file() | self._shared
 
     def refresh(self) -> None:
-        """Reads the keys of the database; raises `StoreUnavailable`."""
+        """Reads the keys of the database, if there is one; raises `StoreUnavailable`."""
         if self._database is not None:
             self._shared = {row["sha256"]: _from_row(row) for row in self._database.api_keys()}
             self._refreshed.set()
 
     @contextmanager
     def refreshing(self) -> Iterator[None]:
-        """Has `find` see within two seconds what another machine adds or revokes. While the database does not answer,
-        the keys that it had remain valid.
+        """For the block, reads the database every second in a thread, so that `find` sees what other machines change.
+
+        While the database cannot be reached, the keys that were read last remain valid.
         """
         if self._database is None:
             yield
@@ -102,14 +103,14 @@ class ApiKeyStore:
             self.close()
 
     def close(self) -> None:
-        """Closes the connections to the database; the next use opens others."""
+        """Closes the connections to the database; the next use opens new ones."""
         if self._database is not None:
             self._database.close()
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, or None; looked up by its hash, so that no secret is compared.
+        """The key with this secret, or None. It is looked up by its hash, so that no timing depends on stored secrets.
 
-        While the file is broken none of its keys is valid. Does not ask the database.
+        While the file is damaged, none of its keys is valid. Does not query the database.
         """
         found = _hash(secret)
         try:
@@ -120,8 +121,8 @@ class ApiKeyStore:
         return key or self._shared.get(found)
 
     def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
-        """Adds a key and returns its secret; raises `BadField` if the name already has a key."""
-        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        """Adds a key and returns its secret; raises `BadField` if the name has a key, and `StoreUnavailable`."""
+        secret = API_KEY_PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)
         if any(each.name == name for each in self.all().values()) or not self._keep(key):
@@ -131,7 +132,7 @@ class ApiKeyStore:
         return secret
 
     def revoke(self, name: str) -> ApiKey:
-        """Deletes the key of a name, at once; raises `BadField` if there is none."""
+        """Deletes the key of a name and returns it; raises `BadField` if there is none, and `StoreUnavailable`."""
         keys = self.all().values()
         revoked = next((key for key in keys if key.name == name), None)
         if revoked is None:
@@ -172,7 +173,7 @@ class ApiKeyStore:
         return self._read[1]
 
     def _keep(self, key: ApiKey) -> bool:
-        """Stores a new key; False if another machine has just given its name one."""
+        """Stores a new key; False if another machine has just added one of the same name."""
         if self._database is None:
             self._write([*self._in_file().values(), key])
             return True

@@ -1,4 +1,4 @@
-"""Authentication: API keys, the cookie that keeps one in a browser, and which clients are operators."""
+"""Authentication: API keys, the cookie that holds one in a browser, and which clients are operators."""
 
 import ipaddress
 import re
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 _COOKIE = "numstab_key"
 PUBLIC_PATHS = ("/livez", "/readyz", "/robots.txt")
-_FRAMED_PATHS = "/embed/"  # pages of other sites show these: no cookie of ours is made there
+_FRAMED_PATHS = "/embed/"  # shown in frames of other sites, where no cookie of ours is set
 OPERATORS_PATHS = ("/metrics",)
-"""Paths whose routes ask for an operator themselves (`require_operator`), whatever other scopes a key has."""
+"""Paths whose routes check for an operator themselves (`require_operator`); the scopes read and ask do not count."""
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
 _KEPT_HOSTS = 64  # names and addresses that were looked at last
 
 
 class AuthMiddleware:
-    """Refuses a request without a key that allows it: 401 without one, 403 with one that does not allow this.
+    """Refuses a request without a valid key (401), or whose key lacks the scope (403).
 
-    With `open_to_all` no key is needed, except by routes that require an operator. The request's state then holds
-    `api_key` (or None), `operator`, and `may_ask`: whether it may start runs, which some GET requests do. At a path
-    with a control character there is nothing (404).
+    With `open_to_all` no key is needed, except by routes that require an operator. A request that is passed on has in
+    its state `api_key` (or None), `operator`, and `may_ask`: whether it may start runs, which some GET requests do. A
+    path with a control character is answered with 404.
     """
 
     def __init__(self, app: "ASGIApp", *, settings: Settings, keys: ApiKeyStore, open_to_all: bool) -> None:
@@ -57,6 +57,7 @@ class AuthMiddleware:
         await app(scope, receive, send)
 
     def _authorize(self, scope: "Connection") -> ApiKey | None:
+        """The key of a request that is allowed, None if it has none and needs none; raises `Unauthorized`."""
         path, method = scope["path"], scope["method"]
         wanted: Scope = "read" if method in ("GET", "HEAD") else "ask"
         secret = _secret(scope)
@@ -68,9 +69,9 @@ class AuthMiddleware:
         return key
 
     def _is_local(self, scope: "Connection") -> bool:
-        """Whether the request comes from this machine, not through a local proxy that the settings do not name.
+        """Whether the request comes from this machine, and not through a local proxy that the settings do not name.
 
-        It is addressed to this machine, too: a page elsewhere may give its own host name the address 127.0.0.1.
+        Its Host must be a loopback name, too, against DNS rebinding: another site may resolve its name to 127.0.0.1.
         """
         forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
@@ -78,7 +79,7 @@ class AuthMiddleware:
         return is_loopback((scope.get("client") or ("", 0))[0]) and ours and (self._behind_proxy or not forwarded)
 
     def _key_to_cookie(self, scope: "Connection") -> Any:
-        """A redirect for a browser that comes with ?key=…: to the same address without it, the key in a cookie."""
+        """For a GET with ?key=…, a redirect to the same address without it that sets the key as a cookie; else None."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if scope["method"] != "GET" or "key" not in query or self._open_to_all:
             return None
@@ -87,7 +88,7 @@ class AuthMiddleware:
         from starlette.responses import RedirectResponse
 
         secret = query.pop("key")
-        path = "/" + scope["path"].lstrip("/")  # an address that begins with // is one of another host
+        path = "/" + scope["path"].lstrip("/")  # a Location that begins with // would lead to another host
         reply = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
         secure = scope.get("scheme") == "https"
         reply.set_cookie(_COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
@@ -95,6 +96,7 @@ class AuthMiddleware:
 
 
 def _secret(scope: "Connection") -> str | None:
+    """The secret that a request gives: as a Bearer token, in the query of a GET, or in our cookie; else None."""
     headers: dict[bytes, str] = {name: value.decode("latin-1") for name, value in scope["headers"]}
     scheme, _, secret = headers.get(b"authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -106,7 +108,7 @@ def _secret(scope: "Connection") -> str | None:
 
 
 def _cookie(scope: "Connection") -> str | None:
-    """The key in our cookie. Others of the host are not read: some applications' are malformed."""
+    """The secret in our cookie. The others are not parsed: other applications of the host may set malformed ones."""
     for header, value in scope["headers"]:
         if header == b"cookie":
             for each in value.decode("latin-1").split(";"):
@@ -117,20 +119,20 @@ def _cookie(scope: "Connection") -> str | None:
 
 
 def require_operator(http: Any) -> None:
-    """For routes that are for operators only: raises `Unauthorized` for anybody else."""
+    """Raises `Unauthorized` unless the request is an operator's; for routes that only operators may use."""
     if not getattr(http.state, "operator", False):
         raise Unauthorized("operate", known=getattr(http.state, "api_key", None) is not None)
 
 
 @lru_cache(_KEPT_HOSTS)
 def host_name(host: str) -> str:
-    """The name or address in a Host header or a URL's authority, without the port, in small letters."""
+    """The name or address in a Host header or a URL's authority, in lower case, without port and brackets."""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
 
 
 @lru_cache(_KEPT_HOSTS)
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own."""
+    """Whether a name or address is `localhost` or a loopback address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

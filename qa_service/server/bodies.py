@@ -1,4 +1,4 @@
-"""Schema models as HTTP responses, and whether a client takes them compressed."""
+"""Schema models as HTTP responses, compressed if the client accepts it."""
 
 import struct
 import zlib
@@ -10,24 +10,24 @@ from starlette.responses import JSONResponse, Response
 from qa_service.schemas.answers import AnswerPieces
 from qa_service.schemas.values import Body
 
-_GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # deflated, no name, no time, of an unknown system
-_KEPT_TEXTS = 1000  # compressed, those asked for last: 2 kB each
-_OFTEN, _ONCE = 9, 5  # levels of compression: of what is compressed for many replies, and for one
-_SMALL_WINDOW, _SMALL_MEMORY = -12, 5  # of zlib, without its header: 4 kB are enough for what is compressed for one
+_GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # RFC 1952: deflate, no name, no time, unknown operating system
+_CACHED_TEXTS = 1000  # compressed texts of some 2 kB
+_CACHED_LEVEL, _SINGLE_LEVEL = 9, 5  # compression levels of a text that is cached, and of what is sent only once
+_SMALL_WINDOW, _SMALL_MEMORY = -12, 5  # wbits (raw deflate, 4 kB) and memLevel: enough for what is sent only once
 
 
 class BodyResponse(JSONResponse):
-    """A body, or a list of bodies, as JSON. FastAPI's own serialisation of a model turns inf and nan into null."""
+    """A body, or a list of bodies, as JSON; inf and nan are strings, where FastAPI's own serialisation writes null."""
 
     def render(self, content: Body | Sequence[Body]) -> bytes:
-        """The bytes that are sent."""
+        """The JSON in UTF-8."""
         if isinstance(content, Body):
             return content.to_json()
         return b"[%b]" % b",".join([each.to_json() for each in content])
 
 
 class AnswerResponse(Response):
-    """An answer. With `gzip` it is compressed here, as the entry's text is kept so, and `GZipMiddleware` leaves it."""
+    """An answer as JSON; with `gzip` compressed here, with a cached text, so that `GZipMiddleware` leaves it alone."""
 
     media_type = "application/json"
 
@@ -37,9 +37,12 @@ class AnswerResponse(Response):
 
 
 def _gzip(answer: AnswerPieces) -> bytes:
-    """A gzip file of the answer (RFC 1952). Each piece is compressed by itself, so nothing refers across their ends."""
+    """The answer as a gzip file (RFC 1952).
+
+    Each piece is compressed without references to the others (full flush), so that the text can come from a cache.
+    """
     before, text, after = answer.before, answer.text, answer.after
-    compressor = zlib.compressobj(_ONCE, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
+    compressor = zlib.compressobj(_SINGLE_LEVEL, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
     return b"".join((
         _GZIP_HEADER,
         compressor.compress(before),
@@ -53,13 +56,13 @@ def _gzip(answer: AnswerPieces) -> bytes:
     ))  # fmt: skip
 
 
-@lru_cache(_KEPT_TEXTS)
+@lru_cache(_CACHED_TEXTS)
 def _deflated(text: bytes) -> bytes:
-    """Blocks of a deflated stream that end at a whole byte."""
-    compressor = zlib.compressobj(_OFTEN, zlib.DEFLATED, -zlib.MAX_WBITS)
+    """The text as blocks of a raw deflate stream that end at a byte boundary; further blocks may follow."""
+    compressor = zlib.compressobj(_CACHED_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(text) + compressor.flush(zlib.Z_FULL_FLUSH)
 
 
 def accepts_gzip(headers: Mapping[str, str]) -> bool:
-    """Whether the client that sent these headers takes a compressed reply."""
+    """Whether the client that sent these headers accepts a reply compressed by gzip."""
     return "gzip" in headers.get("accept-encoding", "")

@@ -1,7 +1,7 @@
-"""Connections: how long one may wait with its request, how many may be open, and how many pieces a body may have.
+"""Limits on connections: the time until a request has arrived, their number, and the pieces of a request body.
 
-uvicorn closes a connection that is idle between two requests, but waits for the first request, and for the rest of one
-that has begun, as long as the client likes.
+uvicorn closes a connection that is idle between two requests, but has no timeout for the first request, nor for the
+rest of one that has begun.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 HEADER_TIMEOUT_SECONDS = 10.0
-"""For the line and the headers of a request to arrive, from the first byte, or from the start of the connection."""
+"""The time for a request's headers to arrive: from its first byte, or, for the first request, from the connection."""
 MAX_BODY_PIECES = 10_000
-"""Chunks, or segments, in which a body may come: reading one takes microseconds, however short it is."""
+"""HTTP chunks, or reads from the socket, of one request body: each costs microseconds, however short it is."""
 BACKLOG = 256
-"""Connections that are accepted at once, before any of them can be refused."""
-_RESERVED = BACKLOG + 128  # descriptors for what is accepted at once, children, files and the store
+"""The listen backlog: as many connections may be accepted in a row before any of them is refused."""
+_RESERVED = BACKLOG + 128  # file descriptors for the backlog, child processes, files and the store
 
 
 @cache
 def max_connections() -> int:
-    """How many connections the limit of descriptors (`ulimit -n`, raised as far as allowed) leaves room for."""
+    """The number of connections for which there are file descriptors; raises the soft limit (`ulimit -n`) if it can."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -35,27 +35,27 @@ def max_connections() -> int:
 
 
 class LimitedConnection(H11Protocol):
-    """A connection that is closed if its request does not arrive in time.
+    """A connection that is closed if its request does not arrive within `HEADER_TIMEOUT_SECONDS`.
 
-    Where more than `max_connections()` are open, the one that has waited longest with its request is closed,
-    or this one if none waits: so idle connections displace only each other.
+    If more than `max_connections()` are open, the one that has been without a request for longest is closed: at the
+    latest the new one itself. So connections with a request in progress are never displaced.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn = _PiecesCounted(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001
+        self.conn = _PieceLimit(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001
         self._waiting = _WAITING.setdefault(self.server_state, {})
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for the request; closes a connection where there are too many."""
+        """Starts the timer of the request; closes the longest waiting connection if there are too many."""
         super().connection_made(transport)
         self._wait_for_request()
         if len(self.connections) > max_connections():
             next(iter(self._waiting)).transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Reads on; ends the wait once the headers are complete."""
+        """Parses the data; stops the timer once the headers are complete."""
         if not self._in_progress and self._timer is None:
             self._wait_for_request()
         super().data_received(data)
@@ -63,18 +63,19 @@ class LimitedConnection(H11Protocol):
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
-        """The connection may be displaced while it is kept for another request."""
+        """Marks a connection that is kept alive as waiting, so that it may be displaced."""
         super().on_response_complete()
         if not self.transport.is_closing() and not self._in_progress:
             self._waiting[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the connection."""
+        """Stops the timer."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     @property
     def _in_progress(self) -> bool:
+        """Whether a request has been received whose response is not complete."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait_for_request(self) -> None:
@@ -89,16 +90,16 @@ class LimitedConnection(H11Protocol):
 
 
 _WAITING: WeakKeyDictionary[ServerState, dict[LimitedConnection, None]] = WeakKeyDictionary()
-"""The connections of each server that wait for a request, oldest first."""
+"""Server → its connections that wait for a request, in the order in which they began to wait."""
 
 
-class _PiecesCounted(h11.Connection):
-    """A parser that refuses a request whose body comes in too many pieces."""
+class _PieceLimit(h11.Connection):
+    """An HTTP parser that rejects a request whose body comes in more than `MAX_BODY_PIECES` pieces."""
 
     _pieces = 0
 
     def next_event(self) -> Any:
-        """The next event; raises `RemoteProtocolError`, to which the reply is 400."""
+        """The next event; raises `RemoteProtocolError`, which is answered with 400."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = 0

@@ -1,4 +1,4 @@
-"""Running the HTTP server: where it may listen, workers, signals, and a shutdown that lets running answers end."""
+"""Running the HTTP server: access without keys, workers, memory, signals, and graceful shutdown."""
 
 import asyncio
 import ctypes
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField, StoreUnavailable
 from qa_service.lab.kernel import close_to_other_processes, release_files
+from qa_service.retrieval.array_file import forget_mapped_files
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.priority import TextPriority
 from qa_service.server.streaming import ShutdownDeadline
@@ -29,17 +30,19 @@ from qa_service.settings import Settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_M_ARENA_MAX = -8  # of malloc.h
+_M_ARENA_MAX = -8  # a parameter of mallopt, from malloc.h
 QUIET_SECONDS = 3.0
-"""Without a question, after which memory is given back: no further one is expected at once."""
+"""The time without a question after which memory is returned to the operating system."""
+PAUSE_SECONDS = 0.05
+"""The time without a pending text after which a worker releases what only the next text needs."""
 SHUTDOWN_GRACE = 10
-"""Seconds that running answers have to end once the server is told to stop."""
+"""Seconds that running answers have to end after a signal to stop."""
 
 
 def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
-    """Whether clients need no key: the address is a loopback address, or --public was given.
+    """Whether clients need no key: `host` is a loopback address, or --public was given.
 
-    Raises `BadField` where a key is needed and none exists.
+    Raises `BadField` if keys are needed and none exists.
     """
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -50,7 +53,7 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
     try:
         with closing(ApiKeyStore.of(settings)) as keys:
             has_keys = bool(keys.all())
-    except StoreUnavailable:  # who has one gets in once the store answers
+    except StoreUnavailable:  # keys are checked once the store can be reached
         has_keys = True
     if not has_keys:
         raise BadField(
@@ -63,31 +66,35 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
 
 
 def use_one_heap() -> None:
-    """Have all threads of this process allocate from one heap of the C library, to be called before there are any.
+    """Limits glibc's malloc to one arena (M_ARENA_MAX); must be called before any thread is started.
 
-    By default each thread gets a heap of its own and keeps what is freed there: 30 MiB in a server, whose threads
-    hold Python's lock while they allocate, so that they would not wait for each other longer than they do.
+    By default each thread has an arena of its own, which keeps the memory freed in it: 30 MiB in a server. There is
+    hardly any contention for one arena, because threads hold the GIL while they allocate.
     """
     if sys.platform.startswith("linux"):
-        with suppress(AttributeError):  # another C library than GNU's
+        with suppress(AttributeError):  # another C library than glibc
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:
-    """Give back what has been freed, and lies between what is in use: 8 MiB after 200 questions; and the pages of
-    mapped files, which the next question takes from the kernel's cache: classifier, encoder, code that ran once.
+    """Returns free memory to the operating system: freed heap (8 MiB after 200 questions) and pages of mapped files.
+
+    The latter hold the classifier, the encoder, and code that ran once; the kernel's page cache still has them.
     """
     gc.collect()
     if sys.platform.startswith("linux"):
-        with suppress(AttributeError):
+        with suppress(AttributeError):  # another C library than GNU's
             ctypes.CDLL(None).malloc_trim(0)
     release_files("r-xp", "r--p", "r--s")
 
 
+def let_go_between_texts() -> None:
+    """Let go of classifier and encoder, 70 MiB of a worker, in a thread; the next text has them again in 0.2 ms."""
+    asyncio.get_running_loop().run_in_executor(None, forget_mapped_files)
+
+
 async def give_back_when_quiet(text_priority: TextPriority) -> None:
-    """Gives memory back when no question has come for a while, once each time, the first time after the start; until it
-    is cancelled.
-    """
+    """Calls `give_back_memory` once in each period without questions, also before the first; runs until cancelled."""
     begun, given_back = text_priority.begun, -1
     while True:
         await asyncio.sleep(QUIET_SECONDS)
@@ -98,14 +105,17 @@ async def give_back_when_quiet(text_priority: TextPriority) -> None:
 
 
 def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:
-    """Serves until a signal; running answers then have `SHUTDOWN_GRACE` seconds to end."""
+    """Serves until SIGTERM or SIGINT; running answers then have `SHUTDOWN_GRACE` seconds to end."""
     import uvicorn
 
     uvicorn.run(app, **_options(settings), **options)
 
 
 def serve_many(app: str, settings: Settings, **options: Any) -> None:
-    """The same with several worker processes, each of which calls the factory `app`; a SIGHUP is passed on to all."""
+    """Like `serve`, with several worker processes; each calls the factory `app` ("module:function").
+
+    The supervisor passes a SIGHUP on to all workers.
+    """
     import uvicorn
     from uvicorn.supervisors.multiprocess import Multiprocess
 
@@ -121,6 +131,7 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
+    """The options of uvicorn."""
     from qa_service.server.connections import BACKLOG, LimitedConnection
 
     return {
@@ -139,9 +150,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def end_with_supervisor() -> None:
-    """Has this worker end as by SIGTERM once its supervisor has died, however it did: else it would serve on, and hold
-    the port of the next one.
-    """
+    """Sends this worker SIGTERM once its supervisor has died; otherwise it would go on serving, and occupy the port."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_end_after, args=(supervisor,), daemon=True, name="supervisor").start()
@@ -168,15 +177,15 @@ def worker_index(shared: Path) -> tuple[int, FileLock]:
 
 
 def share_of(whole: int, workers: int, index: int) -> int:
-    """A worker's share of a limit for all workers together; at least one, or it could run nothing."""
+    """The share of worker `index` in a limit for all workers together, at least 1."""
     return max(1, whole // workers + (index % workers < whole % workers))
 
 
 @contextmanager
 def handle_signals(shutdown: ShutdownDeadline, reload: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT first set the deadline of the running streams, within the grace time; SIGHUP calls `reload`.
+    """Handles signals during the block: SIGTERM and SIGINT first set the deadline of streams, SIGHUP calls `reload`.
 
-    A SIGHUP sent because our terminal was closed counts as SIGTERM. Outside the main thread no signal is handled.
+    A SIGHUP because the controlling terminal was closed counts as SIGTERM. Does nothing outside the main thread.
     """
     import uvicorn
 

@@ -1,7 +1,7 @@
 """Counters, histograms and gauges for Prometheus, of one process or of several workers together.
 
-Several workers keep their values in files of one folder (prometheus_client's multiprocess mode), and each of them can
-report the sums. Counters of a worker that has ended stay, its gauges do not.
+Several workers store their values in files of one folder (prometheus_client's multiprocess mode), and each of them can
+report the sums. Counters of a worker that has ended are still counted, its gauges are not.
 """
 
 import os
@@ -38,33 +38,31 @@ class Metrics:
         self._questions = Counter(
             "numstab_questions", "Questions answered; no entry where none answered", ["status", "entry"], registry=here
         )
-        self._confidence = Histogram(
-            "numstab_confidence", "How sure the best match was", buckets=_CONFIDENCE, registry=here
-        )
+        self._confidence = Histogram("numstab_confidence", "Confidence of answers", buckets=_CONFIDENCE, registry=here)
         self._stages = Histogram(
             "numstab_stage_seconds", "Time until the text (matching is a part of it), in the queue, of a run",
             ["stage"], buckets=_SECONDS, registry=here,
         )  # fmt: skip
         self._runs = Counter("numstab_runs", "Experiments run, by how they ended", ["experiment", "status"],
                              registry=here)  # fmt: skip
-        self._cached = Counter("numstab_cache_hits", "Runs remembered instead of repeated", registry=here)
+        self._cached = Counter("numstab_cache_hits", "Runs taken from the cache", registry=here)
         self._requests = Counter(
             "numstab_requests", "Requests; status 0 where the client disconnected first", ["method", "route", "status"],
             registry=here,
         )  # fmt: skip
-        self._store = Counter("numstab_store_failures", "What the store could not keep or give", registry=here)
+        self._store = Counter("numstab_store_failures", "Failed operations of the store", registry=here)
         self._sharing = Counter(
-            "numstab_sharing_failures", "How often the server of NUMSTAB_SHARED was given up, for rates or for runs",
+            "numstab_sharing_failures", "Failed calls of the server of NUMSTAB_SHARED, for rates or for runs",
             ["use"], registry=here,
         )  # fmt: skip
         self._reloads = Counter("numstab_reloads", "Reloads of kb and demos, by outcome", ["outcome"], registry=here)
         self._stale_workers = Gauge(
-            "numstab_reload_broken", "Workers that keep an older reading, as kb or demos are broken", registry=here,
+            "numstab_reload_broken", "Workers that serve an older snapshot, as kb or demos are invalid", registry=here,
             multiprocess_mode="livesum",
         )  # fmt: skip
         self._queue = Gauge("numstab_queue_length", "Runs that wait for a slot", registry=here,
                             multiprocess_mode="livesum")  # fmt: skip
-        self._idle = Gauge("numstab_children_idle", "Children that wait for work", registry=here,
+        self._idle = Gauge("numstab_children_idle", "Child processes that wait for a run", registry=here,
                            multiprocess_mode="livesum")  # fmt: skip
         about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
         about.labels(__version__, _torch()).set(1)
@@ -130,6 +128,7 @@ class Metrics:
         return self._stages.labels(stage).time()
 
     def _sample(self) -> None:
+        """Sets the gauges, whose values no event reports."""
         self._queue.set(self._service.runner.waiting)
         self._idle.set(self._service.runner.ready)
 

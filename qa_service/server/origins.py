@@ -1,4 +1,4 @@
-"""Where a request comes from and to which host it is addressed: pages of other sites may not act through a browser."""
+"""Checks of the Host and the origin of requests, against DNS rebinding and cross-site request forgery."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,10 +14,10 @@ _OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site: from a page of ours, or f
 
 
 class OriginMiddleware:
-    """Refuses a POST that a page of another origin has a browser send (403), unless the origin is one of `origins`.
+    """Refuses a cross-origin request with an unsafe method such as POST (403), unless its origin is one of `origins`.
 
-    With `hosts`, a request whose Host is none of them and not this machine is refused (421). Programs that are no
-    browser send neither Sec-Fetch-Site nor Origin and are not concerned.
+    With `hosts`, a request whose Host is neither one of them nor a loopback name is refused (421). Clients that are not
+    browsers send neither Sec-Fetch-Site nor Origin, and are not affected by the first rule.
     """
 
     def __init__(self, app: "ASGIApp", *, hosts: frozenset[str], origins: frozenset[str]) -> None:
@@ -44,6 +44,7 @@ class OriginMiddleware:
         return not self._hosts or name in self._hosts or is_loopback(name)
 
     def _is_from_us(self, headers: dict[bytes, str]) -> bool:
+        """Whether a request has an allowed origin, the service's own, or none."""
         origin = headers.get(b"origin")
         if origin is not None and (origin in self._origins or "*" in self._origins):
             return True
@@ -54,6 +55,7 @@ class OriginMiddleware:
 
 
 def _authority(origin: str) -> str:
+    """The host and port of an origin, "" if it is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -1,31 +1,37 @@
-"""Gives texts priority over evidence: while a client waits for the text of its answer, runs and rows are delayed."""
+"""Prioritises the text of answers: while any client waits for a text, runs and rows of all answers are delayed."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 0.02
-"""The delay of rows in any case: other questions may arrive meanwhile."""
+"""The least delay of rows, in which other questions may arrive."""
 MAX_DELAY_SECONDS = 3.0
-"""The longest delay of runs and rows."""
+"""The greatest delay of runs and rows."""
 
 
 class TextPriority:
-    """Shared by all streams of an application, which run in one event loop."""
+    """The texts that clients wait for; shared by all streams of an application, which run in one event loop."""
 
     def __init__(self) -> None:
         self.begun = 0
-        """How many texts have been asked for."""
+        """The number of texts requested so far."""
         self._pending = 0
         self._no_text_pending = threading.Event()
         self._no_text_pending.set()
         self._waiters: set[asyncio.Future[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._on_pause: tuple[float, Callable[[], None]] | None = None
 
     @property
     def is_pending(self) -> bool:
         """Whether a client waits for a text."""
         return self._pending > 0
+
+    def call_in_pauses(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have this called in the event loop whenever no text has been pending for so long since the last one."""
+        self._on_pause = seconds, call
 
     @contextmanager
     def pending(self) -> Iterator[None]:
@@ -33,12 +39,16 @@ class TextPriority:
         self.begun += 1
         self._pending += 1
         self._no_text_pending.clear()
+        if self._pause:
+            self._pause.cancel()
         try:
             yield
         finally:
             self._pending -= 1
             if not self._pending:
                 self._no_text_pending.set()
+                if self._on_pause:
+                    self._pause = asyncio.get_running_loop().call_later(*self._on_pause)
                 for each in self._waiters:
                     if not each.done():
                         each.set_result(None)

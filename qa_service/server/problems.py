@@ -1,4 +1,4 @@
-"""Errors of the web application as problem+json (RFC 9457) in the client's language; never a traceback."""
+"""Errors of the web application as problem+json (RFC 9457), in the client's language and without tracebacks."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 ErrorFormat = Callable[[ProblemJson], tuple[int, Body]]
-"""A problem → the status and body by which another protocol expresses it."""
+"""Converts a problem to the status and the body that another protocol has for it."""
 HTTP_ERRORS = {
     403: ("refused", "别的网站的页面不能发这个请求。", "A page of another site may not send this request."),
     421: ("refused", "这个服务不在这个主机名下。", "This service does not go by this host name."),
@@ -26,7 +26,7 @@ HTTP_ERRORS = {
 
 
 class HttpProblem(NumstabError):
-    """An error of the web framework: no such route, no such method, a request that it cannot read."""
+    """An error that has only an HTTP status: no such route or method, or a refusal by a middleware."""
 
     def __init__(self, status: int) -> None:
         code, zh, en = HTTP_ERRORS.get(
@@ -37,7 +37,7 @@ class HttpProblem(NumstabError):
 
 
 def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
-    """The error as a response, with Retry-After where the error says when to try again."""
+    """The error as a response, with `headers` and, where they apply, Retry-After and WWW-Authenticate."""
     from qa_service.server.bodies import BodyResponse
 
     body = problem_json(error, request_language(http))
@@ -54,14 +54,14 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
 
 
 def _error_format(http: Any) -> ErrorFormat | None:
-    """How errors are written at this path, if a front has a form of its own there."""
+    """The error format that a front has declared for this path; None for problem+json."""
     app = http.scope.get("app")
     formats: Mapping[str, ErrorFormat] = getattr(app.state, "error_formats", {}) if app is not None else {}
     return next((each for prefix, each in formats.items() if http.scope["path"].startswith(prefix)), None)
 
 
 async def send_problem(error: Exception, scope: "Scope", receive: "Receive", send: "Send") -> None:
-    """Answers a request with the error: for middlewares, which the error handlers do not reach."""
+    """Answers a request with the error; for middlewares, whose exceptions the error handlers do not see."""
     from starlette.requests import Request
 
     await problem_response(Request(scope), error)(scope, receive, send)
@@ -101,7 +101,7 @@ class ClientDisconnected(Exception):
 
 
 class SlowClient(Exception):
-    """A client did not read a piece of the response in time; its connection is closed."""
+    """The client did not read a chunk of the response in time; its connection is closed."""
 
 
 def request_language(http: Any) -> Lang:

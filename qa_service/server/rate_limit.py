@@ -1,7 +1,7 @@
-"""Rate limits: a moving window of requests for each API key, or for each address without one.
+"""Rate limits: a moving window of requests per API key, or per IP address for requests without a key.
 
-Also says whose request it is (`lab.clients.CLIENT`): the queue of runs is fair between clients, and a request that
-needs many runs is charged for them.
+The middleware also sets `lab.clients.CLIENT`, by which the queue of runs is fair between clients, and by which a
+request that needs many runs is charged for them.
 """
 
 import time
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLOCK_JUMP_SECONDS = 2.0
-"""A wall clock that moves by more than this against the monotonic clock has been set, not gradually corrected (NTP)."""
+"""A wall clock that differs by more than this from the monotonic clock has been set, not gradually adjusted (NTP)."""
 
 
 class RateLimitMiddleware:
-    """Refuses a client's POST beyond the rate with 429 and Retry-After; other requests count if their route charges.
+    """Refuses a client's POST beyond the rate with 429 and Retry-After; other methods count if their route charges.
 
-    Without `limits` there is no limit. Replies get RateLimit-Limit, -Remaining and -Reset.
+    Replies to a POST have RateLimit-Limit, -Remaining and -Reset. With `limits` None there is no limit.
     """
 
     def __init__(self, app: "ASGIApp", *, limits: "RateLimits | None") -> None:
@@ -31,7 +31,7 @@ class RateLimitMiddleware:
         self._limits = limits
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Passes a request on, as its client's, or refuses it."""
+        """Passes a request on, with its client in `CLIENT`, or refuses it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,11 +67,11 @@ class RateLimitMiddleware:
 class RateLimits:
     """Counts the requests of each client in a moving window, in this process or, with `shared`, for all services.
 
-    Where the server of `shared` is away, each process counts by itself until it answers again.
+    While the server of `shared` cannot be reached, each process counts for itself.
     """
 
     def __init__(self, rate: str, shared: SharedState | None = None) -> None:
-        """`rate` is written as the package limits has it, such as "600/minute"."""
+        """`rate` is in the notation of the package limits, such as "600/minute"."""
         from limits import parse
         from limits.storage import MemoryStorage
         from limits.strategies import MovingWindowRateLimiter
@@ -98,7 +98,7 @@ class RateLimits:
         self._hit_here(client, 1)
 
     def charge(self, client: str, requests: int) -> None:
-        """Counts so many more requests, all or none; raises `RateLimited` if not as many are left. Blocks."""
+        """Counts `requests` more requests, all or none; raises `RateLimited` if fewer are left. Blocking."""
         has_jumped = self._clock_has_jumped()
         if self._shared:
             try:
@@ -141,7 +141,10 @@ class RateLimits:
         return RateLimited(str(self._rate), _seconds_until(window))
 
     def _clock_has_jumped(self) -> bool:
-        """Whether this machine's clock has been set; the requests that were counted by the old time are forgotten."""
+        """Whether the wall clock has been set since the last call; if so, resets the counts of this process.
+
+        Their time stamps are those of the old clock, so a window might never end.
+        """
         offset = time.time() - time.monotonic()
         has_jumped = abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS
         self._clock_offset = offset
@@ -151,7 +154,7 @@ class RateLimits:
 
 
 class _SharedCounts:
-    """Counts on a server for all services: asynchronous for requests, blocking for threads that charge more."""
+    """Counters on the shared server: an asynchronous client for requests, a blocking one for `charge`."""
 
     def __init__(self, state: SharedState) -> None:
         from limits.aio.storage import RedisStorage as AsyncRedisStorage
@@ -162,23 +165,24 @@ class _SharedCounts:
         prefix = f"{KEY_PREFIX}rate"
         self.state = state
         self._pool = state.asyncio_pool()
-        options: dict[str, Any] = {"connection_pool": self._pool}  # its types have none, but it hands it on
+        options: dict[str, Any] = {"connection_pool": self._pool}  # passed on to redis-py, though not in the type hints
         self.storage = AsyncRedisStorage(f"async+{state.url}", implementation="redispy", key_prefix=prefix, **options)
         self.limiter = AsyncMovingWindowRateLimiter(self.storage)
         self.blocking_storage = RedisStorage(state.url, connection_pool=state.pool, key_prefix=prefix)
         self.blocking_limiter = MovingWindowRateLimiter(self.blocking_storage)
 
     async def close(self) -> None:
-        """Closes the connections; the next use opens others."""
+        """Closes the connections; the next use opens new ones."""
         await self._pool.disconnect()
         self.state.close()
 
 
 def _seconds_until(window: "WindowStats") -> int:
-    """The seconds until there are more requests."""
+    """The seconds, at least 1, until the window allows more requests."""
     return max(1, round(window.reset_time - time.time()))
 
 
 def _client(scope: "Scope") -> str:
+    """The name by which a client is counted: that of its API key, else its address."""
     key = scope.get("state", {}).get("api_key")
     return f"key:{key.name}" if key else f"address:{(scope.get('client') or ('?', 0))[0]}"

@@ -1,4 +1,4 @@
-"""Security headers: a browser runs nothing from a response and shows it in no frame, unless the route allows it."""
+"""Security headers: by default a browser runs no script of a response and shows it in no frame."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ _SECURITY_HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """Adds the strictest headers to every reply, except those that a route has set itself."""
+    """Adds the headers to every reply, except those that the route has set itself."""
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app

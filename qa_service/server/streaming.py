@@ -1,4 +1,4 @@
-"""Event streams over HTTP, cancelled when the client disconnects; reading of JSON bodies."""
+"""Event streams over HTTP, which are cancelled when the client disconnects; reading of request bodies."""
 
 import asyncio
 import contextvars
@@ -33,11 +33,11 @@ logger = logging.getLogger("numstab")
 MAX_BODY_BYTES = 1 << 20
 """The largest request body, in bytes; the longest question allowed fits in it as UTF-8."""
 EventSource = Callable[[Callable[[], bool]], Iterator[Event]]
-"""Called with `is_cancelled`, returns a blocking iterator over the events of one answer or run."""
+"""Called with a function that says whether the stream is cancelled; returns a blocking iterator over its events."""
 Encode = Callable[[Event], tuple[str, Body]]
 """Event → its name and data as JSON."""
 _POLL_SECONDS = 1.0  # between two checks whether the server is shutting down
-_PING_SECONDS = 15.0  # without an event, after which a comment is sent: proxies close idle connections
+_PING_SECONDS = 15.0  # without an event, after which a comment is sent, as proxies close idle connections
 _GZIP_LEVEL = 4  # an answer of 180 kB becomes some 25 kB in milliseconds; higher levels gain little
 _SSE_HEADERS = {"Vary": "Accept-Encoding", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -59,8 +59,9 @@ class ShutdownDeadline:
 
 
 class SSEResponse(StreamingResponse):
-    """Server-sent events, already encoded. FastAPI's own class encodes and sends each event by itself, at ten times the
-    cost (`python -m bench load`).
+    """Server-sent events that are already encoded.
+
+    FastAPI's own class encodes and sends each event separately, at ten times the cost (`python -m bench load`).
     """
 
     media_type = "text/event-stream"
@@ -68,7 +69,10 @@ class SSEResponse(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """An answer or a run in progress: its first event, and the others in lists (empty after a second without any)."""
+    """The events of an answer or a run in progress: the first, and the others in batches.
+
+    A batch holds the events since the one before; after a second without any it is empty.
+    """
 
     first: Event
     rest: AsyncGenerator[list[Event], None]
@@ -77,7 +81,7 @@ class EventStream:
     accepts_gzip: bool
 
     async def collect(self, http: "HttpRequest") -> Event:
-        """Waits for the end and returns the last event. Raises the error of the run, and `ClientDisconnected`."""
+        """Waits for the end and returns the last event. Raises `ClientDisconnected`, or the error of the source."""
         last = self.first
         disconnect = asyncio.ensure_future(_wait_for_disconnect(http))
         try:
@@ -101,7 +105,7 @@ class EventStream:
         return SSEResponse(_gzip(events), headers=_SSE_HEADERS | {"Content-Encoding": "gzip"})
 
     async def _encode(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
-        """One chunk for each list of events. An error after the first chunk is sent as an event: the status is sent."""
+        """One chunk for each batch. An error is sent as an event, because the HTTP status has been sent already."""
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
@@ -124,9 +128,9 @@ class EventStream:
 
 
 async def open_stream(http: "HttpRequest", events: EventSource) -> EventStream:
-    """Runs a blocking generator in a thread of its own until its end or until the client disconnects.
+    """Runs a blocking generator in a thread of its own, and returns once it has yielded the first event.
 
-    Raises an error that occurs before the first event, so that the front can still answer with an HTTP status.
+    Raises an error that occurs before that, so that the front can still answer with an HTTP status.
     """
     shared = http.app.state
     batches = _iterate_in_thread(events, shared.text_priority)
@@ -141,7 +145,7 @@ async def open_stream(http: "HttpRequest", events: EventSource) -> EventStream:
 
 
 async def _gzip(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Compresses each chunk so that the client can read it at once."""
+    """Compresses the chunks as one gzip stream, flushed after each, so that the client can decode it at once."""
     compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)
     async for chunk in chunks:
         yield compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -149,6 +153,7 @@ async def _gzip(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:
+    """The batches after the first event: the rest of its own batch, if any, then the others."""
     try:
         if begun:
             yield begun
@@ -159,7 +164,10 @@ async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) 
 
 
 async def _iterate_in_thread(events: EventSource, text_priority: TextPriority) -> AsyncGenerator[list[Event], None]:
-    """Yields lists of the events since the last list, and an empty one after each second without any."""
+    """Runs the event source in a thread; yields its events in batches, and an empty one after each second without any.
+
+    Raises the error of the event source after its last event. Cancels it when this generator is closed.
+    """
     producer = _EventProducer(events, text_priority, asyncio.get_running_loop())
     producer.start()
     try:
@@ -179,7 +187,7 @@ async def _iterate_in_thread(events: EventSource, text_priority: TextPriority) -
 
 
 class _EventProducer:
-    """Runs a blocking generator in a thread of its own and hands its events over to an event loop."""
+    """Runs a blocking generator in a thread of its own and passes its events to an event loop."""
 
     def __init__(self, events: EventSource, text_priority: TextPriority, loop: asyncio.AbstractEventLoop) -> None:
         self._events = events
@@ -192,7 +200,7 @@ class _EventProducer:
         self.error: Exception | None = None
 
     def start(self) -> None:
-        """Starts the thread, in a copy of the caller's context; raises `Overloaded` where none is left."""
+        """Starts the thread, in a copy of the caller's context; raises `Overloaded` if no thread can be started."""
         work = contextvars.copy_context().run
         try:
             threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
@@ -215,14 +223,15 @@ class _EventProducer:
         return True
 
     def cancel(self) -> None:
-        """Cancels the generator, which kills the experiment's child process."""
+        """Cancels the generator, which kills the child process of its run."""
         self._cancelled.cancel()
 
     def _work(self) -> None:
+        """Iterates over the generator in the thread; after the text it waits until no other text is pending."""
         try:
             for event in self._events(self._cancelled):
                 self._pending.append(event)
-                if len(self._pending) == 1:  # otherwise the loop has been woken already
+                if len(self._pending) == 1:  # if there are more, the loop has already been woken
                     self._wake()
                 if isinstance(event, AnswerReady):
                     self._text_priority.wait_for_texts_blocking()
@@ -277,10 +286,10 @@ async def read_bytes(http: "HttpRequest", limit: int) -> bytes:
 
 
 def parse_json(http: "HttpRequest", data: bytes) -> Any:
-    """A body as JSON, as of `read_json`."""
+    """The body `data` as JSON, as in `read_json`."""
     try:
         body = json.loads(data.decode("utf-8"))
-        if b"\\ud" in data.lower():  # a lone surrogate is not text, and no response could quote it
+        if b"\\ud" in data.lower():  # a lone surrogate cannot be encoded as UTF-8, so no response could quote it
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise BadText(zh="请求体不是 UTF-8 文本", en="the body is not text in UTF-8", field="body") from None

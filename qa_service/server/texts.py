@@ -1,7 +1,7 @@
-"""Answers that run nothing, several together, in one thread, which matches their questions as one matrix product.
+"""Answers without runs, in batches in one thread: the questions of a batch are matched by one matrix product.
 
-A thread for each question, as answers with runs have one, costs more than the answer: the threads compete for the
-interpreter's lock.
+A thread for each question, as answers with runs have, would cost more than the answer, because of contention for the
+GIL.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from qa_service.server.priority import TextPriority
 
 _MAX_BATCH = 16  # answers
-_GATHER_SECONDS = 0.002  # that the thread waits for more questions after a batch of several, never for a lone one
-_ROUNDS = 4  # of the event loop: it takes the answers, sends the replies, reads what comes next, hands it over
-_MAX_ROUNDS_SECONDS = 0.05  # that the thread waits for these rounds, where the loop is busy with other things
+_GATHER_SECONDS = 0.002  # that the thread waits for more questions after a batch of several, never after a single one
+_ROUNDS = 4  # iterations of the event loop in which clients get their replies and their next requests are read
+_MAX_ROUNDS_SECONDS = 0.05  # the longest that the thread waits for these iterations
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class _Job:
 
 
 class TextThread:
-    """The thread, which is started with the first question, and the questions that wait for it."""
+    """The thread, which is started by the first question, and its queue of questions."""
 
     def __init__(self, service: Service, text_priority: "TextPriority") -> None:
         self._service = service
@@ -44,13 +44,13 @@ class TextThread:
 
     @staticmethod
     def takes(request: Request) -> bool:
-        """Whether a request is answered here: it runs nothing, and no other waits long for it."""
+        """Whether a request may be answered here: it runs nothing, and is short enough not to delay others."""
         return not request.run and len(request.question) <= MAX_TOGETHER_CHARS
 
     async def answer(self, request: Request) -> Answer:
-        """The answer, without evidence, in the caller's context.
+        """The answer, without evidence, computed in a copy of the caller's context.
 
-        Raises what answering it raises, and `Overloaded` where no thread is left.
+        Raises `Overloaded` if no thread can be started, and whatever `Service.answer` raises.
         """
         if self._thread is None:
             thread = threading.Thread(target=self._keep_answering, daemon=True, name="texts")
@@ -65,16 +65,17 @@ class TextThread:
             return await job.future
 
     def close(self) -> None:
-        """Ends the thread once it has answered what waits, without waiting for it; the next question starts another."""
+        """Ends the thread after the queued questions, without waiting for it; the next question starts another."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread = None
 
     def _keep_answering(self) -> None:
+        """Answers the queued questions in batches, until `close`."""
         while (first := self._jobs.get()) is not None:
             jobs = self._with_waiting(first)
             if len(jobs) > 1:
-                with suppress(Exception):  # it is raised again for the request at fault
+                with suppress(Exception):  # `_result` raises it again for the request at fault
                     self._service.anticipate([job.request for job in jobs])
             results = [(job, job.context.run(self._result, job.request)) for job in jobs]
             handed_over = threading.Event()
@@ -82,12 +83,12 @@ class TextThread:
                 own = [each for each in results if each[0].future.get_loop() is loop]
                 with suppress(RuntimeError):  # the loop is closed: the server has stopped
                     loop.call_soon_threadsafe(_deliver, own, handed_over)
-            if len(jobs) > 1:  # those who ask one question after the other ask their next ones together, too
+            if len(jobs) > 1:  # clients that ask in a loop will then have their next questions in one batch, too
                 handed_over.wait(_MAX_ROUNDS_SECONDS)
                 time.sleep(_GATHER_SECONDS)
 
     def _with_waiting(self, first: _Job) -> list[_Job]:
-        """The first of the waiting jobs and others, as many as are answered together."""
+        """The given job and others from the queue, `_MAX_BATCH` at most, without waiting."""
         jobs = [first]
         with suppress(Empty):
             while len(jobs) < _MAX_BATCH:
@@ -101,12 +102,15 @@ class TextThread:
     def _result(self, request: Request) -> Answer | Exception:
         try:
             return self._service.answer(request)
-        except Exception as error:  # it is the reply of this request
+        except Exception as error:  # it concerns only this request of the batch
             return error
 
 
 def _deliver(results: list[tuple[_Job, Answer | Exception]], handed_over: threading.Event) -> None:
-    """Wakes those who asked, in the event loop; who has left since gets nothing. Sets the event `_ROUNDS` later."""
+    """Resolves the futures of the jobs that are not cancelled; runs in the event loop.
+
+    Sets `handed_over` after `_ROUNDS` iterations of the loop.
+    """
     _count_rounds(_ROUNDS, handed_over)
     for job, result in results:
         if job.future.done():
@@ -118,7 +122,7 @@ def _deliver(results: list[tuple[_Job, Answer | Exception]], handed_over: thread
 
 
 def _count_rounds(rounds: int, passed: threading.Event) -> None:
-    """Sets the event after so many rounds of the event loop from now."""
+    """Sets the event after `rounds` further iterations of the event loop."""
     if rounds:
         asyncio.get_running_loop().call_soon(_count_rounds, rounds - 1, passed)
     else:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SEND_TIMEOUT_SECONDS = 30.0
-"""For sending one piece of a response; the client reads too slowly if it takes longer."""
+"""The longest time for sending one chunk of a response."""
 BODY_TIMEOUT_SECONDS = 20.0
-"""Between two pieces of a request's body."""
+"""The longest time between two chunks of a request's body."""
 
 
 class TimeoutMiddleware:
@@ -42,13 +42,14 @@ class TimeoutMiddleware:
 
         try:
             await self._app(scope, _receive_in_time(receive), send_in_time)
-        except RequestTimeout as error:  # the body was read outside of the error handlers
+        except RequestTimeout as error:  # raised by a middleware or a mounted application, without error handlers
             if replying:
                 raise
             await send_problem(error, scope, receive, send_in_time)
 
 
 def _receive_in_time(receive: "Receive") -> "Receive":
+    """A `receive` that raises `RequestTimeout` if the next chunk of the body does not arrive in time."""
     complete = False
 
     async def receive_in_time() -> "Message":

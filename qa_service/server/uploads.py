@@ -1,4 +1,4 @@
-"""A log, a table or a trace that a request brings: as text in JSON, as it is, or compressed."""
+"""Reads a log, a table or a trace from a request: as text in JSON, or as the body itself, either of them compressed."""
 
 import zlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
 MAX_INFLATED_BYTES = 60_000_000
-"""The largest content of a compressed body."""
+"""The largest decompressed size of a body."""
 _FILE_TYPES = frozenset({
     "text/plain", "text/csv", "text/tab-separated-values", "application/x-ndjson", "application/jsonl",
     "application/gzip", "application/x-gzip", "application/octet-stream",
@@ -26,7 +26,7 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to be diagnosed, and how."""
+    """A file to be diagnosed, with the options of the request."""
 
     data: bytes
     name: str
@@ -35,9 +35,11 @@ class Upload:
 
 
 async def read_upload(http: "HttpRequest") -> Upload:
-    """The file of a request. Raises `BodyTooLarge`, also for what inflates to too much; `BadField`, `UnreadableRun`.
+    """The file of a request.
 
-    Sets `http.state.lang`, the language of later errors, where the request names one.
+    Raises `BodyTooLarge`, also for a decompressed size above `MAX_INFLATED_BYTES`; `BadText` and `BadField` for
+    malformed JSON or options, and `UnreadableRun` for damaged compression. Sets `http.state.lang`, the language of
+    later errors, if the request names one.
     """
     from starlette.concurrency import run_in_threadpool
 
@@ -45,7 +47,7 @@ async def read_upload(http: "HttpRequest") -> Upload:
     if options.lang:
         http.state.lang = options.lang
     sent = await read_bytes(http, MAX_LOG_BYTES)
-    data = await run_in_threadpool(_decoded, sent, http.headers.get("content-encoding", ""))
+    data = await run_in_threadpool(_undo_encoding, sent, http.headers.get("content-encoding", ""))
     media_type = http.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _FILE_TYPES:
         body = _parse(http, data, media_type)
@@ -54,11 +56,12 @@ async def read_upload(http: "HttpRequest") -> Upload:
     if not data:
         raise BadField(zh="请求体是空的：请发送日志本身", en="the body is empty: send the log itself", field="body")
     if data.startswith(_GZIP):
-        await run_in_threadpool(_measure, data)
+        await run_in_threadpool(_check_inflated_size, data)
     return Upload(data, options.name, options.lang, options.run)
 
 
 def _parse(http: "HttpRequest", data: bytes, media_type: str) -> object:
+    """A body as JSON. The error for what is not JSON says, unless the media type does, how to send the log itself."""
     try:
         return parse_json(http, data)
     except BadField:
@@ -72,8 +75,8 @@ def _parse(http: "HttpRequest", data: bytes, media_type: str) -> object:
         ) from None
 
 
-def _decoded(data: bytes, encoding: str) -> bytes:
-    """The body without its Content-Encoding; raises `BadField` for one that is not known."""
+def _undo_encoding(data: bytes, encoding: str) -> bytes:
+    """The body with its Content-Encoding undone; raises `BadField` for one that is not supported."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return data
@@ -83,22 +86,25 @@ def _decoded(data: bytes, encoding: str) -> bytes:
             en=f"unknown Content-Encoding {encoding[:40]!r}; gzip is known",
             field="Content-Encoding",
         )
-    return b"".join(_inflated(data))
+    return b"".join(_inflate(data))
 
 
-def _measure(data: bytes) -> None:
-    """Raises `BodyTooLarge` if a compressed file is too large, `UnreadableRun` if it is damaged from the beginning."""
+def _check_inflated_size(data: bytes) -> None:
+    """Raises `BodyTooLarge` if a gzip file is too large decompressed, `UnreadableRun` if none of it can be read."""
     read = 0
     try:
-        for piece in _inflated(data):
+        for piece in _inflate(data):
             read += len(piece)
     except UnreadableRun:
-        if not read:  # what comes before a damage can be read
+        if not read:  # the part before the damage can be diagnosed
             raise
 
 
-def _inflated(data: bytes) -> Iterator[bytes]:
-    """The content in pieces; raises `BodyTooLarge` as soon as it is too much, `UnreadableRun` for what is damaged."""
+def _inflate(data: bytes) -> Iterator[bytes]:
+    """The content of a gzip file with one or more members, in chunks of at most `_PIECE_BYTES`.
+
+    Raises `BodyTooLarge` at the first chunk beyond `MAX_INFLATED_BYTES`, and `UnreadableRun` where it is damaged.
+    """
     total = 0
     while data:
         member = zlib.decompressobj(wbits=31)

@@ -1,6 +1,4 @@
-"""The store: feedback, how often entries were asked for, API keys where machines share it, and, if the settings allow
-it, unanswered questions.
-"""
+"""The store: feedback, counts of answers by entry, shared API keys, and, if the settings allow it, questions."""
 
 import threading
 from collections import Counter
@@ -41,8 +39,9 @@ class Store:
     """
 
     def __init__(self, url: str, keep_days: int = 0, on_failure: Callable[[], None] = lambda: None) -> None:
-        """`url` as SQLAlchemy has it; questions are kept for `keep_days` days, with 0 not at all. `on_failure` is
-        called whenever a method fails.
+        """`url` is one of SQLAlchemy. Questions are kept for `keep_days` days, not at all for 0.
+
+        `on_failure` is called whenever a method raises `StoreUnavailable`.
         """
         self._url = url
         self._keep_days = keep_days
@@ -51,7 +50,7 @@ class Store:
         self._on_failure = on_failure
 
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
-        """Stores one feedback; returns once it is on disk."""
+        """Stores one feedback; returns once the transaction is committed."""
         row = {"at": datetime.now(UTC), "answer_id": answer_id, "helpful": helpful, "reason": reason}
         with self._transaction() as connection:
             connection.execute(insert(FEEDBACK).values(row))
@@ -63,7 +62,7 @@ class Store:
             return [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).order_by(FEEDBACK.c.id))]
 
     def record(self, *answers: Answer) -> None:
-        """Counts answers; where questions are kept, stores theirs and deletes those that are too old."""
+        """Counts the answers, stores their questions if questions are kept, and deletes those that are too old."""
         now = datetime.now(UTC)
         counts = Counter((answer.entry.id if answer.entry else "", answer.status.value, answer.lang)
                          for answer in answers)  # fmt: skip
@@ -81,7 +80,7 @@ class Store:
                 connection.execute(insert(QUESTIONS), kept)
 
     def asked(self, since: date) -> list[tuple[str, str, int]]:
-        """Entry (empty where none answered), status and how often, most often first."""
+        """(entry, status, count) of the answers since a day, the most frequent first; entry is "" if none answered."""
         count = func.sum(ASKED.c.count)
         query = select(ASKED.c.entry, ASKED.c.status, count).where(ASKED.c.day >= since)
         with self._transaction() as connection:
@@ -107,13 +106,13 @@ class Store:
             ]  # fmt: skip
 
     def api_keys(self) -> list[dict[str, str]]:
-        """Every API key, oldest first: name, scopes (words), sha256, made."""
+        """Every API key, oldest first: name, scopes (separated by spaces), sha256, made (ISO 8601)."""
         with self._transaction() as connection:
             rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.made))
             return [dict(row) for row in rows.mappings()]
 
     def add_api_key(self, key: dict[str, str]) -> bool:
-        """Stores an API key, as `api_keys` returns it; False if its name has one."""
+        """Stores an API key, in the form of `api_keys`; False if there is one of its name."""
         with self._transaction() as connection:
             try:
                 with connection.begin_nested():
@@ -133,7 +132,7 @@ class Store:
             connection.execute(select(FEEDBACK.c.id).limit(1))
 
     def close(self) -> None:
-        """Closes its connections; the next use opens it again. Waits two seconds at most where it is being opened."""
+        """Closes the connections; the next use opens new ones. Gives up after two seconds while it is being opened."""
         if not self._opening.acquire(timeout=_CLOSE_TIMEOUT):
             return
         try:
@@ -145,6 +144,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        """A transaction, for which the database is opened if necessary; raises `StoreUnavailable`."""
         try:
             with self._opening:
                 if self._engine is not None and not same_file(self._engine):  # a write to the old file would be lost
@@ -161,10 +161,10 @@ class Store:
 
 
 def _count(connection: Connection, day: date, counts: Mapping[tuple[str, str, Lang], int]) -> None:
-    """Adds the counts of (entry, status, language) to those of the day, by one statement for all."""
+    """Adds the counts of (entry, status, language) to those of the day, by one upsert statement."""
     rows = [
         {"day": day, "entry": entry, "status": status, "lang": lang, "count": count}
-        for (entry, status, lang), count in sorted(counts.items())  # in one order: no deadlock of two workers
+        for (entry, status, lang), count in sorted(counts.items())  # a fixed order, so that workers cannot deadlock
     ]
     new = import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(ASKED)  # SQLite's or PostgreSQL's
     more = {"count": ASKED.c.count + new.excluded.count}

@@ -19,12 +19,12 @@ _POSTGRESQL_OPTIONS = {
     "keepalives_count": 2,
     "options": f"-c statement_timeout={BUSY_TIMEOUT_MS} -c lock_timeout={BUSY_TIMEOUT_MS}",
 }
-"""Parameters of libpq: a host that has gone is given up; those in the URL take precedence."""
+"""Parameters of libpq, by which an unreachable host times out; those in the URL take precedence."""
 _MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
-_MIGRATING = threading.Lock()  # alembic keeps its context in a global
+_MIGRATING = threading.Lock()  # alembic keeps its context in a global variable
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
-"""Engine of SQLite → device and inode of the file that it opened."""
-_ADVISORY_LOCK = 0x6E756D73  # our key among PostgreSQL's advisory locks
+"""SQLite engine → (device, inode) of the file that it opened."""
+_ADVISORY_LOCK = 0x6E756D73  # key of a PostgreSQL advisory lock
 
 
 class CannotMigrate(Exception):
@@ -32,9 +32,9 @@ class CannotMigrate(Exception):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine whose database has the tables of `tables`.
+    """An engine whose database has the tables of `tables`; creates and migrates it if necessary.
 
-    Raises SQLAlchemyError or `CannotMigrate` if opening or migrating fails.
+    Raises SQLAlchemyError, OSError or `CannotMigrate` if that fails.
     """
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
@@ -49,18 +49,18 @@ def open_engine(url: str) -> Engine:
 
 
 def _engine(url: str) -> Engine:
-    """An engine of the database at this URL, which need not be there."""
+    """An engine for the database at this URL, to which it does not connect yet."""
     parsed = make_url(url)
     given = {} if parsed.get_backend_name() != "postgresql" else _POSTGRESQL_OPTIONS
     connect_args = {name: value for name, value in given.items() if name not in parsed.query}
-    # an error in the log quotes no row
+    # hide_parameters: errors in the log must not quote rows
     return create_engine(parsed, connect_args=connect_args, pool_pre_ping=True, hide_parameters=True)
 
 
 def migration_state(url: str) -> tuple[str | None, str | None]:
-    """The revision of the database (None if it is empty or missing) and the newest one; makes nothing.
+    """The revision of the database (None if it is empty or missing) and the newest one; creates nothing.
 
-    Revisions are numbered, as text of four digits. Raises SQLAlchemyError if the database cannot be reached.
+    Revisions are strings of four digits. Raises SQLAlchemyError if the database cannot be reached.
     """
     engine = _engine(url)
     if engine.dialect.name == "sqlite" and not (engine.url.database and Path(engine.url.database).is_file()):
@@ -73,12 +73,12 @@ def migration_state(url: str) -> tuple[str | None, str | None]:
 
 
 def _newest_revision() -> str | None:
-    """The number that the last file of migrations begins with."""
+    """The greatest number of a migration file."""
     return max((path.name.partition("_")[0] for path in _MIGRATIONS.glob("[0-9]*.py")), default=None)
 
 
 def _revision(connection: Connection) -> str | None:
-    """The revision of the database, as alembic notes it in a table of its own."""
+    """The revision in alembic's table, None if there is none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -86,7 +86,10 @@ def _revision(connection: Connection) -> str | None:
 
 
 def same_file(engine: Engine) -> bool:
-    """Whether the path still names the file that the engine opened: SQLite goes on writing to a deleted file."""
+    """Whether the path still names the file that the engine opened; True for databases that are not a file.
+
+    SQLite goes on writing to a file that has been deleted or replaced.
+    """
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
         return True
@@ -99,14 +102,14 @@ def same_file(engine: Engine) -> bool:
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
-    """WAL, so that reads do not wait for a write; a full sync, so that what is committed is on disk."""
+    """Sets WAL, so that reads do not wait for a write, and full synchronisation, so that commits are durable."""
     for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 @contextmanager
 def _exclusive(engine: Engine) -> Iterator[Connection]:
-    """A transaction that excludes other processes: two workers may start at once on one database."""
+    """A transaction that excludes other processes, as several workers may migrate one database at the same time."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(f"PRAGMA busy_timeout = {_MIGRATION_TIMEOUT_MS}"))
@@ -127,9 +130,9 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
 
 
 def _upgrade(connection: Connection) -> None:
-    """Migrate to the newest tables. Alembic takes 10 MiB: it is imported where there is something to migrate.
+    """Migrates to the newest tables. Imports alembic, which takes 10 MiB, so it is called only if necessary.
 
-    Raises `CannotMigrate` where the database is of a later version.
+    Raises `CannotMigrate` if the database is of a later version.
     """
     from alembic import command
     from alembic.config import Config

@@ -1,4 +1,4 @@
-"""Whether a store can be reached: pinged at most once a second, however often the probe is used."""
+"""A health probe of the store, for /readyz: the result is cached for a second, the ping times out after two."""
 
 import threading
 import time
@@ -12,18 +12,18 @@ PING_TIMEOUT_SECONDS = 2.0
 
 
 class HealthProbe:
-    """May be used from several threads; one at a time pings the store."""
+    """Pings a store in a thread, never twice at the same time. May be used from several threads."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
         self._pinging = threading.Lock()
         self._answered = threading.Condition()
         self._at = float("-inf")
-        self._problem: str | None = "not asked yet"
+        self._problem: str | None = None
         self._thread: threading.Thread | None = None
 
     def problem(self) -> str | None:
-        """The error of the store, None if it is reachable; blocks for two seconds at most."""
+        """The error of the store, None if it can be reached; blocks for two seconds at most."""
         asked = time.monotonic()
         if asked - self._at < _MAX_AGE_SECONDS:
             return self._problem

@@ -23,7 +23,7 @@ QUESTIONS = Table(
     Column("entry", String(120)),
     Column("confidence", Float, nullable=False),
 )
-"""Empty unless the operator sets for how many days questions are kept."""
+"""Questions with their answer's id and status; empty unless NUMSTAB_KEEP_QUESTIONS is set."""
 ASKED = Table(
     "asked",
     METADATA,
@@ -33,7 +33,7 @@ ASKED = Table(
     Column("lang", String(2), primary_key=True),
     Column("count", Integer, nullable=False),
 )
-"""Counts of answers by day; no text of a question. `entry` is empty where none answered."""
+"""Counts of answers by day, without questions. `entry` is empty if none answered."""
 API_KEYS = Table(
     "api_keys",
     METADATA,
@@ -42,4 +42,4 @@ API_KEYS = Table(
     Column("sha256", String(64), nullable=False, unique=True),
     Column("made", String(40), nullable=False),
 )
-"""API keys by name: scopes in words, the hash of the secret, and when it was made. Empty where they are in a file."""
+"""API keys: scopes separated by spaces, hash of the secret, time of creation. Empty if they are stored in a file."""

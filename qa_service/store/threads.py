@@ -1,4 +1,4 @@
-"""A few threads for calls of a store that a client waits for: a store that hangs holds up nothing else."""
+"""A thread pool for calls of the store that a client waits for, so that a store that hangs blocks nothing else."""
 
 import asyncio
 import threading
@@ -14,11 +14,11 @@ THREADS = 4
 MAX_SECONDS = 5.0
 """The longest that a client waits for the store."""
 MAX_QUEUED_SECONDS = 2.0
-"""A call that has waited longer for a thread is not begun, so that what is refused is not stored all the same."""
+"""A call that has waited longer for a thread is not begun: its client has been, or will be, told that it failed."""
 
 
 class StoreThreads:
-    """Daemon threads, started with the first calls: one that hangs does not keep the process from ending."""
+    """At most `THREADS` daemon threads, started on demand; one that hangs does not keep the process from ending."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -52,7 +52,7 @@ class StoreThreads:
             raise StoreUnavailable("no reply") from error
 
     def close(self) -> None:
-        """Ends the threads once they have worked off what is queued, without waiting; the next call starts others."""
+        """Ends the threads after the queued calls, without waiting for them; the next call starts others."""
         for _ in range(self._threads):
             self._jobs.put(None)
         self._threads = 0

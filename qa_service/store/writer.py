@@ -1,4 +1,4 @@
-"""Answers recorded in the background: no answer waits for the store, none fails with it."""
+"""Records answers in the background, so that no answer waits for the store or fails because of it."""
 
 import logging
 import queue
@@ -18,9 +18,9 @@ _CLOSE_TIMEOUT = 3.0  # seconds
 
 
 class BackgroundWriter:
-    """A listener for a service's events, and a context manager whose thread writes the answers of `Done` events.
+    """A listener for a service's events, and a context manager whose thread records the answers of `Done` events.
 
-    Answers that the store cannot take are lost, with a warning in the log.
+    Answers that cannot be stored are lost, with a warning in the log.
     """
 
     def __init__(self, store: Store) -> None:
@@ -63,5 +63,5 @@ class BackgroundWriter:
                 self._store.record(*answers)
             except StoreUnavailable as error:
                 logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
-            except Exception:  # the thread must go on: the next answer may be recorded
+            except Exception:  # so that one answer that cannot be recorded does not end the thread
                 logging.getLogger("numstab").exception("answers are not recorded")

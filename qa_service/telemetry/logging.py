@@ -1,6 +1,6 @@
-"""The log: one line an event on standard error, logfmt or JSON, with the id of the request that it belongs to.
+"""The log: one line per event on standard error, as logfmt or JSON, with the id of the request that it belongs to.
 
-It never contains an API key or a password, and a question only where the operator allows it.
+It never contains an API key or a password, and questions only if the operator allows it.
 """
 
 import json
@@ -20,11 +20,11 @@ _API_KEY = re.compile(r"nst_[\w-]{8,}")
 _LOGGER = "numstab"
 _NUMSTAB = logging.getLogger(_LOGGER)
 _REPEAT_SECONDS = 10.0
-"""Between two lines of asyncio's log with one message, such as of each connection that cannot be accepted."""
+"""The least time between two lines of asyncio with the same message, such as one per connection not accepted."""
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sends our log, uvicorn's and asyncio's to standard error, in the form that the settings name."""
+    """Sends the logs of numstab, uvicorn and asyncio to standard error, in the format that the settings name."""
     # of a record no line has these: they take as long as all else
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
@@ -42,7 +42,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 def log_event(message: str, level: int = logging.INFO, **about: Any) -> None:
-    """Logs one line; `about` are its fields after time, level, message and request id."""
+    """Logs one line; `about` are its fields after time, level, message and request id, without those that are None."""
     if _NUMSTAB.isEnabledFor(level):
         record = logging.LogRecord(_LOGGER, level, __file__, 0, message, None, None)  # nobody asks for the caller
         record.about = about
@@ -50,28 +50,28 @@ def log_event(message: str, level: int = logging.INFO, **about: Any) -> None:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a message through once in ten seconds; its next line says how many were left out (`left_out`)."""
+    """Passes each message at most once in ten seconds; the next line says how many were left out (`left_out`)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[str, tuple[float, int]] = {}  # message → when it was let through, and how many were not since
+        self._seen: dict[str, tuple[float, int]] = {}  # message → time of its last line, number left out since
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged; only the first line of a message counts, as others quote addresses."""
+        """Whether the record is logged. Messages are compared by their first line, as later ones quote addresses."""
         message = record.getMessage().partition("\n")[0]
         now = time.monotonic()
         before, left_out = self._seen.get(message, (float("-inf"), 0))
         if now - before < _REPEAT_SECONDS:
             self._seen[message] = (before, left_out + 1)
             return False
-        self._seen = {each: seen for each, seen in self._seen.items() if now - seen[0] < _REPEAT_SECONDS}
+        self._seen = {each: seen for each, seen in self._seen.items() if seen[1] or now - seen[0] < _REPEAT_SECONDS}
         self._seen[message] = (now, 0)
         record.about = {"left_out": left_out or None}
         return True
 
 
 class LineFormatter(logging.Formatter):
-    """Time, level, message, request id, and the fields of the event."""
+    """Formats a record as time, level, message, request id, and the fields of the event; "json" or else logfmt."""
 
     def __init__(self, form: str) -> None:
         super().__init__()
@@ -98,9 +98,10 @@ class LineFormatter(logging.Formatter):
 
 
 def _redact(value: Any) -> Any:
+    """A value without passwords and API keys, if it is text."""
     if not isinstance(value, str):
         return value
-    if "=" in value or ":" in value:  # of most values nothing needs to be searched
+    if "=" in value or ":" in value:  # most values have neither, and need no search
         value = redact_url(value)
     return _API_KEY.sub("nst_***", value) if "nst_" in value else value
 

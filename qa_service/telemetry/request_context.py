@@ -18,7 +18,7 @@ class RequestContext:
 
 
 REQUEST_CONTEXT: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
-"""Of the request being served; threads that serve it run in a copy of its `contextvars` context."""
+"""The context of the request being served; threads that serve it run in a copy of its `contextvars` context."""
 
 
 def request_id(given: str | None) -> str:

@@ -1,22 +1,22 @@
-"""Listeners that subscribe and unsubscribe."""
+"""A thread-safe registry of listeners."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-Listener = TypeVar("Listener")
+_Listener = TypeVar("_Listener")
 
 
-class Subscribers(Generic[Listener]):
-    """The listeners subscribed now, in the order in which they subscribed. May be used from several threads."""
+class Subscribers(Generic[_Listener]):
+    """The current listeners, in the order in which they subscribed. May be used from several threads."""
 
     def __init__(self) -> None:
-        self._listeners: dict[object, Listener] = {}
+        self._listeners: dict[object, _Listener] = {}
 
-    def __iter__(self) -> Iterator[Listener]:
+    def __iter__(self) -> Iterator[_Listener]:
         return iter(tuple(self._listeners.values()))
 
-    def add(self, listener: Listener) -> Callable[[], None]:
-        """Subscribes a listener; returns what unsubscribes it, once or several times."""
+    def add(self, listener: _Listener) -> Callable[[], None]:
+        """Subscribes a listener; returns a function that unsubscribes it, and may be called repeatedly."""
         subscription = object()
         self._listeners[subscription] = listener
 

@@ -1,4 +1,4 @@
-"""How long the stages of an answer take, for listeners such as metrics and traces."""
+"""Durations of the stages of an answer, for listeners such as metrics and traces."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -7,10 +7,10 @@ from typing import Literal
 from qa_service.telemetry.subscribers import Subscribers
 
 Stage = Literal["text", "matching", "queue", "run"]
-"""`text`: until the answer's text is known, `matching` included unless several questions are matched together ahead;
-`queue`: until a slot is free; `run`: a run."""
+"""`text`: until the answer's text is known, including `matching`, unless it was matched in a batch before; `queue`: the
+wait for a slot; `run`: a run."""
 StageListener = Callable[[Stage], AbstractContextManager[object]]
-"""Called when a stage begins; what it returns is entered then and left when the stage ends."""
+"""Called when a stage begins; returns a context manager that is entered then and exited when the stage ends."""
 
 
 class Timings:
@@ -20,7 +20,7 @@ class Timings:
         self._listeners = Subscribers[StageListener]()
 
     def subscribe(self, listener: StageListener) -> Callable[[], None]:
-        """Calls `listener` for every stage from now on; returns what unsubscribes it."""
+        """Calls `listener` for every stage from now on; returns a function that unsubscribes it."""
         return self._listeners.add(listener)
 
     def time(self, stage: Stage) -> AbstractContextManager[object]:

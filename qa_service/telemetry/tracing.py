@@ -1,4 +1,4 @@
-"""Traces for OpenTelemetry, imported only where the address of a collector is set."""
+"""OpenTelemetry traces; the packages are imported only if the address of a collector is set."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Tracing:
 
     @contextmanager
     def export(self, settings: Settings) -> Iterator[None]:
-        """Exports spans for the duration of the block, at whose end it sends what has not been sent."""
+        """Exports spans for the duration of the block; sends the remaining ones at its end."""
         exporter = tracer_provider(settings)
         self._tracer = exporter.get_tracer("numstab", __version__) if exporter else None
         try:
@@ -54,7 +54,10 @@ class Tracing:
                     exporter.shutdown()
 
     def request(self, scope: Any) -> Any:
-        """The span of a request: a context giving a function to call at the end with route, status and log fields."""
+        """The span of a request: a context manager that yields a function to be called with route, status, log fields.
+
+        While nothing is exported it yields None.
+        """
         return nullcontext() if self._tracer is None else self._request(scope)
 
     @contextmanager
@@ -79,7 +82,7 @@ class Tracing:
             yield ended
 
     def stage(self, stage: Stage) -> AbstractContextManager[None]:
-        """A span inside the request's. It is not made the current one: another thread may close its generator."""
+        """A child span of the request's. It is not made the current span, as another thread may end it."""
         return nullcontext() if self._tracer is None else self._stage(self._tracer, stage)
 
     @staticmethod

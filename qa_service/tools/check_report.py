@@ -38,12 +38,12 @@ def report_json(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary
 
 
 def count_mismatches(summaries: Sequence[ClaimSummary]) -> int:
-    """How many verdicts contradict their entry, over the claims that differ (`ClaimSummary.differs`)."""
+    """The number of verdicts that contradict their entry, of the claims that differ (`ClaimSummary.differs`)."""
     return sum(summary.spread.seeds - summary.as_expected for summary in summaries if summary.differs)
 
 
 def claim_result_json(result: ClaimResult) -> dict[str, Any]:
-    """One verdict, as a line of the report."""
+    """One verdict, as an element of the report's "claims"."""
     return {
         "entry": result.entry,
         "claim": result.claim.id,
@@ -86,7 +86,7 @@ def write_report(path: str, results: Sequence[ClaimResult], summaries: Sequence[
 
 
 def library_versions(results: Sequence[ClaimResult]) -> dict[str, str]:
-    """Library → version, as the first run that has any reports them."""
+    """Library → version, of the first run that reports any."""
     return dict(next((result.run.versions for result in results if result.run.versions), {}))
 
 

@@ -10,12 +10,12 @@ from qa_service.lab.runner import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, Params, Run, Spread, Verdict, judge_claims
 
 Condition = Literal["params", "control"]
-_SIGNIFICANCE = 0.025  # one-sided: a correct entry is reported in at most 1 of 40 cases
+_SIGNIFICANCE = 0.025  # level of a one-sided test: a correct claim is reported in at most 1 of 40 cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRun:
-    """One run to be made, and the claims that it decides, with the entry's parameters or with those of the control."""
+    """A planned run, at the entry's parameters or at a control, and the claims that it decides."""
 
     entry: str
     block: EvidenceBlock
@@ -55,7 +55,7 @@ class ClaimResult:
 
 
 def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
-    """Every run that the entry's claims need: for each seed, one per block and one per distinct control."""
+    """Every run that the entry's claims need: for each seed, one per block and one per distinct control of a block."""
     for seed in seeds:
         for block in entry.evidence:
             if not block.claims:
@@ -74,7 +74,7 @@ def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
 
 
 def group_by_run(planned: Iterable[ClaimRun], experiments: Mapping[str, Experiment]) -> list[list[ClaimRun]]:
-    """Those with the same experiment and parameters together, whatever their seed and entry."""
+    """Groups the runs by experiment and parameters, whatever their seed and entry."""
     groups: dict[tuple[str, str], list[ClaimRun]] = {}
     for one in planned:
         groups.setdefault(_run_key(one, experiments), []).append(one)
@@ -82,12 +82,13 @@ def group_by_run(planned: Iterable[ClaimRun], experiments: Mapping[str, Experime
 
 
 def _run_key(planned: ClaimRun, experiments: Mapping[str, Experiment]) -> tuple[str, str]:
+    """The experiment and all its parameters, with defaults, as a key."""
     experiment = experiments[planned.block.experiment]
     return experiment.slug, repr(sorted(fill_defaults(experiment, planned.params).items()))
 
 
 def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment], runner: Runner) -> list[ClaimResult]:
-    """Makes the run that a group shares once for each of its seeds, and judges every claim that it decides."""
+    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides."""
     seeds = sorted({one.seed for one in group})
     experiment = experiments[group[0].block.experiment]
     runs = runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds)
@@ -112,7 +113,7 @@ def _judge(planned: ClaimRun, run: Run) -> list[ClaimResult]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimSummary:
-    """A claim under one condition over all its seeds: with `as_expected` of them it had its expected verdict."""
+    """A claim under one condition over all seeds; `as_expected` is the number of seeds with the expected verdict."""
 
     entry: str
     claim: Claim

@@ -1,4 +1,4 @@
-"""`numstab doctor`: checks an installation and says what to do. The checks leave no lasting changes."""
+"""`numstab doctor`: checks an installation and says what to do. The checks make no lasting changes."""
 
 import json
 import platform
@@ -42,11 +42,13 @@ _LOOK_AT_CLUSTER = Text(
     "the same on every machine?",
 )
 _REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
+_PREPARE = Text("运行 numstab prepare", "run numstab prepare")
+_FREE_PORT = Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port")
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """The result of one check: what was found (`says`) and what to do (`todo`). A `note` is no fault."""
+    """The result of one check: what was found (`says`) and what to do (`todo`). The state `note` is not a fault."""
 
     name: str
     state: Literal["ok", "note", "wrong"]
@@ -65,7 +67,7 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
          lambda: _check_cache(settings)),
         ("library", Text("改好这些文件：numstab kb lint", "mend these files: numstab kb lint"),
          lambda: _check_library(settings)),
-        ("index", Text("运行 numstab prepare", "run numstab prepare"), lambda: _check_index(settings)),
+        ("index", _PREPARE, lambda: _check_index(settings)),
         ("run", Text("看 NUMSTAB_MEMORY、NUMSTAB_DEADLINE，或重新安装 torch",
                      "look at NUMSTAB_MEMORY and NUMSTAB_DEADLINE, or install torch anew"),
          lambda: _check_run(settings)),
@@ -73,8 +75,7 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
         ("store", _LOOK_AT_STORE, lambda: _check_store(settings)),
         *([("shared", _LOOK_AT_SHARED, lambda: _check_shared(settings))] if settings.shared else []),
         *([("cluster", _LOOK_AT_CLUSTER, lambda: _check_cluster(settings))] if settings.cluster else []),
-        ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"),
-         lambda: _check_port(port)),
+        ("port", _FREE_PORT, lambda: _check_port(port)),
     )  # fmt: skip
     return [_run_check(*row) for row in table]
 
@@ -94,6 +95,7 @@ def print_checks(checks: list[DoctorCheck], lang: Lang | None, *, as_json: bool)
 
 
 def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> DoctorCheck:
+    """Runs a check; an exception becomes its result, with `todo`. A missing optional package is only a note."""
     try:
         return check()
     except ModuleNotFoundError as error:
@@ -108,7 +110,7 @@ def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> Docto
 
 
 def _check_python() -> DoctorCheck:
-    found = platform.python_version()  # an older Python would have failed on our syntax
+    found = platform.python_version()  # needs no check: on an older one this module would be a syntax error
     if _is_installed("numstab-core") and _is_installed("numstab") and not _is_built_on_the_core():
         says = Text(
             "numstab 自带全部文件（来自代码仓库或旧版本），又装了 numstab-core：卸载其中一个，另一个也就坏了",
@@ -134,7 +136,8 @@ def _is_built_on_the_core() -> bool:
 
 
 def _check_torch(settings: Settings) -> DoctorCheck:
-    if settings.python:  # whether it works there, the check "run" shows
+    """Whether torch is installed, in the version with which the claims were tested."""
+    if settings.python:  # the check "run" shows whether torch works there
         there = Text(f"实验在 {settings.python} 里运行", f"experiments run in {settings.python}")
         return DoctorCheck("torch", "ok", there)
     try:
@@ -185,14 +188,17 @@ def _check_index(settings: Settings) -> DoctorCheck:
         return DoctorCheck(
             "index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries")
         )
-    says = Text("索引还没有为这些词条生成：第一个问题要多等一分钟", "no index of these entries yet: a minute more once")
-    return DoctorCheck("index", "note", says, Text("运行 numstab prepare", "run numstab prepare"))
+    says = Text(
+        "索引还没有为这些词条生成：第一个问题要多等一分钟",
+        "there is no index of these entries yet: the first question takes a minute longer",
+    )
+    return DoctorCheck("index", "note", says, _PREPARE)
 
 
 def _check_run(settings: Settings) -> DoctorCheck:
     runner = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
-        confined=settings.sandbox == "required" and not why_unsupported(),  # what is missing is said once, by "sandbox"
+        confined=settings.sandbox == "required" and not why_unsupported(),  # the check "sandbox" reports the latter
         python=settings.python,
     )  # fmt: skip
     experiment = next(iter(load_specs(settings.demos).values()))
@@ -204,14 +210,14 @@ def _check_run(settings: Settings) -> DoctorCheck:
 
 
 def _check_sandbox(settings: Settings) -> DoctorCheck:
-    """Closes the sandbox in a process of its own. Without Landlock, experiments can read what the service can read."""
+    """Enters the sandbox in a child process. Without Landlock, experiments can read all that the service can read."""
     if settings.sandbox == "off":
         says = Text(
             "隔离关掉了（NUMSTAB_SANDBOX=off）：实验只受内存和时间的限制",
             "switched off (NUMSTAB_SANDBOX=off): experiments have limits of memory and time only",
         )
         return DoctorCheck("sandbox", "note", says)
-    code = "from qa_service.lab import landlock, sandbox; print(landlock.version()); sandbox.Sandbox().close()"
+    code = "from qa_service.lab import landlock, sandbox; print(landlock.version()); sandbox.Sandbox().confine()"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["?"])[-1].partition("CannotConfine: ")[2] or done.stderr[-200:]
@@ -232,7 +238,7 @@ def _check_sandbox(settings: Settings) -> DoctorCheck:
 
 
 def _check_shared(settings: Settings) -> DoctorCheck:
-    """Writes a key that expires after a second: a server that only reads shares nothing."""
+    """Writes a key that expires after a second, as a read-only server cannot be used."""
     shared = SharedState(settings.shared)
     try:
         with shared.guarded() as client:
@@ -246,7 +252,7 @@ def _check_shared(settings: Settings) -> DoctorCheck:
 
 
 def _why_not_shared(error: str) -> Text:
-    """What an error of the client means, by its name."""
+    """A description of an error of the client library, given by the name of its class."""
     alone = Text("每个服务只能各算各的", "each service runs and counts by itself")
     reason = {
         "AuthenticationError": Text("不接受这个密码", "does not accept the password"),
@@ -259,7 +265,9 @@ def _why_not_shared(error: str) -> Text:
 
 
 def _check_cluster(settings: Settings) -> DoctorCheck:
-    """Connects as a service does. A machine of another version gets no job, one of another kind has other last bits."""
+    """Connects as a service does. Machines with another version of numstab are reported as wrong; a note says if the
+    results of machines may differ in their last bits.
+    """
     from qa_service.lab.cluster_inspection import inspect_cluster
 
     found = inspect_cluster(settings.cluster)
@@ -291,6 +299,7 @@ def _check_cluster(settings: Settings) -> DoctorCheck:
 
 
 def _check_store(settings: Settings) -> DoctorCheck:
+    """Whether the store can be reached, and whether its tables are those of this version; changes nothing."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from qa_service.store.engine import migration_state
@@ -329,6 +338,5 @@ def _check_port(port: int) -> DoctorCheck:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             says = Text(f"端口 {port} 不能用：{error.strerror}", f"port {port} cannot be used: {error.strerror}")
-            todo = Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port")
-            return DoctorCheck("port", "wrong", says, todo)
+            return DoctorCheck("port", "wrong", says, _FREE_PORT)
     return DoctorCheck("port", "ok", Text(f"端口 {port} 空着", f"port {port} is free"))

@@ -1,7 +1,7 @@
-"""Retrieval metrics of labelled questions, with 95 % intervals (`numstab eval`).
+"""Retrieval metrics on labelled questions, with 95 % confidence intervals (`numstab eval`).
 
 A question of kind `in` is covered and lists the items that may answer it; `near` is about deep learning but answered
-by no entry, `out` is about anything else. A line may also name the entries that serve its question ("entries").
+by no entry; `out` is about anything else. A line may also list the entries that answer its question ("entries").
 """
 
 import json
@@ -33,11 +33,11 @@ class LabelledQuestion:
     kind: str
     items: tuple[int, ...]
     entries: tuple[str, ...] = ()
-    """Ids of the entries that serve the question; empty where none does, or where nobody has said which."""
+    """Ids of the accepted entries; empty if there is none, or if they are not labelled."""
     want: str = ""
     """What a right answer must contain."""
     missing: str = ""
-    """The topic that has no entry yet; empty where there is one."""
+    """The topic of the question, if no entry covers it yet; else empty."""
     params: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
 
@@ -72,7 +72,7 @@ class EvaluatedQuestion:
 
     @property
     def source_answered(self) -> bool:
-        """Whether the answer is a source entry, which answers the lecture's own question."""
+        """Whether the answer is a source entry, the one that answers the lecture's own question."""
         return self.answered and self.answer.matches[0].entry.expands is None
 
     @property
@@ -82,7 +82,7 @@ class EvaluatedQuestion:
 
     @property
     def params_correct(self) -> bool:
-        """Whether every labelled parameter was read from the question; a list stands for a comparison of its values."""
+        """Whether every labelled parameter was read from the question; a list is a comparison of several values."""
         return all(_param_equals(self.answer.params, name, value) for name, value in self.question.params.items())
 
 
@@ -92,7 +92,7 @@ def _param_equals(params: NamedValues, name: str, label: Any) -> bool:
 
 
 def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> LabelledQuestion:
-    """One line of JSON; raises `BadField`, which names `where` ("FILE:LINE") and what is missing."""
+    """A labelled question from a line of JSON; raises `BadField`, which names `where` ("FILE:LINE") and the fault."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
@@ -102,17 +102,17 @@ def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> La
     turns = table.get("turns", [table.get("q")])
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
         raise _line_error(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
-    kind = table.get("kind", "in")  # conversations are always about something we cover
+    kind = table.get("kind", "in")  # files of conversations, which are all covered, leave it out
     if kind not in KINDS:
         raise _line_error(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
     items = table.get("items", [])
     if not isinstance(items, list) or not all(isinstance(item, int) for item in items) or (kind == "in") != bool(items):
         raise _line_error(
-            where, "items 应当列出可接受的条目号，只有 in 才有", "items should list the accepted items; only in has any"
+            where, "items 应当列出可接受的题号，只有 in 才有", "items should list the accepted items; only in has any"
         )
     entries = table.get("entries", [])
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        raise _line_error(where, "entries 应当列出条目的 id", "entries should list the ids of entries")
+        raise _line_error(where, "entries 应当列出词条的 id", "entries should list the ids of entries")
     params = table.get("params", {})
     if not isinstance(params, dict):
         raise _line_error(where, "params 应当是 JSON 对象", "params should be a JSON object")
@@ -135,7 +135,7 @@ def _line_error(where: str, zh: str, en: str) -> BadField:
 
 
 def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
-    """The metrics by name, with their intervals under "intervals"; None where no question can give a value."""
+    """Name → metric, with the confidence intervals under "intervals"; None if no question contributes to it."""
     covered = [one for one in outcomes if one.question.kind == "in"]
     uncovered = [one for one in outcomes if one.question.kind != "in"]
     with_entries = [one for one in covered if one.question.entries]
@@ -186,10 +186,10 @@ def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
 
 
 def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, Any]:
-    """How often a phrasing of an entry, left out of the training, goes to its own entry, among all entries.
+    """Leave-one-out accuracy of the classifier on the phrasings of entries.
 
-    `first` and `first3` are the shares whose own entry is the best one and among the best three, with their intervals,
-    for source entries, for expansions and for each entry; `n` counts phrasings. Entries of few hits come first.
+    For source entries, for expansions and for each entry: `n` phrasings, and the shares `first` and `first3` of those
+    whose own entry is the best one, or among the best three, with intervals. The least accurate entries come first.
     """
     import numpy as np
 
@@ -216,10 +216,10 @@ def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, An
 
 
 def aspect_report(left_out: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """How often a wording, left out of the index, is nearest to one of the same question of its entry.
+    """How often the nearest other wording of its entry belongs to the same question as a wording itself.
 
-    `left_out` are pairs (its aspect, the aspect of the nearest other wording); `own` is of the entries' own questions,
-    `aspect` of the further ones.
+    `left_out` are pairs (aspect of the wording, aspect of the nearest other one). In the report, `own` is about
+    wordings of entries' own questions, `aspect` about those of aspects.
     """
     report: dict[str, Any] = {}
     for name, pairs in (
@@ -232,7 +232,7 @@ def aspect_report(left_out: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:
-    """(first accepted item, item of the best match, count) of wrong answers, most frequent first."""
+    """(first accepted item, item of the best match, count) of wrong best matches, the most frequent first."""
     mistakes = Counter(
         (one.question.items[0], one.answer.matches[0].entry.item)
         for one in outcomes
@@ -274,7 +274,10 @@ def _proportion(count: int, total: int) -> tuple[float | None, list[float] | Non
 
 
 def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | None, list[float] | None]:
-    """AUROC, the probability that one of `higher` exceeds one of `lower` (ties count half); bootstrapped interval."""
+    """The AUROC and its bootstrapped 95 % interval; (None, None) if either group is empty.
+
+    It is the probability that a random element of `higher` exceeds one of `lower`; ties count half.
+    """
     if not higher or not lower:
         return None, None
     import numpy as np

@@ -19,7 +19,7 @@ MERGE_DISTANCE = 0.45  # mean cosine distance above which groups are not merged;
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnansweredGroup:
-    """Questions with one meaning, the most typical first, and the entries nearest to the most typical."""
+    """Questions of similar meaning, the most typical first, and the entries nearest to the most typical."""
 
     questions: "tuple[KeptQuestion, ...]"
     nearest: tuple[Match, ...]
@@ -31,7 +31,7 @@ class UnansweredGroup:
 
 
 def group_unanswered(questions: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
-    """Groups, largest first: average linkage over cosine distances of the encoder's vectors."""
+    """Groups by average linkage over cosine distances of the encoder's vectors; the largest group first."""
     if not questions:
         return []
     vectors = l2_normalise(matcher.embedder.encode_document([normalise(one.question) for one in questions]))

@@ -1,7 +1,7 @@
 """Exports an entry as a notebook or a script that needs only torch and measures the same metrics.
 
-Both are made of the same cells. A demo imports nothing of numstab, so its source is a cell as it is; the next cell
-runs it with the parameters and the seed, prints every metric and judges every claim.
+Both consist of the same cells. A demo does not import numstab, so its unchanged source is a cell; the next cell runs it
+with the parameters and the seed, prints every metric and judges every claim.
 """
 
 import ast
@@ -45,7 +45,7 @@ OPS = {{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 
 
 def run_to_end(experiment):
-    """Runs an experiment to its end: its metrics, and its rows."""
+    """Runs an experiment to its end; returns its metrics and its rows."""
     rows = []
     while True:
         try:
@@ -55,11 +55,11 @@ def run_to_end(experiment):
 
 
 def claim_holds(value, op, bound):
-    """Whether a claim holds; None means that it never happened. `== nan` asks whether the value is nan."""
+    """Whether a claim holds. None means that the event never happened; `== nan` tests whether the value is nan."""
     if value is None:
         return False
     if bound != bound:
-        return (value != value) == (op == "==")
+        return op in ("==", "!=") and (value != value) == (op == "==")
     return OPS[op](value, bound)
 '''
 
@@ -85,7 +85,7 @@ def parse_export_format(text: str, field: str) -> ExportFormat:
 
 
 def export_entry(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
-    """The text of the exported file."""
+    """The text of the exported file; it contains the runs `plans` of the entry's evidence blocks."""
     cells = list(_build_cells(entry, plans, seed, lang))
     return _to_ipynb(cells, lang) if form == "ipynb" else _to_script(cells)
 
@@ -157,7 +157,7 @@ def _python_literal(value: Any) -> str:
 
 
 def _variable_name(block_id: str) -> str:
-    return f"measured_{block_id.replace('-', '_')}"  # a name that no demo defines
+    return f"measured_{block_id.replace('-', '_')}"  # the prefix keeps it apart from the names of demos
 
 
 def _to_script(cells: list[NotebookCell]) -> str:

@@ -1,4 +1,4 @@
-"""Repeats runs from their receipts: identical, equal within a tolerance, or different (`numstab replay`)."""
+"""Repeats runs from their receipts and compares the metrics (`numstab replay`)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from qa_service.lab.runner import Runner
 from qa_service.model import Experiment, Params, Run, RunStatus
 
 RELATIVE_TOLERANCE = 1e-6
-"""Relative tolerance, above what the float64 arithmetic of another machine may change."""
+"""Relative tolerance of metrics, larger than differences in float64 arithmetic between machines."""
 _JSON_NONFINITE = ("Infinity", "-Infinity", "NaN")
 
 
@@ -22,6 +22,7 @@ class ReplayOutcome(StrEnum):
 
     IDENTICAL = "identical"
     EQUAL = "equal"
+    """Within `RELATIVE_TOLERANCE`."""
     DIFFERENT = "different"
 
 
@@ -39,9 +40,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """A receipt and its repeated run; differences as (then, now).
+    """A receipt and its repeated run; differences are pairs (then, now).
 
-    `changed` are metrics beyond the tolerance, `changed_versions` library versions and the hash of the code ("code").
+    `changed` has the metrics beyond the tolerance, `changed_versions` the versions of libraries that differ, and, as
+    "code", the hashes of the demo if they differ.
     """
 
     receipt: Receipt

@@ -1,7 +1,7 @@
-"""Trials of a reader's model (`numstab try`): a child process trains it and reports; this side trusts nothing of that.
+"""Trials of a user's model (`numstab try`): a child process trains it and writes a report, which is validated here.
 
 The child runs `python -m numstab_watch.trial` in a process group of its own, with a deadline and a memory limit. It is
-for the reader's own code on the reader's own machine: it may read files and use the network. No route leads here.
+meant for users' own code on their own machine: it may read files and use the network. No HTTP route starts a trial.
 """
 
 import json
@@ -31,11 +31,11 @@ from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
 _MAX_REPORT_BYTES = 4 << 20
 _MAX_OUTPUT_BYTES = 64 << 10
 _CHILD_SHARE = 0.85
-"""Share of the deadline that the child plans with; the rest is for a last step that takes long, and for its report."""
+"""The share of the deadline that the child plans with; the rest is a reserve for a slow last step and the report."""
 _POLL_SECONDS = 0.05
 _MARK = "NUMSTAB_TRIAL"
-"""Environment variable that marks the child and whatever it starts, also in other process groups."""
-_SWEEPS = 20
+"""Environment variable, inherited by all processes that the child starts, by which they are found and killed."""
+_SWEEPS = 20  # attempts to kill them all
 
 
 def try_model(
@@ -50,40 +50,40 @@ def try_model(
 ) -> TrainingRun:
     """The run of the model that `target` ("file.py:function") makes: series, fault, interventions, settings.
 
-    Raises `TrialFailed`, whose `kind` says why there is no report. Nothing that the child started is left afterwards.
+    `deadline` is in seconds, `memory` in MiB. Raises `TrialFailed`, whose `kind` says why there is no report. All
+    processes that the child started have ended afterwards (on Linux; elsewhere those of its process group).
     """
     path, colon, name = target.rpartition(":")
-    if not Path(path if colon and not name.endswith(".py") else target).is_file():
-        raise TrialFailed(
-            "no_file", zh=f"没有文件 {target.rpartition(':')[0] or target}", en=f"there is no file {target}"
-        )
+    file = path if colon and not name.endswith(".py") else target
+    if not Path(file).is_file():
+        raise TrialFailed("no_file", zh=f"没有文件 {file}", en=f"there is no file {file}")
     until = time.time() + deadline * _CHILD_SHARE
     arguments = [target, "--steps", str(steps), "--until", f"{until:.3f}", "--memory", str(memory)]
     arguments += [f"--{name}" for name, asked in (("curvature", curvature), ("push", push)) if asked]
     ended = _run_child(python or sys.executable, arguments, deadline)
-    report = _report_of(ended, deadline, memory)
+    report = _parse_report(ended, deadline, memory)
     if report.error is None:
         return _training_run(report, target)
-    stopped = _run_of_error(report.error, target)
+    stopped = _run_from_error(report.error, target)
     if stopped is None:
         raise _failure(report.error, memory, ended.output)
     return stopped
 
 
 @dataclass
-class _Ended:
-    """A child that has ended."""
+class _ChildResult:
+    """The exit status and the output of a child that has ended."""
 
     status: int | None
-    """Its exit status, negative for a signal; None if the deadline ended it."""
+    """Its exit status, negative for a signal; None if it was killed at the deadline."""
     report: bytes
     output: str
     """The end of what it printed."""
 
 
 @dataclass
-class _Stream:
-    """A stream of the child, of which a bounded part is kept: the beginning of a report, the end of an output."""
+class _BoundedBuffer:
+    """The last `limit` bytes of a stream if `keeps_end`, else its first `limit + 1` bytes."""
 
     limit: int
     keeps_end: bool
@@ -98,10 +98,11 @@ class _Stream:
                 del self.data[self.limit + 1 :]
 
 
-def _run_child(python: str, arguments: list[str], deadline: float) -> _Ended:
+def _run_child(python: str, arguments: list[str], deadline: float) -> _ChildResult:
+    """Runs the child until it ends or the deadline; raises `TrialFailed` if it cannot be started."""
     mark = uuid.uuid4().hex
     paths = [str(bundled("watch")), os.environ.get("PYTHONPATH", "")]
-    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin where cores are few make small models slow
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # with few cores, threads that spin make small models slow
     env = {**passive, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), _MARK: mark}
     read_end, write_end = os.pipe()
     command = [python, "-m", "numstab_watch.trial", *arguments, "--report", f"fd:{write_end}"]
@@ -117,19 +118,19 @@ def _run_child(python: str, arguments: list[str], deadline: float) -> _Ended:
         ) from error
     finally:
         os.close(write_end)
-    report = _Stream(_MAX_REPORT_BYTES, keeps_end=False)
-    output = _Stream(_MAX_OUTPUT_BYTES, keeps_end=True)
+    report = _BoundedBuffer(_MAX_REPORT_BYTES, keeps_end=False)
+    output = _BoundedBuffer(_MAX_OUTPUT_BYTES, keeps_end=True)
     assert process.stdout
-    with open(read_end, "rb", buffering=0) as pipe, process.stdout as printed, _ending(process, mark):
+    with open(read_end, "rb", buffering=0) as pipe, process.stdout as printed, _killed_on_exit(process, mark):
         in_time = _collect(process, {pipe: report, printed: output}, deadline)
     status = process.returncode if in_time else None
-    return _Ended(status, bytes(report.data), _printable(bytes(output.data).decode(errors="replace")))
+    return _ChildResult(status, bytes(report.data), _printable(bytes(output.data).decode(errors="replace")))
 
 
-def _collect(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Stream], deadline: float) -> bool:
-    """Reads the streams until the child has ended; False if the deadline came first.
+def _collect(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _BoundedBuffer], deadline: float) -> bool:
+    """Reads the streams until the child has ended; False if `deadline` seconds pass before.
 
-    A process that the child left behind may hold a stream open: after the child's end only what is there is read.
+    After the child's end it does not wait for the end of the streams, which a grandchild may hold open.
     """
     end = time.monotonic() + deadline
     with selectors.DefaultSelector() as selector:
@@ -148,7 +149,7 @@ def _collect(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Stre
 
 
 def _read_ready(selector: selectors.BaseSelector, seconds: float) -> bool:
-    """Reads once from each stream that has something; False if none had."""
+    """Waits up to `seconds` for data and reads once from each stream that has some; False if none had."""
     if not selector.get_map():
         time.sleep(seconds)
         return False
@@ -165,8 +166,8 @@ def _read_ready(selector: selectors.BaseSelector, seconds: float) -> bool:
 
 
 @contextmanager
-def _ending(process: subprocess.Popen[bytes], mark: str) -> Iterator[None]:
-    """At its end nothing is left of the child: neither its process group nor, on Linux, what left the group."""
+def _killed_on_exit(process: subprocess.Popen[bytes], mark: str) -> Iterator[None]:
+    """Kills the child's process group on exit and, on Linux, the marked processes that have left the group."""
     try:
         yield
     finally:
@@ -184,7 +185,7 @@ def _ending(process: subprocess.Popen[bytes], mark: str) -> Iterator[None]:
 
 
 def _marked_processes(mark: str) -> list[int]:
-    """The processes that inherited the mark of a child (Linux; elsewhere none is found)."""
+    """The ids of the processes whose environment has the mark (on Linux; elsewhere none is found)."""
     wanted = f"{_MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -198,7 +199,7 @@ def _is_zombie(folder: Path) -> bool:
     return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
 
 
-# The report, as JSON from a process that may have written anything.
+# The report as JSON. It is validated strictly, as the user's code may write to its file descriptor, too.
 
 _Number = Annotated[float, Field(allow_inf_nan=False)] | Literal["Infinity", "-Infinity", "NaN"]
 _Text = Annotated[str, Field(max_length=1000), AfterValidator(lambda text: _printable(text).replace("\n", " "))]
@@ -248,8 +249,8 @@ class _Report(_Part):
     settings: Annotated[dict[_Text, bool | int | _Number | _Text], Field(max_length=50)] = {}
 
 
-def _report_of(ended: _Ended, deadline: float, memory: int) -> _Report:
-    """The report of a child, which may be of an error; raises `TrialFailed` if there is none, or it is no report."""
+def _parse_report(ended: _ChildResult, deadline: float, memory: int) -> _Report:
+    """The report of a child, possibly of an error; raises `TrialFailed` if it is missing or malformed."""
     if ended.status is None:
         raise TrialFailed(
             "deadline",
@@ -259,7 +260,7 @@ def _report_of(ended: _Ended, deadline: float, memory: int) -> _Report:
             output=ended.output,
         )
     if not ended.report:
-        raise _without_report(ended, memory)
+        raise _no_report_error(ended, memory)
     try:
         if len(ended.report) > _MAX_REPORT_BYTES:
             raise ValueError("too long")
@@ -276,10 +277,10 @@ def _report_of(ended: _Ended, deadline: float, memory: int) -> _Report:
     return report
 
 
-def _run_of_error(error: _Error, target: str) -> TrainingRun | None:
-    """The run that an exception ended whose message is known, such as that of a batch norm over one value.
+def _run_from_error(error: _Error, target: str) -> TrainingRun | None:
+    """A run that ended with an exception whose message can be diagnosed, such as batch norm over one value.
 
-    None for an exception that says nothing of the training.
+    None for any other exception.
     """
     if error.code != "raised":
         return None
@@ -295,8 +296,8 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _without_report(ended: _Ended, memory: int) -> TrialFailed:
-    """Why a child ended without a report: killed, out of memory, an exit of the reader's code, or no torch."""
+def _no_report_error(ended: _ChildResult, memory: int) -> TrialFailed:
+    """The error for a child without a report: no torch, out of memory, killed, or an exit of the user's code."""
     status = ended.status or 0
     if "No module named 'torch'" in ended.output or "No module named 'numstab_watch'" in ended.output:
         return TrialFailed(
@@ -335,7 +336,7 @@ _CHINESE = {
 
 
 def _failure(error: _Error, memory: int, output: str) -> TrialFailed:
-    """What the child says of the reader's code, in both languages."""
+    """The error that the child reports about the user's code."""
     if error.code == "raised":
         if error.exception == "MemoryError" or "can't allocate memory" in error.message:
             return _out_of_memory(memory, output)
@@ -372,11 +373,12 @@ def _signal_name(number: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters, which would act on a terminal."""
+    """The text with control characters, which a terminal would interpret, replaced by U+FFFD."""
     return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
 
 
 def _training_run(report: _Report, target: str) -> TrainingRun:
+    """The run of a report without an error."""
     fault = report.fault
     return TrainingRun(
         source="trial",

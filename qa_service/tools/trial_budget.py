@@ -1,8 +1,8 @@
-"""What a trial of a reader's model may use unless it is told otherwise."""
+"""Default limits of a trial of a user's model, which the command line shows without importing the trial itself."""
 
 STEPS = 100
-"""Steps of training."""
+"""Training steps."""
 DEADLINE = 120.0
-"""Seconds for all of it."""
+"""Seconds for the whole trial."""
 MEMORY = 4096
-"""MiB."""
+"""MiB of memory of the child process."""

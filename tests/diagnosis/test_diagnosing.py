@@ -103,7 +103,7 @@ def test_a_brief_report_has_no_curves_and_no_lines():
 
 
 def test_both_runs_of_the_experiment_are_measured(service):
-    """At the reader's rate the experiment diverges; with the cure it does not."""
+    """At the rate of the log the experiment diverges; with the cure it does not."""
     evidence: list[Evidence] = []
     found = diagnosing.diagnose_file(SICK.encode())
     for _ in diagnosing.run_experiments(found, service, evidence.append, never_cancelled):
@@ -192,7 +192,7 @@ def test_an_event_file_is_read_as_it_is(client, tmp_path):
 )
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_what_cannot_be_read_is_refused_with_a_reason(client, body, headers, query, status, code, lang):
-    """Also what inflates to far more than it is; the reason is in the reader's language."""
+    """Also what inflates to far more than it is; the reason is in the user's language."""
     sent = {**headers, "Accept-Language": lang}
     problem = client.post(f"/api/v1/diagnose?{query}", content=body, headers=sent)
     assert (problem.status_code, problem.json()["code"]) == (status, code), problem.text
@@ -212,7 +212,7 @@ def test_what_cannot_be_read_is_refused_with_a_reason(client, body, headers, que
     ],
 )
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_errors_are_in_the_readers_language(client, body, status, code, field, lang):
+def test_errors_are_in_the_users_language(client, body, status, code, field, lang):
     problem = client.post("/api/v1/diagnose", json=body, headers={"Accept-Language": lang})
     assert (problem.status_code, problem.json()["code"], problem.json()["field"]) == (status, code, field)
     assert any("\u4e00" <= letter <= "\u9fff" for letter in problem.json()["detail"]) == (lang == "zh")
@@ -263,7 +263,7 @@ def test_exit_status_and_standard_input(terminal, env):
     missing = terminal("diagnose", "/no/such/file", "--lang", "zh", env=env)
     assert missing.returncode == 2 and "读不了" in missing.stderr
     shown = " ".join(terminal("diagnose", "--help", env=env).stdout.split())
-    assert "0 it said what it is (healthy included), 1 it cannot tell" in shown
+    assert "0 diagnosed (healthy included), 1 undecided" in shown
 
 
 def test_an_experiment_that_fails_is_status_3(service, capsys, monkeypatch):

@@ -9,7 +9,7 @@ from runs_by_hand import NAN, decay, level, message, run_of
 from qa_service.diagnosis import engine
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.model.diagnosis import Finding
-from qa_service.model.training_run import RunEvent
+from qa_service.model.training_run import TrainingEvent
 from qa_service.model.values import Text
 
 NAN_AT_END = run_of([*decay(9), NAN, NAN])
@@ -120,7 +120,7 @@ def test_what_is_not_numerics_is_declined():
         == "not_numerics"
     )
     assert engine.diagnose(run_of(decay(5), events=[message("shapes", "size mismatch", 6)])).status == "not_numerics"
-    missing = RunEvent(kind="traceback", name="FileNotFoundError", text="FileNotFoundError: data.pt", line=6)
+    missing = TrainingEvent(kind="traceback", name="FileNotFoundError", text="FileNotFoundError: data.pt", line=6)
     found = engine.diagnose(run_of(decay(5), events=[missing]))
     assert (found.status, found.hypotheses) == ("not_numerics", ())
 

@@ -12,7 +12,7 @@ from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
-from qa_service.model.training_run import Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 from qa_service.paths import bundled
 
 EXPERIMENTS = cache(lambda: load_specs(bundled("demos")))
@@ -34,7 +34,7 @@ def runs(draw):
         series[key] = tuple(Record(gap * index, index + 1, value) for index, value in enumerate(values))
     optimizer = draw(st.sampled_from(["", "SGD", "AdamW"]))
     settings = draw(SETTINGS) | {"dtype": draw(DTYPES), "optimizer": optimizer}
-    events = [RunEvent(kind="restart", text="", line=3)] if draw(st.booleans()) else []
+    events = [TrainingEvent(kind="restart", text="", line=3)] if draw(st.booleans()) else []
     return TrainingRun(
         source="log", series=series, settings=settings, events=tuple(events), from_start=draw(st.booleans())
     )
@@ -44,7 +44,7 @@ def runs(draw):
 @pytest.mark.parametrize("cause", sorted(set(CAUSES) - WITHOUT))
 @given(run=runs())
 def test_parameters_are_valid_for_every_run(cause, run):
-    """At the reader's numbers and with the cure, extreme values included; the cure changes something."""
+    """With the run's own numbers and with the cure, extreme values included; the cure changes a parameter."""
     planned = experiment_of(cause, run)
     assert planned is not None
     experiment = EXPERIMENTS()[planned.experiment]

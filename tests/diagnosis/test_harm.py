@@ -7,7 +7,7 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of, skip
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
-from qa_service.model.training_run import RunEvent, TrainingRun
+from qa_service.model.training_run import TrainingEvent, TrainingRun
 
 
 def _spiky() -> list[float]:
@@ -63,7 +63,7 @@ HEALTHY = {
     "resumed plateau": run_of(level(40, 2.2, 0.01), from_start=False),
     "losses in bits": run_of(decay(40, 14.0, 4.0), settings={"log2": True}),
     "interrupted": run_of(
-        decay(20), events=[RunEvent(kind="traceback", name="KeyboardInterrupt", text="KeyboardInterrupt")]
+        decay(20), events=[TrainingEvent(kind="traceback", name="KeyboardInterrupt", text="KeyboardInterrupt")]
     ),
     "edge of stability": run_of([0.4 + 1.9 * math.exp(-i / 15) * (1.15 if i % 2 else 0.85) for i in range(80)]),
     "warning of a metric": run_of(

@@ -11,7 +11,7 @@ from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.growth_rules import critical_rate
 from qa_service.diagnosis.skipping_harm import scale_path
 from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
-from qa_service.model.training_run import Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 
 
 def features(rule, run):
@@ -112,8 +112,8 @@ CASES = [
     (
         rules.restart,
         "jump_at_restart",
-        run_of([*decay(8), 9.0, 8.0], events=[RunEvent(kind="restart", text="resuming", line=9)]),
-        run_of([*decay(8), 0.4, 0.41], events=[RunEvent(kind="restart", text="resuming", line=9)]),
+        run_of([*decay(8), 9.0, 8.0], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
+        run_of([*decay(8), 0.4, 0.41], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
     ),
     (rules.learning_rate, "rate_zero", run_of(level(9, 2.3), lr=[0.0] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
     (rules.learning_rate, "rate_tiny", run_of(level(9, 2.3), lr=[1e-7] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
@@ -270,10 +270,13 @@ def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighb
         (message("boxes", "assert (boxes1[:, 2:] >= boxes1[:, :2]).all()"), "step_too_large"),
         (message("out_of_memory", "CUDA out of memory"), "out_of_memory"),
         (
-            RunEvent(kind="traceback", name="OutOfMemoryError", text="torch.OutOfMemoryError: CUDA out of memory"),
+            TrainingEvent(kind="traceback", name="OutOfMemoryError", text="torch.OutOfMemoryError: CUDA out of memory"),
             "out_of_memory",
         ),
-        (RunEvent(kind="traceback", name="RuntimeError", text="mat1 and mat2 shapes cannot be multiplied"), "shapes"),
+        (
+            TrainingEvent(kind="traceback", name="RuntimeError", text="mat1 and mat2 shapes cannot be multiplied"),
+            "shapes",
+        ),
     ],
 )
 def test_messages_seed_causes(event, cause):

@@ -12,8 +12,9 @@ from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
 from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
+from qa_service.diagnosis.validation_rules import validation
 from qa_service.diagnosis.weights import JUDGED
-from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
 
 def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=None, settings=None, **series):
@@ -44,8 +45,8 @@ def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=
 
 def alarms(step, weights="a.weight"):
     return (
-        RunEvent(kind="message", name="alarm_gradient", text="gradient is nan", step=step),
-        RunEvent(kind="message", name="alarm_loss", text=f"loss is nan; not finite: {weights}", step=step + 1),
+        TrainingEvent(kind="message", name="alarm_gradient", text="gradient is nan", step=step),
+        TrainingEvent(kind="message", name="alarm_loss", text=f"loss is nan; not finite: {weights}", step=step + 1),
     )
 
 
@@ -75,14 +76,14 @@ def test_a_gradient_that_alone_is_nan_is_told_by_the_operations_of_the_loss(oper
 def test_an_operation_that_made_the_nan_itself_is_still_blamed():
     fault = OperationFault(operation="softmax", phase="forward", value=NAN, step=40, dtype="float32")
     run = trace_of(
-        LATER, events=(RunEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
+        LATER, events=(TrainingEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
     )
     assert first(run) == "empty_attention_row"
 
 
 def test_adams_eps_in_float16_outweighs_the_overflow_that_follows():
     fault = OperationFault(operation="add", phase="forward", value=math.inf, step=1, dtype="float16")
-    event = RunEvent(kind="message", name="alarm_loss", text="loss is nan; not finite: a.weight", step=1)
+    event = TrainingEvent(kind="message", name="alarm_loss", text="loss is nan; not finite: a.weight", step=1)
     run = trace_of(
         [1.4, *[NAN] * 79], events=(event,), fault=fault, facts={"bits": 16.0}, settings={"dtype": "float16"}
     )
@@ -239,6 +240,13 @@ def test_a_validation_that_swings_while_nothing_of_it_is_right_is_batch_normaliz
     rising = run_of(train, val_loss=[2.4, 2.6, 2.9, 3.3, 3.8, 4.4, 5.0, 5.7], val_accuracy=[0.1] * 8)
     features = {each.feature for hypothesis in diagnose(rising).hypotheses for each in hypothesis.findings}
     assert "validation_swings" not in features
+
+
+def test_an_accuracy_of_validation_in_per_cent_that_ends_near_0_is_not_partly_right():
+    train, held_out = decay(8, 1.8, 0.2), [2.4, 2.6, 2.9, 3.3, 3.8, 4.4, 5.0, 5.7]
+    for last, right in ((0.9, False), (78.0, True)):
+        run = run_of(train, val_loss=held_out, val_accuracy=[*[80.0] * 7, last])
+        assert ("validation_partly_right" in {each.feature for each in validation(run)}) is right
 
 
 def test_a_first_record_after_some_updates_says_less_of_the_initial_weights():

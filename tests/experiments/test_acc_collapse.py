@@ -13,7 +13,7 @@ from oracles import NAN, measured
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [0, 1])
 def test_acc_collapse_leaves_the_share_of_class_0(params, share, seed):
-    """3a: after the overflow every output is nan, the argmax is 0, and the accuracy is the share of class 0 exactly;
+    """After the overflow every output is nan, the argmax is 0, and the accuracy is the share of class 0 exactly;
     clipping the gradient does not bound lr·gradient.
     """
     metrics = measured("acc_collapse", seed, **params)

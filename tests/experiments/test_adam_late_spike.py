@@ -41,7 +41,7 @@ def test_the_largest_step_of_a_constant_gradient(beta2):
 
 
 def test_an_equal_gradient_moves_on_as_before():
-    """X = 1: all three steps stay near √(0.1/1.9) = 0.23."""
+    """At x = 1 all three steps stay near √(0.1/1.9) = 0.23."""
     metrics = measured("adam_late_spike", x=1.0)
     for way in ("slow", "fast", "clipped"):
         assert metrics[f"largest_{way}"] == pytest.approx(0.23, abs=0.06)

@@ -25,7 +25,7 @@ def test_gradients_fall_about_fourfold_a_layer(seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_adam_learns_where_sgd_stands(seed):
+def test_adam_learns_where_sgd_stalls(seed):
     metrics = measured("adam_vanishing", seed)
     assert metrics["sgd_first"] < 0.01 < 0.1 < metrics["adam_first"]
     assert metrics["adam_loss"] < 0.8

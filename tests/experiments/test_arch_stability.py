@@ -62,7 +62,7 @@ def test_arch_stability_training(layers, width, n):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_arch_stability_claims(seed):
-    """3g: plain Xavier is flat, the unscaled residual net is lost at every rate, the scaled one wins."""
+    """Plain Xavier is flat, the unscaled residual net is lost at every rate, the scaled one wins."""
     metrics = measured("arch_stability", seed)
     assert metrics["plain_xavier_flatness"] > 0.9
     assert metrics["residual_finite"] == 0

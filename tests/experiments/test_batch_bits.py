@@ -19,7 +19,7 @@ def test_partial_sums_by_numpy():
     assert found.numpy().tolist() == total.astype(np.float32).tolist()
 
 
-def test_integers_do_not_care():
+def test_a_split_changes_no_sum_of_integers():
     """All partial sums are exact: no split changes a bit."""
     import torch
 

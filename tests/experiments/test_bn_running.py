@@ -10,7 +10,7 @@ from oracles import draws, measure, measured
     [{}, {"n": 30, "momentum": 0.5, "batch": 3}, {"momentum": 0.0}, {"momentum": 1.0, "mean": -2.0, "width": 2}],
 )
 def test_bn_running_against_numpy(params):
-    """10b: the averages by hand, with unbiased variances, on the same draws; then both modes on a fresh batch."""
+    """The averages by hand, with unbiased variances, on the same draws; then both modes on a fresh batch."""
     full = {"n": 10, "momentum": 0.1, "mean": 5.0, "std": 3.0, "batch": 64, "width": 32} | params
     shape = (full["batch"], full["width"])
     *batches, fresh = draws(0, *[shape] * full["n"], (4096, full["width"]))

@@ -9,7 +9,7 @@ from oracles import INF, NAN, draws, measure, measured
 
 @pytest.mark.parametrize("params", [{}, {"batch": 4}, {"std": 1e-3}, {"mean": -2.0, "width": 3, "eps": 0.5}])
 def test_bn_stats_against_numpy(params):
-    """10b: the same draws, normalised by hand in float64; the input is rounded to float32 as there."""
+    """The same draws, normalised by hand in float64; the input is rounded to float32 as there."""
     full = {"batch": 64, "width": 32, "mean": 5.0, "std": 3.0, "eps": 1e-5} | params
     (draw,) = draws(0, (full["batch"], full["width"]))
     x = np.float32(full["mean"]) + np.float32(full["std"]) * draw.astype(np.float32)

@@ -36,7 +36,7 @@ def test_differentiable_not_enough_first_gradient(layers, name):
 
 
 def test_differentiable_not_enough_default():
-    """5a: the step's gradient is exactly 0 and ReLU learns; with straight-through the same step learns too."""
+    """The gradient of the step function is exactly 0, and it learns nothing; ReLU and straight-through learn."""
     metrics = measured("differentiable_not_enough")
     assert metrics["step_grad"] == 0
     assert metrics["relu_acc"] > 0.9

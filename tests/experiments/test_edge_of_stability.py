@@ -44,7 +44,7 @@ def test_edge_of_stability_eigenvalue_by_differences():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_edge_of_stability_claims(seed):
-    """13d: starts below and ends at 2/lr; at a tenth of the rate it does not get there in as many steps."""
+    """The sharpness starts below 2/lr and ends there; at a tenth of the rate it does not get there in as many steps."""
     metrics = measured("edge_of_stability", seed)
     assert metrics["two_over_lr"] == 10
     assert metrics["start"] < 9

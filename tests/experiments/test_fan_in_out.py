@@ -29,7 +29,7 @@ def test_fan_in_out_by_hand():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_fan_in_out_claims(seed):
-    """12c: n_out/n_in appears on the way back with fan_in, its inverse on the way forward with fan_out."""
+    """With fan_in the backward gain of a layer is n_out/n_in = ¼, with fan_out the forward gain is its inverse."""
     metrics = measured("fan_in_out", seed)
     assert metrics["theory_ratio"] == 0.25
     assert metrics["fan_in_forward"] == pytest.approx(1, rel=0.1)

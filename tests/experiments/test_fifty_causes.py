@@ -13,7 +13,7 @@ def normal_cdf(z: float) -> float:
 
 @pytest.mark.parametrize(("seed", "lr"), [(0, 0.5), (1, 0.5), (2, 2.0), (3, 0.05)])
 def test_only_overflow_shows_the_symptom(seed, lr):
-    """3a to 3d: rise, then exactly the share of class 0; none of the other suspects does that, at any rate."""
+    """The accuracy rises, then is exactly the share of class 0; none of the other suspects does that, at any rate."""
     metrics = measured("fifty_causes", seed, lr=lr)
     assert metrics["overflow_before"] > 0.8 or lr != 0.5
     assert metrics["overflow_final"] == 0.5
@@ -35,7 +35,7 @@ def test_healthy_nets_reach_the_best_possible_accuracy(seed):
     assert metrics["sorted_bn_final"] < 0.6
 
 
-def test_the_shift_is_the_culprit_not_the_bias():
+def test_the_shift_and_not_the_missing_bias_is_the_cause():
     """Both logistic units fail on shifted inputs and both work without the shift; a unit of numpy's agrees."""
     shifted, centred = measured("fifty_causes"), measured("fifty_causes", shift=0.0)
     for name in ("logistic_no_bias", "logistic_bias"):

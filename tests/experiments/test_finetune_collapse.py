@@ -32,7 +32,7 @@ def test_the_optimiser_is_adam():
 
 
 def test_outputs_are_post_norm():
-    """H ← (s − mean)/std, s = h + relu(hA)B, in numpy."""
+    """Each layer gives (s − mean)/std of s = h + relu(hA)B, in numpy."""
     import torch
 
     torch.manual_seed(0)

@@ -44,7 +44,7 @@ def test_flat_when_small_training(act, layers, width, lr, gain):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_flat_when_small_claims(seed):
-    """4b: no nan, the loss of the best constant, a first gradient that has vanished."""
+    """No nan, the loss of the best constant, a first gradient that has vanished."""
     metrics = measured("flat_when_small", seed)
     assert metrics["nan"] == 0
     assert metrics["flatness"] < 0.02

@@ -35,7 +35,7 @@ def test_float32_is_gradient_descent_at_any_loss_weight(seed, width, lr):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_small_gradients_underflow_and_scaling_recovers(seed):
-    """16b: at 1e-6 every float16 gradient is 0 and nothing moves; scaled, or in bfloat16, it trains like float32."""
+    """At 1e-6 every float16 gradient is 0 and nothing moves; scaled, or in bfloat16, it trains like float32."""
     metrics = measured("fp16_training", seed)
     x, y, weights = start(seed, 32)
     rounded = mse([w.astype(np.float16).astype(float) for w in weights], x, y)
@@ -52,7 +52,7 @@ def test_small_gradients_underflow_and_scaling_recovers(seed):
 
 @pytest.mark.parametrize("lr", [0.05, 0.0005])
 def test_control_ordinary_gradients_train_in_pure_float16(lr):
-    """The counter-example to 16b: at loss weight 1 pure float16 is not worse by 10 %, and no gradient is lost."""
+    """At loss weight 1 pure float16 is not worse by 10 %, and no gradient is lost."""
     metrics = measured("fp16_training", loss_mult=1.0, scale=1.0, lr=lr)
     assert metrics["fp16_over_fp32"] < 1.1
     assert metrics["fp16_zero_grads"] == metrics["mixed_zero_grads"] == 0

@@ -72,7 +72,7 @@ def test_fp_properties_chart_is_exact_rounding(dtype):
 
 
 def test_fp_properties_computations_of_float16():
-    """16a: π and 1.001 − 1 to three digits, a softmax that is nan, a variance of 0 and an eps of Adam that is 0."""
+    """π and 1.001 − 1 to three digits, a softmax that is nan, a variance of 0 and an eps of Adam that is 0."""
     metrics = measured("fp_properties")
     assert metrics["one_plus_0p001_minus_1"] == 2.0**-10
     assert metrics["cancellation_rel_err"] == pytest.approx(abs(2.0**-10 - 1e-3) / 1e-3)

@@ -69,7 +69,7 @@ def test_fp_sum_against_numpy(dtype, x, n):
 
 
 def test_fp_sum_cures():
-    """16c: the running sum is 87.5 % short; Kahan, pairwise and a float32 accumulator stay within 1 %."""
+    """The running sum is 87.5 % short; Kahan, pairwise and a float32 accumulator stay within 1 %."""
     metrics = measured("fp_sum")
     assert metrics["rel_err_running"] == pytest.approx(0.875, rel=1e-12)
     assert max(metrics[f"rel_err_{name}"] for name in ("kahan", "pairwise", "float32", "torch")) < 0.01
@@ -102,14 +102,14 @@ def test_fp_sum_cures():
     ],
 )
 def test_fp_sum_edges(params, expected):
-    """E16.1's edges: nothing to stop, a term that underflows, a term that overflows (Kahan: inf − inf), nan."""
+    """Edge cases: nothing to stop, a term that underflows, a term that overflows (Kahan: inf − inf), nan."""
     metrics = measured("fp_sum", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name
 
 
 def test_fp_sum_dot_product():
-    """16g: 4096 ones added one by one stop at 2048; the library's dot product, sum and float32 get 4096."""
+    """4096 ones added one by one stop at 2048; the library's dot product, sum and float32 get 4096."""
     metrics = measured("fp_sum", x=1.0, n=4096)
     assert metrics["running_sum"] == 2048
     assert metrics["float32_sum"] == metrics["torch_sum"] == metrics["torch_dot"] == 4096

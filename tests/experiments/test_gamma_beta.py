@@ -7,7 +7,7 @@ from oracles import demo, measured
 
 @pytest.mark.parametrize("act", ["relu", "sigmoid", "tanh"])
 def test_gamma_beta_folding(act):
-    """10d: γ > 0 moves into the next weights exactly for ReLU only; with β/γ kept too; dropping β never is exact."""
+    """Folding γ > 0 into the next weights is exact for ReLU only, also where β/γ is kept; dropping β never is."""
     metrics = measured("gamma_beta", n=0, act=act)
     exact = act == "relu"
     assert (metrics["fold_gamma_error"] < 1e-13) is exact
@@ -43,7 +43,7 @@ def test_gamma_beta_before_training(params):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_gamma_beta_claims(seed):
-    """10d: ReLU trains without γ and β (above 0.85); γ and β alone already do better than chance by far."""
+    """ReLU trains without γ and β (above 0.85); γ and β alone already do better than chance by far."""
     metrics = measured("gamma_beta", seed)
     assert metrics["no_affine_acc"] > 0.85
     assert metrics["affine_acc"] >= metrics["no_affine_acc"] - 0.02

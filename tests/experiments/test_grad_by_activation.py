@@ -45,7 +45,7 @@ def test_grad_by_activation_theory(layers, sigma):
 
 
 def test_grad_by_activation_published_rates():
-    """E6.1: 0.2361 and 1 in the limit; tanh 0.9202, 0.9584, 0.9860 at 20, 50, 200 layers; 1.5417 at σ_w = 4."""
+    """0.2361 and 1 in the limit; tanh 0.9202, 0.9584, 0.9860 at 20, 50, 200 layers; 1.5417 at σ_w = 4."""
     for layers, rate in ((20, 0.9202), (50, 0.9584), (200, 0.9860)):
         metrics = measured("grad_by_activation", layers=layers, width=4, batch=2)
         assert metrics["tanh_theory_rate"] == pytest.approx(rate, abs=5e-5)
@@ -78,7 +78,7 @@ def test_grad_by_activation_against_a_backward_pass_by_hand(layers):
 
 
 def test_grad_by_activation_claims_and_scaling():
-    """6a, 6b: sigmoid loses its gradient, ReLU keeps it at He's scale; ReLU's gradient is exactly σ_w^L homogeneous."""
+    """Sigmoid loses its gradient, ReLU keeps it at He's scale; ReLU's gradient is exactly σ_w^L homogeneous."""
     metrics = measured("grad_by_activation")
     assert metrics["sigmoid_rate"] < 0.3
     assert 0.8 < metrics["relu_he_rate"] < 1.25
@@ -89,7 +89,7 @@ def test_grad_by_activation_claims_and_scaling():
 
 
 def test_grad_by_activation_edges():
-    """E6.1's edges: 50 layers leave a float64 norm; 500 narrow ones 0 for sigmoid; width 1 dies; one activation."""
+    """Edge cases: 50 layers leave a float64 norm; 500 narrow ones 0 for sigmoid; width 1 dies; one activation."""
     assert 1e-33 < measured("grad_by_activation", layers=50, act="sigmoid")["sigmoid_total_ratio"] < 1e-30
     deep = measured("grad_by_activation", layers=500, width=32, batch=8)
     assert deep["sigmoid_total_ratio"] == deep["relu_xavier_total_ratio"] == 0

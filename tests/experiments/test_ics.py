@@ -9,7 +9,7 @@ from qa_service.errors import BadParameter
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ics_claims(seed):
-    """15b: noise behind BN shifts the gradient more than BN did, yet the net trains; BN drifts less than plain."""
+    """Noise behind BN shifts the gradient more than BN did, yet the net trains; BN drifts less than plain."""
     metrics = measured("ics", seed)
     assert metrics["noisy_cos"] < metrics["bn_cos"]
     assert metrics["plain_cos"] < metrics["bn_cos"]
@@ -41,7 +41,7 @@ def test_ics_without_a_step_nothing_shifts():
 
 
 def test_ics_edges():
-    """E15.1's edges: up to 10 steps there is no drift; noise = 10 ruins the training; one layer is refused."""
+    """Edge cases: up to 10 steps there is no drift; noise = 10 ruins the training; one layer is refused."""
     short = measured("ics", n=10)
     assert short["plain_drift"] is short["bn_drift"] is short["noisy_drift"] is short["drift_ratio"] is None
     assert measured("ics", n=11)["plain_drift"] is not None

@@ -67,7 +67,7 @@ def test_ieee_table_follows_ieee_754(x, dtype):
     ],
 )
 def test_ieee_table_counts(params, counts):
-    """E1.1: 11 nan, 6 inf and 5 nan without a division by default; at the edges as measured independently."""
+    """11 nan, 6 inf and 5 nan without a division by default; at the edges as measured independently."""
     metrics = measured("ieee_table", **params)
     assert (metrics["n_nan"], metrics["n_inf"], metrics["n_nan_without_division"]) == counts
 

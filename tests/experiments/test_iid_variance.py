@@ -17,7 +17,7 @@ from qa_service.errors import BadParameter
 @pytest.mark.parametrize("n", [1, 10, 256])
 @pytest.mark.parametrize("rho", [0.0, 0.1, 0.5, 1.0])
 def test_iid_variance_exact_formulas(n, rho):
-    """14a: σ²[(1−ρ)Σx² + ρ(Σx)²] and σ²[Σx² + ¼(Σx)²] from the same x, and moments of relu(z) by quadrature."""
+    """σ²[(1−ρ)Σx² + ρ(Σx)²] and σ²[Σx² + ¼(Σx)²] from the same x, and moments of relu(z) by quadrature."""
     (x,) = draws(0, (n,))
     x = np.maximum(x, 0)
     metrics = measured("iid_variance", n=n, rho=rho, trials=200)

@@ -75,7 +75,7 @@ def test_init_distribution_constant_weights_in_closed_form(layers, width):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_init_distribution_claims(seed):
-    """11a, 11b: the good laws agree with the theory; Cauchy, mean ½ and constants do not; the noise is √(5/(L·n))."""
+    """The good laws agree with the theory; Cauchy, mean ½ and constants do not; the noise is √(5/(L·n))."""
     metrics = measured("init_distribution", seed)
     logs = [math.log(metrics[f"{law}_gain"]) for law in LAWS]
     assert metrics["worst_good_log_gain"] == pytest.approx(max(map(abs, logs)))

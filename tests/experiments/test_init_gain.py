@@ -58,7 +58,7 @@ def test_init_gain_against_a_backward_pass_by_hand(act):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_gain_claims_for_relu(seed):
-    """12a, 12b: ReLU halves the second moment under Xavier, keeps it under Kaiming; the ratio of the two is exact."""
+    """ReLU halves the second moment under Xavier, keeps it under Kaiming; the ratio of the two is exact."""
     metrics = measured("init_gain", seed)
     assert metrics["xavier_gain"] == pytest.approx(0.5, abs=0.05)
     assert metrics["kaiming_gain"] == pytest.approx(1, abs=0.1)
@@ -73,7 +73,7 @@ def test_init_gain_claims_for_relu(seed):
 
 
 def test_init_gain_claims_for_tanh_and_edges():
-    """12c: for tanh Kaiming's gradient is nearer to 1 at 20 layers, Xavier's at 200; float64 resolves small rates."""
+    """For tanh Kaiming's gradient is nearer to 1 at 20 layers, Xavier's at 200; float64 resolves small rates."""
     assert measured("init_gain", act="tanh")["kaiming_closer_by"] > 0
     deep = measured("init_gain", act="tanh", layers=200, width=128, batch=16)
     assert deep["kaiming_closer_by"] < 0

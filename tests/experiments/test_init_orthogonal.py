@@ -56,7 +56,7 @@ def test_init_orthogonal_relu_jacobian():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_orthogonal_claims(seed):
-    """11f: condition number 1 against more than 1e6; ReLU takes the advantage away."""
+    """Condition number 1 against more than 1e6; ReLU takes the advantage away."""
     metrics = measured("init_orthogonal", seed)
     assert abs(metrics["orthogonal_log10_condition"]) < 1e-9
     assert metrics["orthogonal_even_share"] == pytest.approx(1)

@@ -39,7 +39,7 @@ def test_init_scale_losses(m, layers, width):
 
 @pytest.mark.parametrize(("params", "overflow"), [({}, 2), ({"layers": 50}, 2), ({"lr": 0.001}, 2)])
 def test_init_scale_claims(params, overflow):
-    """1b, 1f, 1g: too large overflows before any update and no rate cures it; too small stands still; He trains."""
+    """Weights 10 times too large overflow before any update, at every rate; small ones make no progress; He's train."""
     rows, metrics = measure("init_scale", **params)
     outcomes = {row["scale"]: row["outcome"] for row in rows}
     assert outcomes[100.0] == outcomes[10.0] == "overflow at the start"

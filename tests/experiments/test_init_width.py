@@ -35,7 +35,7 @@ def test_init_width_theory():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_width_claims(seed):
-    """11g: width 16 is a lottery, width 256 is not; in theory four times as much scatter."""
+    """The scatter over random weights is large at width 16 and small at 256; in theory four times as large."""
     metrics = measured("init_width", seed)
     assert metrics["scatter"] == metrics["scatter_16"] > 1.5
     assert metrics["scatter_256"] < 1

@@ -7,7 +7,7 @@ from oracles import INF, draws, measure, measured
 
 @pytest.mark.parametrize("params", [{}, {"width": 3, "batch": 5}, {"width": 12, "batch": 4}, {"scale": 0.01}])
 def test_input_scale_critical_rates(params):
-    """9c: the measured critical rate is 2/λmax from singular values, and falls by scale²."""
+    """The measured critical rate is 2/λmax from singular values, and falls by scale²."""
     full = {"width": 8, "batch": 64, "scale": 1000.0} | params
     (x,) = draws(0, (full["batch"], full["width"]), double=True)
     critical = 2 * full["batch"] / np.linalg.svd(x, compute_uv=False)[0] ** 2

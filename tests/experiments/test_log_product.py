@@ -37,7 +37,7 @@ def test_log_product_by_exact_rounding(dtype, x, n):
 
 
 def test_log_product_of_a_thousand():
-    """9a: 1.5^1000 is beyond float32; its log10, 176.09, is not; the logarithm costs about three digits."""
+    """1.5^1000 is beyond float32; its log10, 176.09, is not; the logarithm costs about three digits."""
     metrics = measured("log_product")
     assert metrics["product"] == metrics["naive_log"] == INF
     assert metrics["product_bad_step"] == 219

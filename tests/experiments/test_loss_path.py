@@ -33,7 +33,7 @@ def test_loss_path_first_loss_by_hand():
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_loss_path_claims(seed, case):
-    """13a, 13c: downhill from the start to the solution; a ridge between solutions, even of one function."""
+    """Downhill from the start to the solution; a ridge between solutions, even of one function."""
     rows, metrics = measure("loss_path", seed, case=case)
     losses = [row["loss"] for row in rows]
     assert metrics["barrier"] == max(losses) - max(losses[0], losses[-1])

@@ -54,7 +54,7 @@ def test_loss_surface_centre_is_the_trained_loss():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_loss_surface_claims(seed):
-    """13a, 13b: deep plain surfaces rise higher than residual ones; a rescaled twin shows on raw directions only."""
+    """Deep plain surfaces rise higher than residual ones; a rescaled twin shows on raw directions only."""
     metrics = measured("loss_surface", seed)
     assert metrics["skip_max_loss"] < metrics["plain_max_loss"]
     assert metrics["log10_max_ratio"] == pytest.approx(math.log10(metrics["plain_max_loss"] / metrics["skip_max_loss"]))
@@ -65,7 +65,7 @@ def test_loss_surface_claims(seed):
 
 
 def test_loss_surface_edges():
-    """E13.1's edges: no span is a constant map, a huge one still has numbers; two points per side are no map."""
+    """Edge cases: no span is a constant map, a huge one still has numbers; two points per side are no map."""
     flat = measured("loss_surface", span=0.0, grid=5, n=10)
     for net in ("plain", "skip"):
         assert flat[f"{net}_max_loss"] == pytest.approx(flat[f"{net}_center_loss"], rel=1e-6)

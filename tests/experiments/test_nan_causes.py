@@ -9,7 +9,7 @@ from oracles import FORMATS, NAN, measure, measured, same
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_ten_of_ten_without_a_large_number(dtype):
-    """4a: every formula is nan in every dtype, three of them only going backward; the inputs are at most 2."""
+    """Every formula is nan in every dtype, three of them only going backward; the inputs are at most 2."""
     rows, metrics = measure("nan_causes", dtype=dtype)
     assert len(rows) == metrics["n_nan"] == 10
     assert (metrics["n_nan_forward"], metrics["n_nan_backward_only"]) == (7, 3)

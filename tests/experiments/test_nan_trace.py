@@ -38,7 +38,7 @@ def test_nan_trace_gradients_and_training(layers, width, lr):
 
 
 def test_nan_trace_order_of_events():
-    """4a: the gradient grows, something is inf, then the weights are nan; the run stops there."""
+    """The gradient grows, something is inf, then the weights are nan; the run stops there."""
     metrics = measured("nan_trace")
     assert metrics["growth"] > 100
     assert metrics["first_inf_step"] <= metrics["first_nan_step"] <= metrics["weight_nan_step"]

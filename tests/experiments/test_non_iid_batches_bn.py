@@ -9,7 +9,7 @@ from oracles import demo, measured
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sorted_batches_ruin_bn_only(seed):
-    """15b: sorting the batches costs the BN net far more than the plain one; a common shift hurts both."""
+    """Sorting the batches costs the BN net far more than the plain one; a common shift hurts both."""
     metrics = measured("non_iid_batches_bn", seed)
     assert min(metrics["shuffled_bn_acc"], metrics["shuffled_plain_acc"]) > 0.88
     assert metrics["sorted_bn_acc"] < metrics["shuffled_bn_acc"] - 0.05

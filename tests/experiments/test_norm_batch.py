@@ -24,7 +24,7 @@ def test_norm_batch_against_numpy(params):
 
 @pytest.mark.parametrize("params", [{}, {"batch": 512}, {"std": 1e6}, {"width": 2}, {"width": 6, "n": 1}])
 def test_norm_batch_the_others_do_not_matter(params):
-    """10b: to the bit, whatever the other samples are, for everything but batch statistics."""
+    """To the bit, whatever the other samples are, for everything but batch statistics."""
     metrics = measured("norm_batch", **params)
     for name in ("layer", "group", "rms", "batch_eval"):
         assert metrics[f"{name}_change"] == 0, name

@@ -25,8 +25,8 @@ def test_averages_by_numpy(bad):
     assert metrics["bad_count"] == 200 - len(good)
 
 
-def test_who_recovers():
-    """Nan and inf stay in what remembers everything; the window forgets after 50 steps."""
+def test_only_the_window_recovers():
+    """A nan or inf stays in the running mean and the EMA; it leaves the window after 50 steps."""
     for bad in ("nan", "inf"):
         metrics = measured("poisoned_average", bad=bad, bad_step=100, n=400)
         assert metrics["running_bad"] == metrics["ema_bad"] == 301 / 400

@@ -21,7 +21,7 @@ def multiply_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None
 
 
 def test_pow_vs_sum_default():
-    """9a, 9b: 1.5^100 = 4.0656e17 within the rounding of a hundred steps; the sum of a hundred 1.5 is 150 exactly."""
+    """1.5^100 = 4.0656e17 within the rounding of a hundred steps; the sum of a hundred 1.5 is 150 exactly."""
     metrics, exact = measured("pow_vs_sum"), Fraction(3, 2) ** 100
     assert abs(Fraction(metrics["product"]) / exact - 1) < 100 * Fraction(1, 2**24)
     assert Fraction(metrics["product"]) == multiply_exactly("float32", 1.5, 100)[0]
@@ -82,7 +82,7 @@ def test_pow_vs_sum_underflow_stalls(params, stall):
     ],
 )
 def test_pow_vs_sum_sums(x, dtype, n, total, stagnates):
-    """9c: sums do not overflow, but a short format stops counting; value and step are those of exact rounding."""
+    """Sums do not overflow, but a short format stops counting; value and step are those of exact rounding."""
     metrics = measured("pow_vs_sum", x=x, dtype=dtype, n=n)
     exact, stop = add_exactly(dtype, x, n)
     assert Fraction(metrics["sum"]) == exact
@@ -107,7 +107,7 @@ def test_pow_vs_sum_sums(x, dtype, n, total, stagnates):
     ],
 )
 def test_pow_vs_sum_edges(params, expected):
-    """E9.1's edges, with inf and nan as themselves and None for what never happens."""
+    """Edge cases, with inf and nan as themselves and None for what never happens."""
     metrics = measured("pow_vs_sum", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name

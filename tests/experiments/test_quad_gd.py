@@ -36,7 +36,7 @@ def descend_exactly(dtype: str, lr: float, lam: float, x0: float, n: int) -> tup
     [("float32", 2.5, 218), ("float16", 2.5, 27), ("bfloat16", 2.5, 219), ("float64", 2.5, 1750), ("float32", 3, 128)],
 )
 def test_quad_gd_overflows_when_exact_arithmetic_says(dtype, lr, first_inf):
-    """The first inf is that of rational arithmetic rounded to the format; nan follows one step later (1c)."""
+    """The first inf is that of rational arithmetic rounded to the format; nan follows one step later."""
     _, exact = descend_exactly(dtype, lr, 1.0, 1.0, 2000)
     metrics = measured("quad_gd", lr=lr, dtype=dtype, n=2000)
     assert metrics["first_inf_step"] == exact == first_inf
@@ -71,7 +71,7 @@ def test_quad_gd_iterates_are_those_of_exact_arithmetic(dtype, lr, n):
 
 
 def test_quad_gd_around_the_critical_rate():
-    """1a: lr > 2/λ diverges and nothing else does; at 2/λ the size stays."""
+    """A rate lr > 2/λ diverges and nothing else does; at 2/λ the size stays."""
     for lam in (0.5, 1.0, 4.0):
         metrics = measured("quad_gd", lam=lam, lr=0.1, n=3000)
         assert metrics["lr_critical"] == 2 / lam
@@ -98,7 +98,7 @@ def test_quad_gd_around_the_critical_rate():
     ],
 )
 def test_quad_gd_edges(params, expected):
-    """E1.2's edges: constant, one step to 0, ascent without nan, starts that are 0, nan or not representable."""
+    """Edge cases: constant, one step to 0, ascent without nan, starts that are 0, nan or not representable."""
     metrics = measured("quad_gd", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name

@@ -61,7 +61,7 @@ def test_relu_fit_line_is_least_squares(target):
 
 @pytest.mark.parametrize(("target", "floor"), [("x^2", 0.0906688), ("x^3", 0.0235433)])
 def test_relu_fit_claims(target, floor):
-    """2a: with ReLU the error is tiny, without it that of a line; outside the data it is more than 20 times larger."""
+    """With ReLU the error is tiny, without it that of a line; outside the data it is more than 20 times larger."""
     rows, metrics = measure("relu_fit", target=target)
     assert metrics["mse"] < 1e-3
     assert metrics["linear_mse"] == pytest.approx(floor, rel=1e-3)

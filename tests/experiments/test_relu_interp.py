@@ -84,7 +84,7 @@ def test_relu_interp_deep_error_falls_by_four_per_layer():
 
 
 def test_relu_interp_edges():
-    """E2.1: a line has no error and no rate; 16 pieces for 0.001, 15 miss it; slopes of x³ and x^10 as measured."""
+    """A line has no error and no rate; 16 pieces for 0.001, 15 miss it; slopes of x³ and x^10 as measured."""
     line = measured("relu_interp", target="x^1")
     assert line["max_err"] == pytest.approx(0, abs=1e-15)
     assert line["theory_max_err"] == 0

@@ -14,7 +14,7 @@ from qa_service.errors import BadParameter
 
 @pytest.mark.parametrize(("width", "seed"), [(1, 0), (1, 1), (8, 0), (8, 1), (32, 0), (32, 1), (32, 2), (1000, 0)])
 def test_relu_regions_are_the_kinks(width, seed):
-    """5d: one hidden layer bends at −b/w and nowhere else: the pieces are counted from the weights alone."""
+    """One hidden layer bends at −b/w and nowhere else: the pieces are counted from the weights alone."""
     weight, bias, read_out = draws(seed, (1, width), (width,), (width,), double=True)
     weight, read_out = weight[0] * math.sqrt(2), read_out * math.sqrt(2 / width)
     kinks = -bias / weight

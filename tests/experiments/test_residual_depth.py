@@ -51,7 +51,7 @@ def test_residual_depth_against_numpy(branch, layers):
 
 @pytest.mark.parametrize("layers", [1, 20, 100, 500])
 def test_residual_depth_theory(layers):
-    """9e: in expectation 2^−L, 1, 2^L, (1+1/L)^L → e, (1+1/L²)^L and 1."""
+    """In expectation 2^−L, 1, 2^L, (1+1/L)^L → e, (1+1/L²)^L and 1."""
     metrics = measured("residual_depth", layers=layers, width=2, batch=2)
     one = mpmath.mpf(1)
     expected = {"plain_xavier": one / 2**layers, "plain_kaiming": one, "residual": one * 2**layers, "zero_branch": one,
@@ -69,7 +69,7 @@ def test_residual_depth_gains_have_their_expectation():
 
 
 def test_residual_depth_claims_and_edges():
-    """9e: unscaled explodes, 1/√L stays; deep narrow nets overflow in float32 or die, and say inf, nan or 0."""
+    """Unscaled explodes, 1/√L stays; deep narrow nets overflow in float32 or die, and say inf, nan or 0."""
     metrics = measured("residual_depth")
     assert metrics["residual_gain"] > 1e3
     assert metrics["residual_grad_ratio"] > 1e3

@@ -17,7 +17,7 @@ FACTOR = {
 @pytest.mark.parametrize("scale", FACTOR)
 @pytest.mark.parametrize(("layers", "width"), [(12, 8), (1, 5)])
 def test_residual_jacobian_against_differences(scale, layers, width):
-    """9e: the Jacobian by differences of the forward pass in numpy, which needs no chain rule."""
+    """The Jacobian by differences of the forward pass in numpy, which needs no chain rule."""
     c = FACTOR[scale](layers)
     h0, *raw = draws(0, (width,), *[(width, width)] * (2 * layers), double=True)
 

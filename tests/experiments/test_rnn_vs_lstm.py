@@ -81,7 +81,7 @@ def test_rnn_vs_lstm_gradients_are_finite_differences(n, bias):
 
 @pytest.mark.parametrize(("n", "bias"), [(1, 0.0), (100, 1.0), (100, 5.0), (300, 3.0)])
 def test_rnn_vs_lstm_cell_path_is_the_product_of_forget_gates(n, bias):
-    """8b: with the path through h cut, ∂c_n/∂c_0 = ∏ f_t to the last digits; with it left in, it is not."""
+    """With the path through h cut, ∂c_n/∂c_0 = ∏ f_t to the last digits; with it left in, it is not."""
     metrics = measured("rnn_vs_lstm", n=n, forget_bias=bias, batch=2)
     assert metrics["rel_err_grad_vs_prod_f"] < 1e-12
     sigmoid = 1 / (1 + mpmath.exp(-bias))
@@ -93,7 +93,7 @@ def test_rnn_vs_lstm_cell_path_is_the_product_of_forget_gates(n, bias):
 
 
 def test_rnn_vs_lstm_claims_and_control():
-    """8a: no exp and no log in the graph unless the input gate is one; the bias helps; the fair RNN loses."""
+    """No exp and no log in the graph unless the input gate is one; the bias helps; the fair RNN loses."""
     metrics = measured("rnn_vs_lstm")
     assert metrics["n_exp_log_nodes"] == 0 < metrics["n_graph_nodes"]
     assert measured("rnn_vs_lstm", n=5, input_gate="exp")["n_exp_log_nodes"] == 5
@@ -105,7 +105,7 @@ def test_rnn_vs_lstm_claims_and_control():
 
 
 def test_rnn_vs_lstm_edges():
-    """E8.1's edges: an open gate keeps 1 exactly, a shut one 0; ρ = 0 leaves nothing, ρ = 1.5 grows."""
+    """Edge cases: an open gate keeps 1 exactly, a shut one 0; ρ = 0 leaves nothing, ρ = 1.5 grows."""
     open_gate = measured("rnn_vs_lstm", forget_bias=100.0)
     assert open_gate["forget_product_mean"] == open_gate["theory_cell"] == 1
     assert open_gate["rel_err_grad_vs_prod_f"] < 1e-12

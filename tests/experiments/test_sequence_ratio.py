@@ -23,7 +23,7 @@ def test_noise_multiplies_as_drawn(seed):
 
 
 def test_lognormal_spread():
-    """Std √n·x, and the effective fraction exp(−n·x²) of a lognormal weight."""
+    """The standard deviation √n·x, and the effective fraction exp(−n·x²) of a lognormal weight."""
     metrics = measured("sequence_ratio", source="noise", x=0.02, n=400, sequences=250)
     assert metrics["sequence_std"] == pytest.approx(0.4, rel=0.15)
     assert metrics["ess"] == pytest.approx(math.exp(-0.16), rel=0.1)

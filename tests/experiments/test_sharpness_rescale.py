@@ -50,7 +50,7 @@ def test_sharpness_rescale_eigenvalues_in_closed_form(alpha):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("alpha", [2.0, 10.0, 100.0])
 def test_sharpness_rescale_claims(seed, alpha):
-    """13b: the same function, sharper by nearly α²; raw directions notice, filter-normalised ones do not."""
+    """The same function, sharper by nearly α²; raw directions notice, filter-normalised ones do not."""
     metrics = measured("sharpness_rescale", seed, alpha=alpha)
     assert metrics["function_diff"] < 1e-13
     assert metrics["theory_ratio"] == alpha**2

@@ -35,7 +35,7 @@ def test_svm_autograd_brackets_the_optimum(n, c):
 @pytest.mark.parametrize("params", [{}, {"n": 50}, {"c": 0.1}])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_svm_autograd_reaches_the_dual(params, seed):
-    """5b: within 1 % of the dual value, the same accuracy; one step is not enough."""
+    """Within 1 % of the dual value, the same accuracy; one step is not enough."""
     metrics = measured("svm_autograd", seed, **params)
     assert -1e-9 < metrics["rel_gap"] < 0.01
     assert metrics["acc_difference"] <= 0.01

@@ -38,7 +38,7 @@ def test_huber_grows_by_the_rate_a_step():
     assert metrics["value_end"] == pytest.approx(50)
 
 
-def test_a_run_stops_when_hopeless():
+def test_a_run_stops_once_it_has_diverged():
     metrics = measured("td_divergence", factor=10.0, lr=1.0, n=20000)
     assert metrics["steps"] < 40 and metrics["value_end"] > 1e30
 

@@ -36,7 +36,7 @@ def test_trajectory_pca_random_walk():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_trajectory_pca_claims(seed):
-    """13f: more than 0.9 of a training path; a random walk stays near 0.76."""
+    """Two components explain more than 0.9 of a training path, and near 0.76 of a random walk."""
     metrics = measured("trajectory_pca", seed)
     assert metrics["explained"] > 0.9
     assert metrics["excess"] == pytest.approx(metrics["explained"] - metrics["theory_random_walk"])

@@ -50,7 +50,7 @@ def test_vanish_probability_theory(params):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_vanish_probability_claims(seed):
-    """6b: ReLU vanishes less often, yet it does; it explodes where sigmoid never does. Not at 10 layers."""
+    """ReLU vanishes less often than sigmoid, and never at 10 layers; it explodes, which sigmoid never does."""
     metrics = measured("vanish_probability", seed)
     assert 0 < metrics["relu_vanish"] < metrics["sigmoid_vanish"]
     assert metrics["relu_explode"] > metrics["sigmoid_explode"] == 0

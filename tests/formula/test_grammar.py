@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from qa_service.errors import BadExpression
 from qa_service.formula.functions import (
+    FUNCTION_TABLE,
     FUNCTIONS,
-    MAX_CHARACTERS,
     MAX_DEPTH,
     MAX_ELEMENTS,
+    MAX_FORMULA_CHARACTERS,
     MAX_NESTING,
     MAX_NODES,
-    TABLE,
     names,
 )
 from qa_service.formula.grammar import parse_formula
@@ -50,7 +50,9 @@ def decimals() -> st.SearchStrategy[Number]:
 
 def trees() -> st.SearchStrategy[Node]:
     """Canonical trees over numbers and vectors, as `parse_formula` makes them."""
-    elementwise = [each for each in TABLE if each.kind == "elementwise" and each.name not in ("where", "neg", "pow")]
+    elementwise = [
+        each for each in FUNCTION_TABLE if each.kind == "elementwise" and each.name not in ("where", "neg", "pow")
+    ]
     constants = st.sampled_from([Call("pi", ()), Call("e", ())])
     leaves = st.one_of(decimals(), st.sampled_from([X, Y, Variable("z_1"), Variable("lam")]), constants)
 
@@ -311,7 +313,8 @@ def test_any_text_is_read_or_refused_with_a_place(text):
         "(" * 9_999, "-" * 9_999 + "x", "2**" * 3_000 + "2", "exp(" * 2_000 + "x" + ")" * 2_000, "1+" * 4_999 + "1",
         "[" * 5_000 + "]" * 5_000, "[" + "1," * 4_000 + "1]", "mish(" * 60 + "x" + ")" * 60, "|" * 10_000, "x" * 10_000,
         "9" * 10_000, "log " * 2_000 + "x", "√" * 10_000, "!" * 10_000, "的" * 10_000, "\\frac" * 1_500, "x." * 5_000,
-        "一" * 10_000, "," * 10_000, "softmax(z)" + "+softmax(y)" * 700, "1" + "e" * 9_000, "a" * MAX_CHARACTERS + "(",
+        "一" * 10_000, "," * 10_000, "softmax(z)" + "+softmax(y)" * 700, "1" + "e" * 9_000,
+        "a" * MAX_FORMULA_CHARACTERS + "(",
         "+".join(f"softmax(z{chr(97 + at)})" for at in range(20)), "1 " * 5_000, "5!" * 3_000, "{" * 10_000,
     ],
 )  # fmt: skip

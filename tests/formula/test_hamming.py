@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from bench.formula import HAMMING, TEXTBOOK, compare
+from bench.formula import HAMMING, TEXTBOOK, compare_forms
 from bench.formula_values import Undefined, bits_of_error, exact, rounded
 from bench.fpcore import read_problems
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
@@ -72,7 +72,7 @@ def test_bits_of_error_count_the_numbers_between():
 )  # fmt: skip
 @needs_hamming
 def test_the_form_found_is_within_one_bit_of_the_textbooks(name):
-    before, ours, textbook, _ = compare(PROBLEMS[name], "float32", 128)
+    before, ours, textbook, _ = compare_forms(PROBLEMS[name], "float32", 128)
     assert ours <= textbook + 1
     assert before > ours + 3
 

@@ -1,6 +1,7 @@
 """Questions that ask for the value of a formula are told from those that only speak of one."""
 
 import json
+import time
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_service.formula.mentions import MAX_CHARACTERS, find_mention
+from qa_service.formula.mentions import MAX_MENTION_CHARACTERS, find_mention
 from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.values import values_text
 from qa_service.parsing import parse_question
@@ -64,18 +65,6 @@ def test_a_formula_that_is_only_spoken_of_is_not_computed(question):
         ("20! in float32?", ["(factorial 20)"], ["float32"]),
         ("0.1+0.2==0.3?", ["(add 0.1 0.2)"], []),
         ("Let x = 3. What is x**2 in bf16?", ["(pow x 2)"], ["bfloat16"]),
-    ],
-)
-def test_the_questions_that_people_ask(question, trees, dtypes):
-    """Those that the service was asked and declined."""
-    found = read(question)
-    assert found is not None
-    assert (found["trees"], found["dtypes"]) == (trees, dtypes)
-
-
-@each_case(
-    ("question", "trees", "dtypes"),
-    [
         ("对 [3, 4, 5] 求 softmax，单精度得到什么", ["(softmax (vector 3 4 5))"], ["float32"]),
         ("apply tanh to 30 in half precision", ["(tanh 30)"], ["float16"]),
         ("dot product of [2, 3] and [4, 5]?", ["(dot (vector 2 3) (vector 4 5))"], []),
@@ -94,8 +83,8 @@ def test_the_questions_that_people_ask(question, trees, dtypes):
         ("how do I compute log(1+exp(-x)) stably?", ["(log (add 1 (exp (neg x))))"], []),
     ],
 )
-def test_other_word_orders_and_questions_after_a_stable_form(question, trees, dtypes):
-    """The function behind its argument; a form that holds, of a formula with variables."""
+def test_formulas_and_formats_are_read_from_questions(question, trees, dtypes):
+    """In any order of words; of questions for a value, for the range of a format, and for a stable form."""
     found = read(question)
     assert found is not None
     assert (found["trees"], found["dtypes"]) == (trees, dtypes)
@@ -189,10 +178,9 @@ def test_a_question_carries_its_mention():
 
 @given(
     st.text(max_size=80)
-    | st.text(alphabet="0123456789.+-*/^()[]=,? xe的是多少什么里floatgradientof", max_size=MAX_CHARACTERS)
+    | st.text(alphabet="0123456789.+-*/^()[]=,? xe的是多少什么里floatgradientof", max_size=MAX_MENTION_CHARACTERS)
 )
-def test_any_text_is_looked_at_in_bounded_time(text):
-    """Nothing is raised, whatever is asked."""
+def test_any_text_is_searched_without_an_error(text):
     find_mention(text)
 
 
@@ -202,6 +190,8 @@ def test_any_text_is_looked_at_in_bounded_time(text):
     ["1+" * 199, "x=1 " * 100, "(" * 400, "what is " + "1 " * 190, "[" + "1," * 190 + "]", "log " * 100, "的" * 400,
      "1.1" * 130, "e" * 400, "次方" * 200, "零" * 400, "a.b." * 100, "\\frac" * 80],
 )  # fmt: skip
-def test_hostile_questions_are_no_mentions_or_short_work(text):
-    """The patterns have no quadratic corner worth the name: a guard against hanging only."""
+def test_hostile_questions_take_bounded_time(text):
+    """Texts of the largest length that could make the patterns backtrack; 20 s of CPU time is far beyond the usual."""
+    started = time.thread_time()
     find_mention(text)
+    assert time.thread_time() - started < 20

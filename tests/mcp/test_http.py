@@ -16,7 +16,7 @@ from processes import TIMEOUT_SECONDS, run_async, session, until
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.fronts.mcp.calls import Call, CallsInProgress
+from qa_service.fronts.mcp.calls import CallsInProgress, ToolCall
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import MAX_BODY_BYTES
 from qa_service.settings import Settings
@@ -224,7 +224,7 @@ def test_a_call_of_many_runs_counts_as_many_requests(open_app, version):
 
 
 def test_a_call_is_cancelled_by_its_own_client_only():
-    calls, call = CallsInProgress(), Call("en")
+    calls, call = CallsInProgress(), ToolCall("en")
     with calls.keep("mine", 7, call):
         calls.cancel("theirs", 7)
         calls.cancel("", 7)

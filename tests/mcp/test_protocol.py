@@ -78,10 +78,11 @@ def test_an_answer_comes_as_text_and_as_structured_content_with_links(use, lang)
 def test_a_follow_up_sends_back_the_context(use):
     async def test(client: Client) -> None:
         before = (
-            await client.call_tool("ask", {"question": QUESTION["en"], "params": {"steps": 4}})
+            await client.call_tool("ask", {"question": QUESTION["en"], "params": {"steps": 4}, "seed": 3})
         ).structured_content
         after = await client.call_tool("ask", {"question": "and 7 steps?", "context": before["context"]})
         assert after.structured_content["entry"]["entry"] == "counting"
+        assert [run["seed"] for run in after.structured_content["runs"]] == [3]
 
     use(test)
 

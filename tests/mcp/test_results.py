@@ -19,10 +19,10 @@ from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.mcp import conversion, results
-from qa_service.fronts.mcp.calls import Call
+from qa_service.fronts.mcp.calls import ToolCall
 from qa_service.fronts.mcp.finding import find_experiments
 from qa_service.fronts.mcp.inputs import CheckInput, CompareInput, DiagnoseInput
-from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.fronts.mcp.text import render
 from qa_service.fronts.mcp.tools import TOOLS
 from qa_service.model import Request, RunStatus
@@ -51,13 +51,13 @@ def values(body: Any) -> Iterator[Any]:
 
 
 def written(value: float) -> str:
-    """A number to its last digit, as a reader would copy it into a program."""
+    """A number with all its digits, so that it can be copied into a program."""
     return repr(value)
 
 
-def assert_fits(result: results.Result) -> results.Result:
+def assert_fits(result: results.ToolResult) -> results.ToolResult:
     """The result as it is sent; asserts its size, and that the text has every number."""
-    fitting, text = results.fit(result, render)
+    fitting, text = results.fit_to_limit(result, render)
     assert len(text.encode()) <= LIMIT
     assert len(fitting.to_json()) <= LIMIT
     numbers = set(re.findall(r"[^\s,;:=()\[\]（），；：、|`{}\"]+", text))
@@ -95,7 +95,7 @@ def test_answers_of_all_entries_fit_with_every_number_in_the_text(service, lang,
 
 def test_a_comparison_of_formats_fits(service):
     given_ = CompareInput(entry="multiply-vs-add", compare="dtype", lang="zh")
-    result, linked = TOOLS["compare"].serve(service, given_, Call("zh"))
+    result, linked = TOOLS["compare"].serve(service, given_, ToolCall("zh"))
     fitting = assert_fits(result)
     assert len(fitting.runs) >= 3
     assert fitting.tables
@@ -103,7 +103,7 @@ def test_a_comparison_of_formats_fits(service):
 
 
 def test_a_check_of_claims_fits_and_confirms_what_the_entry_states(service):
-    result, _ = TOOLS["check_claim"].serve(service, CheckInput(entry="multiply-vs-add", seeds=3), Call("en"))
+    result, _ = TOOLS["check_claim"].serve(service, CheckInput(entry="multiply-vs-add", seeds=3), ToolCall("en"))
     assert assert_fits(result).confirmed
 
 
@@ -129,7 +129,7 @@ def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
     """A loss that grows until it is nan, and one that falls."""
     losses = [2.3, 2.2, 2.4, 3.1, 5.0, 11.0, 42.0, 310.0, 9.1e3, 4.0e6, "inf", *["nan"] * 8]
     sick = "\n".join(f"step: {10 * nth} loss: {loss} lr: 0.5" for nth, loss in enumerate(losses))
-    result, linked = TOOLS["diagnose"].serve(service, DiagnoseInput(text=sick), Call(lang))
+    result, linked = TOOLS["diagnose"].serve(service, DiagnoseInput(text=sick), ToolCall(lang))
     fitting = assert_fits(result)
     assert (fitting.verdict, fitting.lang) == ("sick", lang)
     assert fitting.causes[0].because
@@ -138,7 +138,7 @@ def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
     assert [entry.id for entry in linked] == [cause.entry for cause in fitting.causes if cause.entry]
     assert fitting.summary in render(fitting)
     well = "\n".join(f"step: {10 * nth} loss: {2.3 * 0.97**nth:.4f} lr: 0.001" for nth in range(60))
-    result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), Call(lang))
+    result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), ToolCall(lang))
     assert assert_fits(result).verdict == "healthy"
 
 
@@ -149,6 +149,14 @@ def test_an_answer_to_a_question_with_a_log_names_its_diagnosis(toy_service, lan
     found = conversion.ask_result(replace(answer, diagnosis=diagnose_question(log)))
     assert any(note in each for each in found.notes)
     assert note in render(found)
+
+
+def test_a_result_has_the_whole_context_of_its_answer(service):
+    """Aspect and seed, too, so that a follow-up keeps them, as with the context that the API sends."""
+    entry = next(entry for entry in service.knowledge.library.values() if entry.aspects)
+    asked = Request(question="", entry=entry.id, aspect=entry.aspects[0].id, seed=3, lang="en", run=False)
+    context = conversion.ask_result(service.answer(asked)).to_dict()["context"]
+    assert (context["entry"], context["aspect"], context["seed"]) == (entry.id, entry.aspects[0].id, 3)
 
 
 def test_experiments_found_fit(service, monkeypatch):
@@ -191,14 +199,14 @@ def test_numbers_that_json_cannot_hold_stand_in_text_and_content(toy_service):
     lang=st.sampled_from(["zh", "en"]),
 )
 def test_a_receipt_is_read_as_it_was_written(experiment, params, seed, lang):
-    receipt = Receipt(experiment, params, seed, "0123456789abcdef", lang)
-    assert Receipt.decode(receipt.encode()) == receipt
+    receipt = CompactReceipt(experiment, params, seed, "0123456789abcdef", lang)
+    assert CompactReceipt.decode(receipt.encode()) == receipt
 
 
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda data: urlsafe_b64encode(data).decode()))
 def test_any_other_text_is_no_receipt(text):
     with pytest.raises(BadField):
-        Receipt.decode(text)
+        CompactReceipt.decode(text)
 
 
 @each_case(
@@ -215,12 +223,12 @@ def test_any_other_text_is_no_receipt(text):
 )
 def test_no_receipt_is_read_from_other_json_or_from_much_of_it(data):
     with pytest.raises(BadField):
-        Receipt.decode(urlsafe_b64encode(zlib.compress(data)).decode())
+        CompactReceipt.decode(urlsafe_b64encode(zlib.compress(data)).decode())
 
 
 def test_a_run_is_not_repeated_with_other_code(toy_service):
     *_, last = toy_service.run("counts", {})
-    receipt = Receipt.of(last.evidence, "en")
+    receipt = CompactReceipt.of(last.evidence, "en")
     experiment = last.evidence.experiment
     receipt.check(experiment)
     with pytest.raises(BadField, match="has changed since"):

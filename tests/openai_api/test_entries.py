@@ -78,7 +78,7 @@ def test_formulas_are_computed(client, question, value):
     assert not re.search("…|being computed|还在算", text)
 
 
-def test_a_remark_of_the_reader_singles_out_a_row(client):
+def test_signs_of_a_question_single_out_a_row(client):
     """The row that the question's signs single out is said at once, with its link."""
     text = _streamed(client, "loss 第一步就是 nan，输入里有 nan")
     assert prose.NOT_MEASURED_YET not in text

@@ -240,7 +240,7 @@ def test_errors_have_their_status_and_are_no_stream(http, body, status, param, s
     assert error["param"] == param
 
 
-def test_errors_are_in_the_language_of_the_reader(http):
+def test_errors_are_in_the_language_of_the_request(http):
     assert (
         "没有名为" in http.post(CHAT, json={"model": "x", "messages": user(ZH)}, headers={"Accept-Language": "zh"}).text
     )

@@ -56,6 +56,12 @@ def test_without_scripts_a_question_leads_to_the_page_that_answers(
     assert client.get(response.headers["location"]).status_code == 200
 
 
+def test_without_scripts_a_question_for_a_derivative_leads_to_the_gradient(client: httpx.Client) -> None:
+    page = client.get("/ask", params={"q": "derivative of x*x at x = 3", "lang": "en"}, follow_redirects=True)
+    assert page.status_code == 200
+    assert "The gradient by x" in page.text
+
+
 def test_without_scripts_a_question_that_is_not_covered_is_declined(client: httpx.Client) -> None:
     """On a page with the nearest questions as links; a question is text there, and an empty one leads back."""
     page = client.get("/ask", params={"q": "<b>今天天气怎么样", "lang": "zh"})
@@ -147,6 +153,7 @@ def test_every_entry_is_available_as_markdown(client: httpx.Client, service: Ser
         assert f"/entries/{entry}.md?lang=en" in llms
     for slug in service.knowledge.experiments:
         assert f"/experiments/{slug}</loc>" in sitemap
+    assert all(f"/{page}</loc>" in sitemap for page in ("entries", "experiments", "formula", "diagnose"))
     assert "sitemap.xml" in client.get("/robots.txt").text
 
 

@@ -11,7 +11,7 @@ import pytest
 from browsing import Look, ask, check_accessibility, check_contrast, label_text
 from playwright.sync_api import Locator, Page, expect
 
-from qa_service.fronts.web.diagnosis_page import MAX_LOG_BYTES
+from qa_service.fronts.web.diagnosis_page import MAX_UPLOAD_BYTES
 from qa_service.model import Lang, Text
 
 SICK = "\n".join(
@@ -134,7 +134,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> N
 
 
 def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look) -> None:
-    """In the reader's language; the text stays, whether nothing was recognised, sent, or received."""
+    """In the user's language; the text stays, whether nothing was recognised, sent, or received."""
     page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_unreadable", look.lang))
@@ -157,7 +157,7 @@ def test_a_file_is_read(visit: Callable[..., Page], look: Look) -> None:
     file.set_input_files({"name": "a.pt", "mimeType": "application/octet-stream", "buffer": b"PK\x03\x04" + bytes(99)})
     page.locator("[data-part=log-form] button").click()
     expect(page.locator("[data-part=log-status]")).to_contain_text("TensorBoard")
-    large = {"name": "a.log", "mimeType": "text/plain", "buffer": bytes(MAX_LOG_BYTES + 1)}
+    large = {"name": "a.log", "mimeType": "text/plain", "buffer": bytes(MAX_UPLOAD_BYTES + 1)}
     file.set_input_files(large)  # type: ignore[arg-type]
     page.locator("[data-part=log-form] button").click()
     expect(page.locator("[data-part=log-status]")).to_have_text(label_text("diagnosis_too_large", look.lang).format(8))
@@ -214,9 +214,9 @@ def test_a_report_prints_without_its_form(visit: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_forms_that_cannot_be_read_are_refused(client: httpx.Client, lang: Lang) -> None:
-    """Too large, empty, or no form: a page in the reader's language, never a traceback."""
+    """Too large, empty, or no form: a page in the user's language, never a traceback."""
     cases = [
-        ({"files": {"file": ("a.log", bytes(MAX_LOG_BYTES + (1 << 20)))}}, 413),
+        ({"files": {"file": ("a.log", bytes(MAX_UPLOAD_BYTES + (1 << 20)))}}, 413),
         ({"data": {"text": " \n"}}, 422),
         ({"content": b"--x\r\nnonsense", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 422),
         ({"content": b"nonsense", "headers": {"content-type": "multipart/form-data"}}, 422),

@@ -20,7 +20,7 @@ from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.errors import BadField
 from qa_service.model import Lang
-from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrapped
+from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrap_lines
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 
@@ -88,7 +88,7 @@ def frame_of(page: Page) -> FrameLocator:
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     open_blog: Callable[..., Page], live_server: str, lang: Lang, scheme: str
 ) -> None:
-    """Nothing runs before; the frame is as high as its content and heeds no other messages; no cookie is set."""
+    """Nothing runs before; the frame is as high as its content and ignores messages of others; no cookie is set."""
     n = {"zh": 20, "en": 21}[lang]  # that nobody has run before
     page = open_blog(live_server, lang, n, color_scheme=scheme)
     frame = frame_of(page)
@@ -96,7 +96,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     expect(frame.locator("nav")).to_have_count(0)
     expect(frame.locator("[data-part=controls] input[name=n]")).to_have_value(str(n))
     product = frame.locator('[data-name=short] [data-of="powers.product"]').first
-    page.wait_for_load_state("networkidle")  # its scripts are there: a click before is nobody's
+    page.wait_for_load_state("networkidle")  # before its scripts are loaded a click has no effect
     frame.locator("[data-part=run]").click()
     expect(product).to_have_text({20: "1.05×10⁶", 21: "2.1×10⁶"}[n])
     expect(frame.locator("[data-part=chart] svg")).to_be_visible()
@@ -120,7 +120,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
 
 @pytest.mark.server
 def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page], live_server: str) -> None:
-    """To the next reader: numbers, verdicts and the chart, without a run."""
+    """To the next visitor: numbers, verdicts and the chart, without a run."""
     httpx.post(
         f"{live_server}/api/v1/ask",
         json={"question": "", "entry": ENTRY, "params": {"n": 20, "x": 2}},
@@ -335,7 +335,7 @@ def test_the_card_is_a_picture_of_fixed_size_that_is_drawn_once(
     assert first.headers["cross-origin-resource-policy"] == "cross-origin"
     assert png_size(first.content) == (CARD_WIDTH, CARD_HEIGHT)
     assert len(first.content) < 300_000
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw", None)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", None)
     again = web.get(f"/entries/{ENTRY}/card.png?lang=en", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
     assert web.get("/entries/nothing-such/card.png").status_code == 404
@@ -351,12 +351,12 @@ def test_cards_of_other_charts_have_the_same_size(client: Callable[..., TestClie
 
 def test_text_of_a_card_is_wrapped_and_cut() -> None:
     """Chinese between characters, not before punctuation; English between words."""
-    lines = wrapped("因为连乘随层数按指数变化，连加只按层数线性变化。", 6, 9)
+    lines = wrap_lines("因为连乘随层数按指数变化，连加只按层数线性变化。", 6, 9)
     assert all(len(line) <= 7 for line in lines)
     assert not [line for line in lines if line[0] in "，。"]
     assert "".join(lines) == "因为连乘随层数按指数变化，连加只按层数线性变化。"
-    assert wrapped("one two three four five six", 4, 2)[-1].endswith("…")
-    assert wrapped("", 10, 2) == []
+    assert wrap_lines("one two three four five six", 4, 2)[-1].endswith("…")
+    assert wrap_lines("", 10, 2) == []
 
 
 def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +376,7 @@ def test_too_many_cards_at_once_are_refused(client: Callable[..., TestClient], m
         may_end.wait(60)
         return b"a picture", False
 
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw", draw_slowly)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", draw_slowly)
     monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._proof", lambda *_: None)
     monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._key", lambda *_: "none-such")
     web = client("")

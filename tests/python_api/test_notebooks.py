@@ -1,4 +1,4 @@
-"""Notebooks as their readers run them: a kernel, outputs that are saved, opened again and still shown; the magics."""
+"""Notebooks as users run them: a kernel, outputs that are saved, opened again and still shown; the magics."""
 
 import os
 import re

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,13 @@ def batch(rows: int = 64, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]
     """Inputs of standard deviation 1, and the label 0 or 1 that the sign of their first column gives."""
     x = torch.randn(rows, columns)
     return x, (x[:, 0] > 0).long()
+
+
+def bad_batch(value: float = math.nan, row: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch with one bad number."""
+    x, y = batch()
+    x[row, 2] = value
+    return x, y
 
 
 def healthy_model() -> nn.Sequential:
@@ -138,3 +146,23 @@ class Snippet:
             names["optimizer"] = torch.optim.SGD(trained, lr=0.1)
         names.update(given)
         return names
+
+
+def check_bad_batch_is_skipped(snippet: Snippet) -> None:
+    """A batch with an inf changes no weight, and is reported; a batch of finite numbers is trained on."""
+    x, y = bad_batch(math.inf)
+    model = plain_model()
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    assert "step skipped" in snippet.run(model, x=x, y=y).printed
+    assert not changes(before, model.state_dict())
+    assert snippet.run(model).printed == ""
+    assert changes(before, model.state_dict())
+
+
+def check_weights_change(snippet: Snippet) -> None:
+    """The snippet is a training step: of a plain model, and of one with frozen layers and batch norm."""
+    model = plain_model()
+    before = model[0].weight.clone()
+    snippet.run(model)
+    assert not torch.equal(before, model[0].weight)
+    snippet.run()

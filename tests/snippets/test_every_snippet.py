@@ -39,7 +39,7 @@ def test_both_languages_show_the_same_code(library):
 
 
 def test_code_that_needs_a_gpu_says_so(library):
-    """What happens on a GPU alone is marked by a comment; the cases run the other branch, the GPU's was only read."""
+    """A comment marks what runs on a GPU only: the cases run the other branch."""
 
     def check(entry_id: str) -> None:
         for lang in ("en", "zh"):
@@ -58,8 +58,8 @@ COUNTS_LABELS = {"batches-sorted-by-class-bn", "internal-covariate-shift"}
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
-def test_no_snippet_stumbles_over_a_usual_model(library):
-    """Some labels are ignored, all layers but the last are frozen, or none has a bias."""
+def test_every_snippet_runs_on_common_models(library):
+    """With all layers but the last frozen, with no biases, and with labels some of which are ignored."""
 
     def check(entry_id: str) -> None:
         code = Snippet("\n".join(blocks(library, entry_id, "en")))

@@ -1,4 +1,4 @@
-"""ReLU networks and curves: the constructions are as exact as promised, the checks tell linear from bent."""
+"""ReLU networks and curves: the constructions are as exact as promised, the checks tell linear models from others."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Accuracy at chance: the checks condemn the broken net, label, loader or metric, and no sound one."""
+"""Accuracy at chance: the checks report a broken net, label, loader or metric, and no sound one."""
 
 import math
 

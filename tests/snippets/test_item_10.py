@@ -1,4 +1,4 @@
-"""Constant variance and batch norm: what is frozen, swapped, recalibrated or compared, and nothing besides."""
+"""Constant variance and batch norm: snippets freeze, swap, recalibrate or compare layers, and change nothing else."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The loss surface: what walks through the weights puts them back, and sees what it should."""
+"""The loss surface: snippets that move the weights restore them, and measure what they should."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""I.i.d.: formulas agree where their assumption holds and part where it does not; splits do not leak."""
+"""I.i.d.: formulas agree where their assumption holds and differ where it does not; splits do not leak."""
 
 import math
 

@@ -1,11 +1,11 @@
-"""float16 and its kin: each snippet meets the overflow, the lost digit or the wrong dtype, and a sound model."""
+"""Half precision: each snippet is run on an overflow, a lost digit or a wrong dtype, and on a sound model."""
 
 import math
 import re
 
 import pytest
 import torch
-from snippets.reader import batch, healthy_model, plain_model
+from snippets.reader import batch, check_weights_change, healthy_model, plain_model
 from torch import nn
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast")
@@ -125,11 +125,7 @@ def test_dtype_ladder(snippet):
 
 
 def test_float16_precision(snippet):
-    model = plain_model()
-    before = model[0].weight.clone()
-    snippet.run(model)
-    assert not torch.equal(before, model[0].weight)
-    snippet.run()
+    check_weights_change(snippet)
 
 
 def test_fp16_export_wrong(snippet):
@@ -196,11 +192,7 @@ def test_loss_scale_keeps_falling(snippet):
 
 
 def test_loss_scaling(snippet):
-    model = plain_model()
-    before = model[0].weight.clone()
-    snippet.run(model)
-    assert not torch.equal(before, model[0].weight)
-    snippet.run()
+    check_weights_change(snippet)
 
 
 def test_metric_mean_in_low_precision(snippet):

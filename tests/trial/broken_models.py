@@ -257,7 +257,7 @@ def regression_of(x, y):
 
 
 def softmax_under_a_small_step():
-    """No rung of the ladder cures it within the steps of a trial; the structure says it all the same."""
+    """No intervention cures it within the steps of a trial; the rules on the structure find it all the same."""
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(1))
     x, y = torch.randn(64, 8), torch.randint(0, 10, (64,))
     return model, (x, y), nn.CrossEntropyLoss(), lambda weights: torch.optim.SGD(weights, lr=0.01)

@@ -15,7 +15,7 @@ from trial.hostile_models import MARK
 from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import TrialFailed
 from qa_service.model.training_run import TrainingRun
-from qa_service.tools.trial import _MAX_REPORT_BYTES, _Ended, _report_of, _training_run, try_model
+from qa_service.tools.trial import _MAX_REPORT_BYTES, _ChildResult, _parse_report, _training_run, try_model
 
 HERE = Path(__file__).resolve().parent
 HOSTILE = HERE / "hostile_models.py"
@@ -147,7 +147,7 @@ def failure_of(target: str, **options) -> TrialFailed:
 )
 def test_no_output_of_a_child_breaks_the_reader(report):
     with pytest.raises(TrialFailed):
-        _report_of(_Ended(0, report, ""), 10, 100)
+        _parse_report(_ChildResult(0, report, ""), 10, 100)
 
 
 def test_a_valid_report_becomes_a_run():
@@ -157,7 +157,7 @@ def test_a_valid_report_becomes_a_run():
         "interventions": [{"id": "lr/10", "healthy": True, "losses": [1.0], "detail": "lr"}],
         "settings": {"lr": 0.1, "optimizer": "SGD", "unknown": True}, "more": 1,
     }  # fmt: skip
-    run = _training_run(_report_of(_Ended(0, json.dumps(report).encode(), ""), 10, 100), "m.py:make")
+    run = _training_run(_parse_report(_ChildResult(0, json.dumps(report).encode(), ""), 10, 100), "m.py:make")
     assert run.source == "trial"
     assert [record.value for record in run.series["loss"]] == [1.5, math.inf]
     assert run.fault.value == -math.inf

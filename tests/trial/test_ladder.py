@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from numstab_watch.curvature import largest_curvature
-from numstab_watch.problem import BadProblem, load, problem_of
-from numstab_watch.push import margins
-from numstab_watch.training import train
-from numstab_watch.trial import _json_safe, run
+from numstab_watch.problem import BadProblem, load_problem, problem_of
+from numstab_watch.push import stability_margins
+from numstab_watch.training import train_problem
+from numstab_watch.trial import _json_safe, run_trial
 from torch import nn
 from trial import broken_models, grist_cases
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def tried(module, name: str, **options) -> TrainingRun:
     """A trial in this process, through the JSON that the child would write."""
     target = f"{module.__file__}:{name}"
-    report = json.loads(json.dumps(_json_safe(run(target, seconds=120, **options)), allow_nan=False))
+    report = json.loads(json.dumps(_json_safe(run_trial(target, seconds=120, **options)), allow_nan=False))
     return _training_run(_Report.model_validate(report), target)
 
 
@@ -118,8 +118,8 @@ def test_margin_of_a_bug_that_needs_larger_inputs(name, operation):
         return model, batch / batch.max(), loss, optimizer
 
     problem = problem_of(made(), made)
-    train(problem, 20)
-    found = {margin.what: margin for margin in margins(problem)}
+    train_problem(problem, 20)
+    found = {margin.what: margin for margin in stability_margins(problem)}
     assert found["inputs"].fault.operation == operation
     assert 1 < found["inputs"].factor <= 2**20
 
@@ -129,8 +129,8 @@ def test_a_loss_from_logits_has_no_margin_to_speak_of():
         return nn.Linear(4, 3), (torch.randn(8, 4), torch.randint(0, 3, (8,))), nn.CrossEntropyLoss()
 
     problem = problem_of(made(), made)
-    train(problem, 20)
-    assert margins(problem) == []
+    train_problem(problem, 20)
+    assert stability_margins(problem) == []
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_other_shapes_are_refused_with_what_was_expected(made):
 def test_a_file_without_make_is_refused(tmp_path):
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(BadProblem, match="no function"):
-        load(f"{tmp_path / 'empty.py'}:make")
+        load_problem(f"{tmp_path / 'empty.py'}:make")

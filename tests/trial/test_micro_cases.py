@@ -8,7 +8,7 @@ import pytest
 import torch
 from checking import each_case
 from numstab_watch.autopsy import autopsy
-from numstab_watch.fault import describe, operation_name
+from numstab_watch.fault import describe_tensor, operation_name
 from numstab_watch.replay import replay, replay_update
 from torch import nn
 from trial import micro_cases
@@ -62,7 +62,7 @@ def test_autopsy_agrees_where_the_loss_is_not_finite(name):
 def test_operands_are_told_in_words():
     fault = replay(CASES["log_of_softmax"].step)
     assert fault.operands == ("float32 (4, 5), 0 … 1, 14 zeros",) or "zeros" in fault.operands[0]
-    assert describe(torch.tensor([1.0, math.nan, math.inf, 0.0])) == "float32 (4,), 0 … 1, 1 zero, 1 nan, 1 inf"
+    assert describe_tensor(torch.tensor([1.0, math.nan, math.inf, 0.0])) == "float32 (4,), 0 … 1, 1 zero, 1 nan, 1 inf"
 
 
 def test_module_path_is_told():

@@ -52,8 +52,8 @@ def test_a_run_without_layers_gives_nothing():
     assert findings(TrainingRun(source="log")) == []
 
 
-def test_rules_bear_what_a_stranger_may_write():
-    """Statistics that are nan, missing or of the wrong sign raise nothing."""
+def test_rules_raise_nothing_on_invalid_statistics():
+    """Statistics that are nan, infinite, missing or of the wrong sign."""
     facts = {
         "size": 4.0,
         "dimensions": 2.0,

@@ -1,4 +1,4 @@
-"""What the recorder measures on inputs and targets, and the rules that go by it: sick, and its healthy neighbour."""
+"""What the recorder measures on inputs and targets, and the rules that use it: on sick and on similar healthy runs."""
 
 import gzip
 import json

@@ -1,6 +1,6 @@
 """Autopsy of a loss that is not finite: its autograd graph still holds operands, so nothing has to run again.
 
-The nodes are read in the order in which their operations ran. To blame is the first whose operands are finite and
+The nodes are read in the order in which their operations ran. The fault is the first whose operands are finite and
 whose result is not. A result that was not saved is computed again from the saved operands. The autopsy knows no line
 of code, unless the anomaly mode is on; `replay` does.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from numstab_watch.fault import (
-    Fault,
-    describe,
+    FaultOrigin,
+    describe_tensor,
     dtype_name,
     line_of_traceback,
     nonfinite_kind,
@@ -55,7 +55,7 @@ _RECOMPUTED: Mapping[str, Callable[[_Saved], torch.Tensor]] = {
 """Operation → its result of the operands that its node saves. A KeyError or TypeError: one of them was not saved."""
 
 
-def autopsy(loss: torch.Tensor) -> Fault | None:
+def autopsy(loss: torch.Tensor) -> FaultOrigin | None:
     """The operation that made the loss inf or nan, read from its graph; None if it is finite or has no graph.
 
     Also None if the graph was freed by a backward pass. Takes time in proportion to the saved operands.
@@ -72,8 +72,8 @@ def autopsy(loss: torch.Tensor) -> Fault | None:
         return _last_finite(loss)
 
 
-def _fault_of(node: Any, intended: dict[int, Any]) -> Fault | None:
-    """The fault of one node whose parents have been found innocent."""
+def _fault_of(node: Any, intended: dict[int, Any]) -> FaultOrigin | None:
+    """The fault of one node, if its saved tensors show one; those of the nodes before it showed none."""
     operation = operation_name(node.name())
     saved = dict(_saved_values(node))
     tensors = {name: value for name, value in saved.items() if isinstance(value, torch.Tensor)}
@@ -99,27 +99,27 @@ def _fault_of(node: Any, intended: dict[int, Any]) -> Fault | None:
 
 def _blamed_operand(
     node: Any, operation: str, bad: Mapping[str, torch.Tensor], parents: list[Any], masked: bool
-) -> Fault | None:
+) -> FaultOrigin | None:
     """An operand is not finite although no earlier node shows why: the data, a weight, or a node that saves nothing."""
     name, value = next(iter(bad.items()))
     if masked:
         return _fault(node, operation, bad, value, made=math.nan)
     producer = _producer(name, parents)
     if producer is None:
-        return Fault(
+        return FaultOrigin(
             operation="",
             phase="data",
             value=nonfinite_value(value),
-            operands=(describe(value),),
+            operands=(describe_tensor(value),),
             dtype=dtype_name(value),
         )
     weight = getattr(producer, "variable", None)
     if weight is not None:
-        return Fault(
+        return FaultOrigin(
             operation="",
             phase="update",
             value=nonfinite_value(weight),
-            operands=(describe(weight),),
+            operands=(describe_tensor(weight),),
             dtype=dtype_name(weight),
         )
     operands = {key: each for key, each in _saved_values(producer) if isinstance(each, torch.Tensor)}
@@ -136,8 +136,12 @@ def _producer(name: str, parents: list[Any]) -> Any:
     return producer
 
 
-def _last_finite(loss: torch.Tensor) -> Fault:
-    """Where no node shows it (sums save nothing): the first node from the loss that saves more than numbers."""
+def _last_finite(loss: torch.Tensor) -> FaultOrigin:
+    """The fault where no node shows one, as after sums, which save nothing.
+
+    It is placed at the first node from the loss that saves a tensor with dimensions, or that has not exactly one
+    operation before it.
+    """
     node = loss.grad_fn
     while True:
         parents = [parent for parent, _ in node.next_functions if parent is not None]
@@ -152,16 +156,16 @@ def _last_finite(loss: torch.Tensor) -> Fault:
 
 def _fault(
     node: Any, operation: str, operands: Mapping[str, Any], result: torch.Tensor, made: float | None = None
-) -> Fault:
+) -> FaultOrigin:
     place, code = line_of_traceback(getattr(node, "metadata", {}).get("traceback_") or [])
     tensors = [value for name, value in operands.items() if name not in _RESULTS]
-    return Fault(
+    return FaultOrigin(
         operation=operation,
         phase="forward",
         value=nonfinite_value(result) if made is None else made,
         place=place,
         code=code,
-        operands=tuple(describe(tensor) for tensor in tensors[:_MAX_OPERANDS]),
+        operands=tuple(describe_tensor(tensor) for tensor in tensors[:_MAX_OPERANDS]),
         dtype=dtype_name(tensors[0] if tensors else result),
     )
 

@@ -35,7 +35,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class FaultOrigin:
     """The operation that made the first inf or nan out of finite numbers, of those that reach the loss or a gradient.
 
     `operation` is its name in torch, such as "log", also if its gradient is at fault (`phase` "backward"); "" if the
@@ -103,7 +103,7 @@ def nonfinite_value(tensor: torch.Tensor) -> float:
     return -math.inf
 
 
-def describe(tensor: torch.Tensor, name: str = "") -> str:
+def describe_tensor(tensor: torch.Tensor, name: str = "") -> str:
     """A tensor in words: "float32 (4, 5), 0 … 1, 16 zeros"; the range is that of the finite elements."""
     words = f"{name + ' ' if name else ''}{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
     values = _plain(tensor)

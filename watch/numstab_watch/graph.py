@@ -19,9 +19,10 @@ _MOST = 1_000_000
 def loss_facts(loss: Any) -> dict[str, Any]:
     """`operations`: names of the nodes nearest to the loss, breadth first; `reduction`, if a loss node tells it.
 
-    Of a cross-entropy also `classes`, `ignored` (share of the labels), `least_label` and `largest_label`; `labels` is
-    their number. `risky` counts operations whose gradient is singular somewhere, in the whole graph; `guarded` names
-    those near the loss whose operand is a sum with a constant, such as log(x + eps).
+    `kind` is that node's name. Of a cross-entropy also `classes`; `labels`, their number; `ignored`, a share of them;
+    of the others `least_label`, `largest_label` and `kinds_of_labels`, the number of different ones. `risky` counts
+    operations whose gradient is singular somewhere, in the whole graph; `guarded` names those near the loss whose
+    operand is a sum with a constant, such as log(x + eps).
     """
     if loss.grad_fn is None:
         return {}

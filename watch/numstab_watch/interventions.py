@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from numstab_watch.fault import nonfinite_kind
 from numstab_watch.problem import BadProblem, Problem, computes_all, loss_of, split
-from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train
+from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train_problem
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
 _LEAST_SHARE = 4
-"""A rung may take a fourth of the time that is left: slow models rather miss the last rungs than the end of each."""
+"""An intervention may take a quarter of the time that is left: of a slow model the last ones are not tried."""
 _CURED_FALL = 1e-3
 """Share by which the loss must fall where it was not finite or diverged before."""
 _LEARNS_FALL = 0.05
@@ -36,7 +36,7 @@ _REDUCED = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One rung of the ladder."""
+    """One training from the start, with the change `id`; healthy if that cured it."""
 
     id: str
     healthy: bool
@@ -50,8 +50,11 @@ def needs_ladder(course: Course, chance: float | None = None) -> bool:
     return not course.finite or is_diverging(course.losses) or is_stuck(course.losses, chance)
 
 
-def climb(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
-    """All rungs that apply, after a run `course` of the problem as it is that shows harm. `seconds` limit them all."""
+def run_interventions(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
+    """Tries the interventions that apply, within `seconds`; `course` is the unchanged run, which shows harm.
+
+    The first trial is that run, with the id "as_is".
+    """
     fault_step = len(course.losses) if not course.finite else 0
     steps = max(_LEAST_STEPS, min(_MOST_STEPS, len(course.losses)), fault_step + _AFTER_FAULT_STEPS)
     trials = [Trial(id="as_is", healthy=False, losses=tuple(course.losses))]
@@ -77,9 +80,9 @@ def _trial(
         if detail is None:
             return None
         with _without_autocast() if id_ == "float32" else contextlib.nullcontext():
-            after = train(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
+            after = train_problem(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
     except (BadProblem, RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError):
-        return None  # the reader's code does not allow this change
+        return None  # the user's code does not allow this change
     if after.stop == "time" and len(after.losses) < min(steps, len(course.losses) + 1):
         return None  # it did not come as far as the run that it is compared with
     return Trial(id=id_, healthy=_is_cured(course, after, chance), losses=tuple(after.losses), detail=detail)

@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
-MAX_MODULES = 400
-WINDOW = 8
+MAX_MEASURED_MODULES = 400
+_WINDOW = 8
 """A unit is silent if it was zero for every sample of this many recorded steps in a row."""
-SAMPLES = 64
+_SAMPLES = 64
 """Samples of a batch that are compared with one another, and with those of the batches measured before."""
 _MOST_COMPARED, _MOST_SUMMED = 1024, 4096
 _RECURRENT = (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU)
 _RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "PReLU", "Softplus", "SELU", "CELU")
 _SATURATING = {"Tanh": (-0.97, 0.97), "Sigmoid": (0.03, 0.97), "Hardtanh": (-0.99, 0.99), "Hardsigmoid": (0.01, 0.99)}
 _BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
-Values = dict[str, Any]
+ModuleStatistics = dict[str, Any]
 
 
 def first_tensor(value: Any) -> Any:
@@ -57,11 +57,11 @@ class ModuleProbes:
 
     def __init__(self, model: Any) -> None:
         named = [(name, each) for name, each in model.named_modules() if name and _is_leaf(each)]
-        self._modules = named[:: -(-len(named) // MAX_MODULES)] if named else []
+        self._modules = named[:: -(-len(named) // MAX_MEASURED_MODULES)] if named else []
         self._model = model
         self._last_alive: dict[str, Any] = {}
         self._samples = 0
-        self._values: dict[str, Values] = {}
+        self._values: dict[str, ModuleStatistics] = {}
         self._handles: list[Any] = []
         self._prints: list[Any] = []
         self.output: Any = None
@@ -87,7 +87,7 @@ class ModuleProbes:
         while self._handles:
             self._handles.pop().remove()
 
-    def take(self) -> dict[str, Values]:
+    def take(self) -> dict[str, ModuleStatistics]:
         """The measured values, scalars on the device: module → statistic → value. "" is the model itself."""
         values, self._values = self._values, {}
         return values
@@ -135,7 +135,7 @@ class ModuleProbes:
             if given.requires_grad:
                 self._follow_time(values, given, dimension)
 
-    def _follow_gradient(self, values: Values, output: Any, *, recurrent: bool) -> None:
+    def _follow_gradient(self, values: ModuleStatistics, output: Any, *, recurrent: bool) -> None:
         first = values["calls"] == 1 or recurrent
 
         def seen(gradient: Any) -> None:
@@ -147,7 +147,7 @@ class ModuleProbes:
         if first or values["calls"] <= 1000:
             output.register_hook(seen)
 
-    def _follow_time(self, values: Values, given: Any, dimension: int) -> None:
+    def _follow_time(self, values: ModuleStatistics, given: Any, dimension: int) -> None:
         def seen(gradient: Any) -> None:
             steps = gradient.shape[dimension]
             if steps > 4:
@@ -156,7 +156,7 @@ class ModuleProbes:
 
         given.register_hook(seen)
 
-    def _count_units(self, name: str, tensor: Any, values: Values, *, convolution: bool = False) -> None:
+    def _count_units(self, name: str, tensor: Any, values: ModuleStatistics, *, convolution: bool = False) -> None:
         zero = tensor == 0
         values["zero"] = zero.float().mean()
         if tensor.dim() < 2:
@@ -169,13 +169,13 @@ class ModuleProbes:
             last = torch.full(alive.shape, self._samples - 1, device=alive.device)
         last = torch.where(alive, self._samples, last)
         self._last_alive[name] = last
-        if self._samples > WINDOW:
-            values["silent"] = (last <= self._samples - WINDOW).float().mean()
+        if self._samples > _WINDOW:
+            values["silent"] = (last <= self._samples - _WINDOW).float().mean()
 
     def _measure_input(self, given: Any) -> None:
         if given is None:
             return
-        values: Values = {}
+        values: ModuleStatistics = {}
         with torch.no_grad():
             given = given.detach().float()
             bad = ~torch.isfinite(given)
@@ -196,7 +196,7 @@ class ModuleProbes:
         if given is None or len(given) < 2 or given.is_nested or given.is_complex() or given.layout != torch.strided:
             return
         with torch.no_grad():
-            rows = given.detach()[:SAMPLES].flatten(1)
+            rows = given.detach()[:_SAMPLES].flatten(1)
             rows = rows[:, :: max(1, rows.shape[1] // _MOST_SUMMED)].double().nan_to_num()
             weights = torch.cos(torch.arange(1, rows.shape[1] + 1, dtype=torch.float64) ** 1.5).to(rows.device)
             prints = rows @ weights
@@ -245,7 +245,7 @@ def _rms(tensor: Any) -> Any:
         return torch.linalg.vector_norm(tensor.detach().float()) / math.sqrt(max(tensor.numel(), 1))
 
 
-def _magnitude(tensor: Any, prefix: str) -> Values:
+def _magnitude(tensor: Any, prefix: str) -> ModuleStatistics:
     tensor = tensor.detach()
     least, most = torch.aminmax(tensor)
     return {f"{prefix}rms": _rms(tensor), f"{prefix}max": torch.maximum(-least, most)}

@@ -147,7 +147,7 @@ def _coordinates(tensor: Any) -> tuple[Any, int]:
     return places.to(tensor.device), int(places.max())
 
 
-def describe(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
+def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
     """What the header says of a parameter. `spread` is the standard deviation of its elements.
 
     `rows` is the largest difference between a row and the first: 0 where all units were made alike.
@@ -167,3 +167,24 @@ def describe(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
         if weights.dim() > 1 and weights.shape[0] > 1:
             fields["rows"] = float((weights[:256].float() - weights[0].float()).abs().max())
     return fields
+
+
+class GradientWitnesses:
+    """The gradients of the first, the middle and the last parameter, by which it is seen that gradients change."""
+
+    def __init__(self, parameters: Sequence[Any]) -> None:
+        movable = [each for each in parameters if each.requires_grad]
+        self._parameters = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
+
+    def signature(self) -> Any:
+        """Another one wherever one of the gradients has been replaced or changed in place."""
+        gradients = [each.grad for each in self._parameters]
+        return [None if each is None else (id(each), each._version) for each in gradients]
+
+    def carried(self) -> Any:
+        """Share of the three that hold a gradient other than zero."""
+        gradients = [gradient_of(each) for each in self._parameters]
+        there = [each.flatten()[:256] for each in gradients if each is not None and each.numel()]
+        if not there:
+            return 0.0
+        return torch.stack([(each != 0).any().float() for each in there]).mean()

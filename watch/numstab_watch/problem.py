@@ -83,7 +83,7 @@ def seed_all() -> None:
         numpy.random.seed(0)
 
 
-def load(target: str) -> Problem:
+def load_problem(target: str) -> Problem:
     """The problem of "file.py:function"; the function may be left out, and is then `make`. Raises `BadProblem`."""
     path, colon, name = target.rpartition(":")
     if not colon or os.sep in name or name.endswith(".py"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from numstab_watch.fault import Fault, nonfinite_kind
+from numstab_watch.fault import FaultOrigin, nonfinite_kind
 from numstab_watch.interventions import scaled_inputs
 from numstab_watch.problem import Problem
 from numstab_watch.replay import replay
@@ -25,10 +25,10 @@ class Margin:
     what: str
     """What grows: "inputs" or "weights"."""
     factor: float
-    fault: Fault
+    fault: FaultOrigin
 
 
-def margins(problem: Problem) -> list[Margin]:
+def stability_margins(problem: Problem) -> list[Margin]:
     """What lies within 20 doublings of the problem as it is, at its first batch; at most one margin of each kind."""
     found = []
     for what, pushed in (("inputs", _pushed_inputs), ("weights", _pushed_weights)):

@@ -23,10 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from numstab_watch.fault import (
-    Fault,
+    FaultOrigin,
     Phase,
     calling_line,
-    describe,
+    describe_tensor,
     dtype_name,
     line_of_traceback,
     nonfinite_kind,
@@ -65,7 +65,7 @@ class _Origin:
 
     index: int
     """Its place in the order of events."""
-    fault: Fault
+    fault: FaultOrigin
     intended: bool = False
     """Whether the code wrote it on purpose: a mask, or -inf as the start of a maximum."""
 
@@ -85,11 +85,11 @@ class _Call:
 class _Outcome:
     """What one replay gave: the loss and the gradients as bits, and the fault."""
 
-    fault: Fault | None
+    fault: FaultOrigin | None
     bits: list[torch.Tensor] = field(default_factory=list)
 
 
-def replay(closure: Callable[[], Any], model: nn.Module | None = None, *, repeat: bool = True) -> Fault | None:
+def replay(closure: Callable[[], Any], model: nn.Module | None = None, *, repeat: bool = True) -> FaultOrigin | None:
     """The fault of a step whose loss `closure()` computes and returns; it need not call backward.
 
     `model` gives the names of modules and weights where the closure does not call it as a whole.
@@ -103,7 +103,7 @@ def replay(closure: Callable[[], Any], model: nn.Module | None = None, *, repeat
     return _replayed(step, repeat=repeat)
 
 
-def replay_update(update: Callable[[], Any], parameters: Sequence[torch.Tensor]) -> Fault | None:
+def replay_update(update: Callable[[], Any], parameters: Sequence[torch.Tensor]) -> FaultOrigin | None:
     """The fault of `update()`, such as `optimizer.step`, that makes a weight inf or nan out of finite gradients.
 
     The weights are changed; call it on a copy of them.
@@ -116,7 +116,7 @@ def replay_update(update: Callable[[], Any], parameters: Sequence[torch.Tensor])
     return tracker.fault_of(bad) if bad else None
 
 
-def _replayed(step: Callable[[], _Outcome], *, repeat: bool) -> Fault | None:
+def _replayed(step: Callable[[], _Outcome], *, repeat: bool) -> FaultOrigin | None:
     first = step()
     if first.fault is None or not repeat:
         return first.fault
@@ -209,7 +209,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         self._node: Any = None
         self._incoming: tuple[Any, ...] = ()
 
-    def fault_of(self, tensors: Iterable[torch.Tensor]) -> Fault | None:
+    def fault_of(self, tensors: Iterable[torch.Tensor]) -> FaultOrigin | None:
         """The earliest origin of these tensors, an intended one only if there is no other."""
         origins = [origin for tensor in tensors if (origin := self._origins.get(_address(tensor))) is not None]
         if not origins:
@@ -217,7 +217,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         best = min(origins, key=lambda origin: (origin.intended, origin.index), default=None)
         return None if best is None else best.fault
 
-    def first_backward_fault(self) -> Fault | None:
+    def first_backward_fault(self) -> FaultOrigin | None:
         """The earliest origin in a backward pass that the closure ran itself."""
         origins = [origin for origin in self._origins.values() if origin.fault.phase == "backward"]
         return min(origins, key=lambda origin: origin.index).fault if origins else None
@@ -310,7 +310,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         if sources and intended and sources[0].fault.operation not in ("", "masked_fill", "full", "where", "fill"):
             return sources[0]  # the first reduction of what was written on purpose is the one to name
         place, code = calling_line()
-        fault = Fault(
+        fault = FaultOrigin(
             operation=operation_name(kernel),
             phase=self._phase,
             value=nonfinite_value(output),
@@ -329,14 +329,14 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
             return known
         is_weight = isinstance(operand, nn.Parameter)
         place, code = calling_line()
-        fault = Fault(
+        fault = FaultOrigin(
             operation="",
             phase="update" if is_weight or self._phase == "update" else "data",
             value=nonfinite_value(operand),
             place=place,
             code=code,
             module=self.parameter_names.get(id(operand), "") if is_weight else self._module(),
-            operands=(describe(operand),),
+            operands=(describe_tensor(operand),),
             dtype=dtype_name(operand),
         )
         origin = _Origin(self._count, fault, intended=not is_weight and kind == "inf" and _looks_like_mask(operand))
@@ -344,26 +344,26 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         return origin
 
     def _backward_origin(
-        self, kernel: str, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: Fault | None
+        self, kernel: str, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: FaultOrigin | None
     ) -> _Origin:
         """Of a kernel of the backward pass; `maker` is the fault of what the forward pass saved, if not finite."""
         arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
         hidden = bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived)
         hidden = hidden and not self._is_selected(node)
-        gradient = tuple(describe(each, "gradient") for each in arrived[:1])
+        gradient = tuple(describe_tensor(each, "gradient") for each in arrived[:1])
         if maker is not None:
             fault = replace(maker, phase="backward", hidden=hidden, operands=(*maker.operands, *gradient))
             return _Origin(self._count, fault)
         number = getattr(node, "_sequence_nr", lambda: -1)()
         call = self._calls.get(number)
         name = node.name()
-        if isinstance(node, BackwardCFunction):  # the reader's own backward pass
+        if isinstance(node, BackwardCFunction):  # a backward pass of the user's own
             call, name = _Call("", *calling_line(), ""), kernel
         elif call is None:
             traceback = getattr(node, "metadata", {}).get("traceback_") or []
             place, code = line_of_traceback(traceback)
             call = _Call("", place, code, "")
-        fault = Fault(
+        fault = FaultOrigin(
             operation=operation_name(name),
             phase="backward",
             value=nonfinite_value(output),
@@ -466,7 +466,7 @@ def _address(tensor: torch.Tensor) -> int:
 
 
 def _words(operands: Sequence[torch.Tensor]) -> tuple[str, ...]:
-    return tuple(describe(operand) for operand in operands[:_MAX_OPERANDS])
+    return tuple(describe_tensor(operand) for operand in operands[:_MAX_OPERANDS])
 
 
 def _words_if_in_place(kernel: str, operands: list[torch.Tensor]) -> tuple[str, ...] | None:

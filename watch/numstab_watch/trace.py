@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SCHEMA = "numstab-trace/1"
+TRACE_SCHEMA = "numstab-trace/1"
 STEP_COLUMNS = (
     "loss",
     "grad_norm",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from numstab_watch.autopsy import autopsy
-from numstab_watch.fault import Fault
+from numstab_watch.fault import FaultOrigin
 from numstab_watch.problem import Problem
 
 Stop = Literal["", "loss", "gradient", "weight", "time"]
@@ -31,7 +31,7 @@ class Course:
     gradient_norms: list[float] = field(default_factory=list)
     stop: Stop = ""
     seconds: float = 0.0
-    fault: Fault | None = None
+    fault: FaultOrigin | None = None
     """What the graph of the last loss says, if that is not finite and `keep` was asked for."""
     generator: torch.Tensor | None = None
     """The state of torch's random numbers before the last step."""
@@ -48,7 +48,7 @@ class Course:
         return self.stop in ("", "time")
 
 
-def train(
+def train_problem(
     problem: Problem, steps: int, *, seconds: float = math.inf, clip: float | None = None, keep: bool = False
 ) -> Course:
     """Trains the problem, in place. `seconds` limit the whole; with `keep` the course says more of how it ended."""

@@ -22,14 +22,14 @@ import torch
 from torch import nn
 
 from numstab_watch.curvature import largest_curvature
-from numstab_watch.fault import Fault
-from numstab_watch.interventions import climb, needs_ladder
-from numstab_watch.problem import BadProblem, Problem, computes_all, load, split
-from numstab_watch.push import margins
+from numstab_watch.fault import FaultOrigin
+from numstab_watch.interventions import needs_ladder, run_interventions
+from numstab_watch.problem import BadProblem, Problem, computes_all, load_problem, split
+from numstab_watch.push import stability_margins
 from numstab_watch.replay import replay, replay_update
-from numstab_watch.training import Course, train
+from numstab_watch.training import Course, train_problem
 
-SCHEMA = 1
+REPORT_SCHEMA = 1
 _MAX_TEXT = 500
 _MAX_NAMES = 20
 _MAX_NEW_TASKS = 512
@@ -38,22 +38,22 @@ _TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
 """Shares of the deadline."""
 
 
-def run(
+def run_trial(
     target: str, *, steps: int = 100, seconds: float = 100.0, curvature: bool = False, push: bool = False
 ) -> dict[str, Any]:
     """The report of a trial: {"schema", "loss", "grad_norm", "settings", "fault", "interventions"} or {"error"}.
 
-    Raises what the reader's code raises, except `BadProblem`.
+    Raises what the user's code raises, except `BadProblem`.
     """
     start = time.monotonic()
     try:
-        problem = load(target)
+        problem = load_problem(target)
         settings = settings_of(problem)
         if curvature:
             settings["largest_curvature"] = largest_curvature(problem.anew())
-        course = train(problem, steps, seconds=seconds * _TRAINING_SHARE, keep=True)
+        course = train_problem(problem, steps, seconds=seconds * _TRAINING_SHARE, keep=True)
     except BadProblem as error:
-        return {"schema": SCHEMA, "error": {"code": error.code, "message": str(error)[:_MAX_TEXT]}}
+        return {"schema": REPORT_SCHEMA, "error": {"code": error.code, "message": str(error)[:_MAX_TEXT]}}
     fault = fault_of(problem, course)
     settings |= _settings_of_course(problem, course)
     if push and course.finite:
@@ -63,9 +63,9 @@ def run(
     if needs_ladder(course, chance):
         left = seconds - (time.monotonic() - start)
         budget = max(0.0, min(left * 0.8, seconds * _LADDER_SHARE))
-        interventions = climb(problem, course, seconds=budget, chance=chance)
+        interventions = run_interventions(problem, course, seconds=budget, chance=chance)
     return {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         "loss": course.losses,
         "grad_norm": course.gradient_norms,
         "stop": course.stop,
@@ -78,7 +78,7 @@ def run(
     }
 
 
-def fault_of(problem: Problem, course: Course) -> Fault | None:
+def fault_of(problem: Problem, course: Course) -> FaultOrigin | None:
     """The operation to blame for the end of a run, by a replay of its last step."""
     if course.finite:
         return None
@@ -217,7 +217,7 @@ def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float |
     try:
         with torch.no_grad():
             loss = float(problem.loss_fn(guess, target)) * (2.0 if is_number else 1.0)
-    except Exception:  # the reader's function may refuse such an output; what is wrong with it shows in the first step
+    except Exception:  # the user's function may refuse such an output; what is wrong with it shows in the first step
         return None
     return loss if math.isfinite(loss) and loss > 0 else None
 
@@ -235,7 +235,7 @@ def _settings_of_course(problem: Problem, course: Course) -> dict[str, Any]:
     }
 
 
-def limit_resources(mebibytes: int) -> None:
+def limit_memory_and_processes(mebibytes: int) -> None:
     """Limits memory and processes that this process may take from now on; no core dumps.
 
     What the platform refuses stays unlimited; the number of processes is never limited for root.
@@ -291,7 +291,7 @@ def _page_count(field: int) -> int:
 def _settings_of_margins(problem: Problem) -> dict[str, Any]:
     """The factor by which inputs or weights may grow before something is not finite, and the operation that fails."""
     settings: dict[str, Any] = {}
-    for margin in margins(problem):
+    for margin in stability_margins(problem):
         settings[f"margin_{margin.what}"] = margin.factor
         settings[f"margin_{margin.what}_operation"] = f"{margin.fault.operation} {margin.fault.place}".strip()
     return settings
@@ -314,7 +314,7 @@ def _json_safe(value: Any) -> Any:
 
 
 def _exception_report(error: BaseException) -> dict[str, Any]:
-    """An exception of the reader's code: its class, message, and the innermost line outside torch and this package."""
+    """An exception of the user's code: its class, message, and the innermost line outside torch and this package."""
     torch_folder, ours = os.path.dirname(torch.__file__), os.path.dirname(os.path.abspath(__file__))
     frames = [
         frame
@@ -332,7 +332,7 @@ def _exception_report(error: BaseException) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a trial and writes its report; 0 if there is one, 1 if the reader's code failed."""
+    """Runs a trial and writes its report; 0 if there is one, 1 if the user's code failed."""
     parser = argparse.ArgumentParser(prog="python -m numstab_watch.trial")
     parser.add_argument("target", help="file.py:function; the function may be left out, and is then make")
     parser.add_argument("--report", required=True, help="file to write, or fd:N")
@@ -344,16 +344,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--push", action="store_true")
     options = parser.parse_args(arguments)
     if options.memory:
-        limit_resources(options.memory)
+        limit_memory_and_processes(options.memory)
     seconds = options.seconds if options.until is None else max(1.0, options.until - time.time())
     try:
-        report = run(
+        report = run_trial(
             options.target, steps=options.steps, seconds=seconds, curvature=options.curvature, push=options.push
         )
     except Exception as error:  # whatever the reader's code raises
-        report = {"schema": SCHEMA, "error": _exception_report(error)}
+        report = {"schema": REPORT_SCHEMA, "error": _exception_report(error)}
     except SystemExit as error:
-        report = {"schema": SCHEMA, "error": {"code": "exited", "message": str(error.code)[:_MAX_TEXT]}}
+        report = {"schema": REPORT_SCHEMA, "error": {"code": "exited", "message": str(error.code)[:_MAX_TEXT]}}
     text = json.dumps(_json_safe(report), allow_nan=False)
     where = int(options.report[3:]) if options.report.startswith("fd:") else options.report
     with open(where, "w", encoding="utf-8") as file:

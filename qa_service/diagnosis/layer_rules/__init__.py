@@ -1,9 +1,9 @@
-"""Rules on what was measured inside a run: in its layers, its updates, the graph of its loss. Without a trace, silent.
+"""Rules on what a trace measures inside a run: in its layers, its updates, the graph of its loss.
 
 A share or a size alone is no evidence: a sound network has layers with 80 % zeros, updates that bfloat16 swallows near
 the minimum, gradients that shrink a millionfold. So a rule compares with what the architecture and the optimizer give,
 asks what holds from the first steps on or for a unit over a window, and, unless it reads the cause itself (a loss that
-is summed, gradients that were never set to zero), speaks only of a run that does not get on.
+is summed, gradients that were never set to zero), speaks only of a run that does not learn.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def layer_findings(run: TrainingRun) -> Iterator[Finding]:
-    """What the layers of a run speak for and against."""
+    """The findings of all rules; none for a run without a trace."""
     if not run.layers and not run.settings.get("operations"):
         return
     case = Case(run)
@@ -48,7 +48,7 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     data.repeated_samples,
     formats.overflow,
     formats.underflow,
-    updates.rate_jump,
+    updates.loss_after_rate_jump,
     updates.clipping,
     formats.swallowed,
     updates.stale_state,
@@ -56,7 +56,7 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     updates.no_update,
     normalisation.batch_statistics,
     normalisation.running_statistics,
-    normalisation.warm_up,
+    normalisation.post_norm_without_warm_up,
     gradients.recurrence,
     loss.output,
     updates.adam_eps,

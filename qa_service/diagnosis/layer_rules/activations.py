@@ -8,7 +8,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def saturation(case: Case) -> Iterator[Finding]:
-    """Sigmoid and tanh units on the flat part from the first steps on (N4)."""
+    """Sigmoid and tanh units on the flat part from the first steps on."""
     if case.saturated is None or not (case.harmed or case.last_loss > 0.5 * case.start_loss):
         return
     name, share = case.saturated
@@ -33,7 +33,7 @@ def saturation(case: Case) -> Iterator[Finding]:
 
 
 def dead_units(case: Case) -> Iterator[Finding]:
-    """Units that are silent on every sample, step after step (N5)."""
+    """Units that return 0 for every sample, step after step."""
     if not (case.stuck or case.creeps) or not case.modules:
         return
     name, share = case.silent_at_first
@@ -82,7 +82,7 @@ def dead_units(case: Case) -> Iterator[Finding]:
 
 
 def faded_signal(case: Case) -> Iterator[Finding]:
-    """Outputs that at the first step hardly differ between samples: each layer passes on less of its input (N3)."""
+    """Outputs that at the first step hardly differ between samples: each layer passes on less of its input."""
     if not case.faded or not case.harmed or case.symmetric or case.silent_at_first[1] > 0.9:
         return
     values = case.start.get("", {})

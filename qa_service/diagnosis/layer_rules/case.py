@@ -1,4 +1,4 @@
-"""A recorded run, with what the rules ask of it."""
+"""A recorded run, with the quantities derived from it that the rules on layers test."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 
 from qa_service.model.training_run import TrainingRun
 
-Values = Mapping[str, float]
+Statistics = Mapping[str, float]
 
 
 _SCALE_FREE = ("adam", "lion", "lamb", "adafactor", "rmsprop", "adagrad", "muon")
@@ -18,7 +18,7 @@ _SCALE_FREE = ("adam", "lion", "lamb", "adafactor", "rmsprop", "adagrad", "muon"
 _RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Softplus")
 
 
-RECURRENT = ("RNN", "LSTM", "GRU")
+RECURRENT_CLASSES = ("RNN", "LSTM", "GRU")
 
 
 _HE = math.sqrt(2)
@@ -29,15 +29,15 @@ EARLY = 16
 
 
 class Case:
-    """A recorded run, with what the rules ask of it."""
+    """A recorded run; each derived quantity is computed once, when it is first needed."""
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
-        self.facts: dict[str, Values] = {}
+        self.facts: dict[str, Statistics] = {}
         """Parameter → what it was before the first step."""
-        self.parameters: dict[int, dict[str, Values]] = {}
+        self.parameters: dict[int, dict[str, Statistics]] = {}
         """Step → parameter → its statistics."""
-        self.modules: dict[int, dict[str, Values]] = {}
+        self.modules: dict[int, dict[str, Statistics]] = {}
         for record in run.layers:
             if record.step < 0:
                 self.facts[record.layer] = record.values
@@ -51,7 +51,7 @@ class Case:
     def _is_weight(self, name: str) -> bool:
         facts = self.facts[name]
         kind = self.class_of(name)
-        skipped = ("Embedding", "Norm", *RECURRENT)
+        skipped = ("Embedding", "Norm", *RECURRENT_CLASSES)
         return facts["dimensions"] >= 2 and facts["trained"] > 0 and not any(each in kind for each in skipped)
 
     def class_of(self, parameter: str) -> str:
@@ -70,12 +70,12 @@ class Case:
 
     @cached_property
     def first_loss(self) -> float:
-        """That of the first step; nan without one."""
+        """The first loss; nan if there is none."""
         return self.losses[0] if self.losses else math.nan
 
     @cached_property
     def last_loss(self) -> float:
-        """The median of the last tenth, of 5 at least; nan if they are not finite."""
+        """The median of the last tenth of the losses, of 5 at least; nan if any of them is not finite."""
         tail = self.losses[-max(5, len(self.losses) // 10) :]
         return median(tail) if tail and all(map(math.isfinite, tail)) else math.nan
 
@@ -102,14 +102,14 @@ class Case:
 
     @cached_property
     def start_loss(self) -> float:
-        """The median of the first five losses; not much more than the first, if the loss shoots up at once."""
+        """The median of the first five losses, but at most 1.1 times the first."""
         if not self.losses:
             return math.nan
         return min(median(self.losses[:5]), 1.1 * self.losses[0])
 
     @cached_property
     def stuck(self) -> bool:
-        """Whether the loss has hardly fallen, or lies no better than chance."""
+        """Whether the loss has hardly fallen, or is no better than chance."""
         if self.nonfinite or len(self.losses) < 20:
             return False
         at_chance = self.guess is not None and self.last_loss > 0.95 * self.guess
@@ -117,18 +117,18 @@ class Case:
 
     @cached_property
     def creeps(self) -> bool:
-        """Whether less than a third of the loss is gone."""
+        """Whether the loss has fallen by less than a third."""
         return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
 
     @cached_property
     def skipping(self) -> bool:
-        """Whether one update in ten is skipped."""
+        """Whether more than a tenth of the updates is skipped, in a run of more than 60 steps."""
         steps, skipped = self.number("steps"), self.number("skipped_steps")
         return bool(steps and skipped and steps > 60 and skipped > 0.1 * steps)
 
     @cached_property
     def harmed(self) -> bool:
-        """Whether the run does not get on."""
+        """Whether the run fails: loss not finite, stuck or poor, updates skipped, or outputs that stay too large."""
         return self.nonfinite or self.stuck or self.skipping or self.poor or self.overshot
 
     @cached_property
@@ -174,7 +174,7 @@ class Case:
 
     @cached_property
     def rises(self) -> bool:
-        """Whether the loss was, at some step, half as large again as the first of an untrained model."""
+        """Whether the loss of an untrained model once exceeded 1.5 times its first value."""
         if (self.first_loss_over_chance or 1.0) < 0.7:
             return False
         return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
@@ -192,7 +192,7 @@ class Case:
 
     @cached_property
     def overshot(self) -> bool:
-        """Whether outputs far larger than the targets were never brought down: the loss stands, or is still large."""
+        """Whether outputs that began far larger than the targets stay so: the loss does not fall or is still large."""
         if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
             return False
         third = len(self.losses) // 3
@@ -270,7 +270,10 @@ class Case:
 
     @cached_property
     def recurrent_spread(self) -> tuple[str, float]:
-        """The recurrent weights of a plain RNN with the largest initial spectral radius, and that radius."""
+        """The recurrent weights of a plain RNN with the largest initial spectral radius, and that radius.
+
+        The radius is estimated as rms·√fan-in, as it is for independent entries; ("", 0.0) without a plain RNN.
+        """
         found = [
             (name, facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"]))
             for name, facts in self.facts.items()
@@ -280,12 +283,12 @@ class Case:
 
     @property
     def has_state(self) -> bool:
-        """Whether the optimizer remembers gradients."""
+        """Whether the optimizer keeps averages of past gradients."""
         return self.scale_free or bool(self.number("momentum"))
 
     @cached_property
     def poisoned(self) -> int | None:
-        """The step at which weights were not finite any more."""
+        """The step at which the recorder found weights that are not finite; None if it found none."""
         named = (each.step for each in self.run.events if each.name == "alarm_loss" and "not finite:" in each.text)
         return next(named, None)
 
@@ -316,7 +319,7 @@ class Case:
 
     @cached_property
     def early(self) -> list[int]:
-        """The recorded steps of the beginning."""
+        """The recorded steps up to `EARLY`."""
         return [step for step in sorted(self.parameters) if step <= EARLY]
 
     @cached_property
@@ -345,7 +348,7 @@ class Case:
         return median(gains) if gains else None
 
     @cached_property
-    def start(self) -> Mapping[str, Values]:
+    def start(self) -> Mapping[str, Statistics]:
         """The modules at the first sampled step, in the order in which they ran."""
         return self.modules[min(self.modules)] if self.modules else {}
 
@@ -368,7 +371,10 @@ class Case:
 
     @cached_property
     def saturated(self) -> tuple[str, float] | None:
-        """The activation that is saturated most from the first sampled steps on, the last to run left out."""
+        """(module, share of saturated outputs) of the activation that is saturated most; None without any.
+
+        The share is the least of the sampled steps up to `EARLY`. The module that runs last is left out.
+        """
         shares: dict[str, list[float]] = {}
         for step in sorted(self.modules):
             if step <= EARLY:
@@ -380,7 +386,10 @@ class Case:
         return max(middle.items(), key=lambda item: item[1]) if middle else None
 
     def silent(self, key: str, step: int) -> tuple[str, float] | None:
-        """The rectifier, or input of a later layer, with the largest share of silent units at a step."""
+        """(module, share of silent units) with the largest share at a step; None if none was sampled.
+
+        Counted are rectifiers, and all modules after the first one with weights. `key` is "silent" or "silent_now".
+        """
         shares = {}
         seen_layer = False
         for name, values in self.modules.get(step, {}).items():

@@ -11,7 +11,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def inputs(case: Case) -> Iterator[Finding]:
-    """The numbers that enter the model: their size, their columns, nan among them (N8, N9)."""
+    """The numbers that enter the model: their size, their columns, nan among them."""
     values = case.start.get("", {})
     named = (event.step for event in case.run.events if event.name == "input_not_finite")
     bad = next(named, None)
@@ -62,7 +62,7 @@ def inputs(case: Case) -> Iterator[Finding]:
 
 
 def labels(case: Case) -> Iterator[Finding]:
-    """Targets that are not finite; a batch without a label, over which the mean is 0/0 (N10)."""
+    """Targets that are not finite; a batch without a label, over which the mean is 0/0."""
     bad = next((event.step for event in case.run.events if event.name == "target_not_finite"), None)
     if bad is not None and case.nonfinite:
         yield from findings(
@@ -79,7 +79,7 @@ def labels(case: Case) -> Iterator[Finding]:
 
 
 def targets(case: Case) -> Iterator[Finding]:
-    """Targets of a regression that are far from 1: the loss and its gradient grow with their size (N8)."""
+    """Targets of a regression that are far from 1: the loss and its gradient grow with their size."""
     size = case.number("target_rms")
     if size is None or not size > 100 or not case.harmed:
         return
@@ -95,7 +95,7 @@ def targets(case: Case) -> Iterator[Finding]:
 
 
 def outliers(case: Case) -> Iterator[Finding]:
-    """Single batches with values far beyond those of the others, and the loss of these batches (N9)."""
+    """Single batches with values far beyond those of the others, and the loss of these batches."""
     if not case.harmed and not case.spiky:
         return
     sizes = {each.step: each.value for each in case.run.series.get("input_max", ()) if each.step is not None}
@@ -124,7 +124,7 @@ def outliers(case: Case) -> Iterator[Finding]:
 
 
 def repeated_samples(case: Case) -> Iterator[Finding]:
-    """Very few different samples: a model that learns these by heart has learned nothing else (D2)."""
+    """Very few different samples: a model that memorises these has learned nothing else."""
     number, batch = case.different_samples, case.number("batch_size")
     if number is None or not batch or number > 2 * batch or case.nonfinite:
         return
@@ -143,7 +143,7 @@ def repeated_samples(case: Case) -> Iterator[Finding]:
 
 
 def sound_numbers(case: Case) -> Iterator[Finding]:
-    """No learning although signal, weights and updates are as they should be: then it is the data (D1)."""
+    """No learning although signal, weights and updates are as they should be: then it is the data."""
     first = case.first_update
     if not case.creeps or case.nonfinite or first is None or case.chance is None:
         return

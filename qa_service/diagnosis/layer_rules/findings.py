@@ -24,7 +24,7 @@ def findings(
 
 
 def _rounded(value: float) -> float | int:
-    """Two significant digits; a whole number as one."""
+    """Rounded to two significant digits, from 100 on to three; a whole number below a million as an int."""
     if not math.isfinite(value):
         return value
     rounded = float(f"{value:.2g}") if abs(value) < 100 else float(f"{value:.3g}")
@@ -32,4 +32,5 @@ def _rounded(value: float) -> float | int:
 
 
 def log10(value: float) -> float:
+    """The decimal logarithm; of 0 and below −300."""
     return math.log10(max(value, 1e-300))

@@ -12,13 +12,13 @@ _FLOAT16_MAX = 65504.0
 
 
 def overflow(case: Case) -> Iterator[Finding]:
-    """Outputs beside the largest float16 (N17)."""
+    """The largest output of a layer, compared with the largest float16."""
     if not case.float16 or not (case.nonfinite or case.skipping):
         return
     largest = (0.0, "", 0)
     for step, modules in case.modules.items():
         if case.poisoned is not None and step >= case.poisoned:
-            continue  # what weights that are nan give is no overflow
+            continue  # outputs of weights that are nan are no overflow
         for name, values in modules.items():
             for key in ("max", "in_max"):
                 value = values.get(key, 0.0)
@@ -47,7 +47,7 @@ def overflow(case: Case) -> Iterator[Finding]:
 
 
 def underflow(case: Case) -> Iterator[Finding]:
-    """Gradients that float16 rounds to zero (N18)."""
+    """Gradients that float16 rounds to zero."""
     if not case.float16 or case.run.settings.get("scaler") or not case.creeps or case.nonfinite:
         return
     lost = [
@@ -76,7 +76,7 @@ def swallowed_share(case: Case) -> float:
 
 
 def swallowed(case: Case) -> Iterator[Finding]:
-    """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps (N21)."""
+    """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps."""
     share = swallowed_share(case)
     if share > 0.5 and (case.creeps or (share > 0.8 and case.poor)):
         yield from findings(

@@ -4,18 +4,18 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.layer_rules.case import EARLY, RECURRENT, Case
+from qa_service.diagnosis.layer_rules.case import EARLY, RECURRENT_CLASSES, Case
 from qa_service.diagnosis.layer_rules.findings import findings
 from qa_service.model.diagnosis import Finding
 
 
 def vanishing(case: Case) -> Iterator[Finding]:
-    """Gradients of the first layers beside what the optimizer needs to move them (N3).
+    """Gradients of the first layers, compared with what the optimizer needs to move them.
 
     SGD moves a layer in proportion to its gradient; Adam moves it all the same, until the gradient meets its eps.
     """
     if case.gradient_zero:
-        return  # of the last layer too: nothing fades on the way, the loss itself has no slope
+        return  # zero in the last layer too: the gradient does not vanish on the way, the loss has none
     if not case.stuck or case.symmetric or len(case.weights) < 4 or not case.early or case.silent_at_first[1] > 0.9:
         return
     first = case.weights[: max(1, len(case.weights) // 4)]
@@ -55,7 +55,7 @@ def vanishing(case: Case) -> Iterator[Finding]:
 
 
 def recurrence(case: Case) -> Iterator[Finding]:
-    """The gradient on its way back through time (N29)."""
+    """The gradient on its way back through time."""
     if not case.harmed:
         return
     for name, values in case.start.items():
@@ -63,7 +63,7 @@ def recurrence(case: Case) -> Iterator[Finding]:
         steps = values.get("time_steps", values.get("calls", 0.0))
         if first is None and values.get("calls", 0) >= 8:
             first, last = values.get("grad"), values.get("grad_last")
-        recurrent = case.run.module_classes.get(name, "") in RECURRENT
+        recurrent = case.run.module_classes.get(name, "") in RECURRENT_CLASSES
         if first and last and steps > 4 and math.isfinite(first) and math.isfinite(last):
             yield from _through_time(case, name, first / last, steps)
         elif recurrent and steps >= 20 and case.stuck:
@@ -122,14 +122,13 @@ _SINGULAR = {
 """Operations whose derivative has no bound at some point, as the graph of a loss names them."""
 
 
-_HAZARDS = _SINGULAR | {"Log", "Log2", "Log10", "Log1P", "Xlogy", "Div", "Pow", "Exp", "Reciprocal"}
-
-
 _LOGARITHMS = {"Log", "Log2", "Log10", "Log1P", "Xlogy"}
+_HAZARDS = _SINGULAR | _LOGARITHMS | {"Div", "Pow", "Exp", "Reciprocal"}
+"""Operations that can make a gradient of inf or nan from finite numbers."""
 
 
 def gradient_only(case: Case) -> Iterator[Finding]:
-    """A gradient that is not finite beside a finite loss: operations of the loss that can do that, or none."""
+    """A non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
     names = str(case.run.settings.get("operations", "")).split()
     if case.alarm is None or not case.nonfinite or not names or case.float16:
         return

@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def initial_weights(case: Case) -> Iterator[Finding]:
-    """The initial weights beside He's, and what they make of the signal at the first step (N2)."""
+    """The initial weights compared with He's, and the outputs and the signal growth at the first step."""
     gain = case.gain
     if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
@@ -54,7 +54,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             vanishing_signal=-1.5,
             chance_labels=-2.0,
         )
-    factor = growth(case)
+    factor = signal_growth(case)
     if factor is not None and factor > 1.5 and (case.first_loss_over_chance or 0) > 3:
         yield from findings(
             "signal_grows_with_depth",
@@ -66,7 +66,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
         )
 
 
-def growth(case: Case) -> float | None:
+def signal_growth(case: Case) -> float | None:
     """The factor of the signal's rms per layer of weights at the first step; None for fewer than three layers."""
     sizes = [
         values["rms"] / values["in_rms"]
@@ -77,7 +77,7 @@ def growth(case: Case) -> float | None:
 
 
 def symmetry(case: Case) -> Iterator[Finding]:
-    """Layers whose units were made alike (N6)."""
+    """Layers whose units were initialised alike."""
     if case.symmetric:
         name = next(each for each in case.weights if case.facts[each].get("init_rows") == 0)
         yield from findings(

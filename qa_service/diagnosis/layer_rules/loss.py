@@ -1,4 +1,4 @@
-"""Rules on the loss and on what reaches it."""
+"""Rules on the reduction of the loss and on the outputs it is given."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def reduction(case: Case) -> Iterator[Finding]:
-    """A loss that adds up the samples of the batch (N7)."""
+    """A loss that adds up the samples of the batch."""
     operations = str(case.run.settings.get("operations", "")).split()
     if case.run.settings.get("scaler") and operations[:1] == ["Mul"]:
         operations = operations[1:]
@@ -41,14 +41,14 @@ def _is_sum_of_errors(case: Case) -> bool:
 
 
 def output(case: Case) -> Iterator[Finding]:
-    """What reaches the loss: probabilities instead of logits, one unit under a softmax (N30)."""
+    """The outputs that the loss is given: probabilities instead of logits, one unit under a softmax."""
     operations = str(case.run.settings.get("operations", "")).split()
     chain = [each for each in operations if each not in ("ToCopy", "AccumulateGrad", "View", "Squeeze", "Unsqueeze")]
     for before, after in pairwise(chain):
         if (before, after) in (("LogSoftmax", "Softmax"), ("BinaryCrossEntropyWithLogits", "Sigmoid")):
             yield from findings(
                 "probabilities_into_logits",
-                "损失要的是 logits，得到的却是概率：{0}{1}".replace("{0}{1}", f"{after} 之后又做了一次 {before}"),
+                f"损失要的是 logits，得到的却是概率：{after} 之后又做了一次 {before}",
                 f"the loss takes logits and gets probabilities: {before} after {after}",
                 wrong_output=4.5,
             )

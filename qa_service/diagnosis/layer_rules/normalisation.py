@@ -26,7 +26,7 @@ def running_statistics(case: Case) -> Iterator[Finding]:
 
 
 def batch_statistics(case: Case) -> Iterator[Finding]:
-    """Batch norm over one or two numbers (N27)."""
+    """Batch norm over one or two numbers."""
     counts = [
         (values["batch_count"], name)
         for modules in case.modules.values()
@@ -55,8 +55,8 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
         )
 
 
-def warm_up(case: Case) -> Iterator[Finding]:
-    """Post-norm residual blocks under Adam from full rate on (N28)."""
+def post_norm_without_warm_up(case: Case) -> Iterator[Finding]:
+    """Post-norm residual blocks under Adam from full rate on."""
     rates = [record.value for record in case.run.series.get("lr", ())]
     if not case.harmed or not case.scale_free or not rates or not post_norm(case):
         return

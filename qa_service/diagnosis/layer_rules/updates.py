@@ -1,4 +1,4 @@
-"""Rules on updates: their size beside that of the weights, what they leave unchanged, the state of the optimizer."""
+"""Rules on updates: their size relative to the weights, what they leave unchanged, the state of the optimizer."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def step_size(case: Case) -> Iterator[Finding]:
-    """Updates beside the weights they change: too large at the first step, or too small all the time (N1, N22)."""
+    """The size of updates relative to the weights: too large at the first step, or too small all the time."""
     first = case.first_update
     if first is None:
         return
@@ -62,8 +62,8 @@ def _too_small(case: Case) -> Iterator[Finding]:
         )
 
 
-def rate_jump(case: Case) -> Iterator[Finding]:
-    """A learning rate that leaps up in the middle of a run that had learned, and the loss after it (N28)."""
+def loss_after_rate_jump(case: Case) -> Iterator[Finding]:
+    """A learning rate that jumps more than fourfold in a run that had not diverged, and the loss gets worse."""
     rates = {each.step: each.value for each in case.run.series.get("lr", ()) if each.step is not None}
     losses = [(each.step or 0, each.value) for each in case.run.series.get("loss", ())]
     for (_, before), (step, after) in pairwise(sorted(rates.items())):
@@ -91,7 +91,7 @@ def rate_jump(case: Case) -> Iterator[Finding]:
 
 
 def clipping(case: Case) -> Iterator[Finding]:
-    """Gradients clipped while they still carry the loss scale (N20)."""
+    """Gradients clipped while they still carry the loss scale."""
     event = next((each for each in case.run.events if each.name == "clip_before_unscale"), None)
     if event is not None:
         yield from findings(
@@ -105,7 +105,7 @@ def clipping(case: Case) -> Iterator[Finding]:
 
 
 def stale_state(case: Case) -> Iterator[Finding]:
-    """Adam's state: nan in it, or updates larger than it gives with a second moment that is up to date (N24)."""
+    """Adam's state: nan in it, or updates larger than an up-to-date second moment allows."""
     if not case.scale_free:
         return
     event = next((each for each in case.run.events if each.name == "bad_state"), None)
@@ -154,7 +154,7 @@ def _beyond_rate(case: Case) -> Iterator[Finding]:
 
 
 def accumulation(case: Case) -> Iterator[Finding]:
-    """Gradients that the step before has used are still there (N25)."""
+    """Gradients of the previous step that are not cleared before the backward pass."""
     carried = case.number("carried")
     if carried is None or case.run.settings.get("optimizers") != 1:
         return
@@ -174,7 +174,7 @@ def accumulation(case: Case) -> Iterator[Finding]:
 
 
 def no_update(case: Case) -> Iterator[Finding]:
-    """Weights that no update reaches (N26)."""
+    """Weights that no update reaches."""
     if not case.stuck and not case.creeps:
         return
     trained = [facts for facts in case.facts.values() if facts["trained"] > 0]
@@ -211,7 +211,7 @@ def no_update(case: Case) -> Iterator[Finding]:
 
 
 def adam_eps(case: Case) -> Iterator[Finding]:
-    """An eps that float16 rounds to 0 (N12)."""
+    """An eps that float16 rounds to 0."""
     eps = case.number("eps")
     pure = [facts for facts in case.facts.values() if facts["bits"] == 16 and not facts["bfloat16"]]
     if pure and case.scale_free and eps is not None and 0 < eps < 2.0**-25 and case.nonfinite:

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 PATH = "/mcp"
-"""Where the protocol is spoken over HTTP."""
+"""The path of the protocol over HTTP."""
 
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `mcp`."""
-    parser = parsers.add_parser("mcp", help="speak the Model Context Protocol on standard input and output")
+    parser = parsers.add_parser("mcp", help="serve the Model Context Protocol on standard input and output")
     parser.set_defaults(run_with_settings=_serve)
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """The route of the protocol: POST only, since no session is kept and nothing is sent unasked."""
+    """The route of the protocol: POST only, because it is stateless and sends no messages of its own."""
     from fastapi import APIRouter
     from starlette.routing import Route
 
@@ -38,15 +38,15 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
 @asynccontextmanager
 async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
-    """Serves the protocol while the application runs; the endpoint finds the handler in the request's state."""
-    from qa_service.fronts.mcp.http import STATE
+    """Serves the protocol while the application runs; the endpoint finds the sessions in the request's state."""
+    from qa_service.fronts.mcp.http import SESSIONS_STATE
     from qa_service.fronts.mcp.sessions import sessions_on_demand
 
     async with sessions_on_demand(service) as sessions:
-        yield {STATE: sessions}
+        yield {SESSIONS_STATE: sessions}
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.fronts.mcp.stdio import serve
+    from qa_service.fronts.mcp.stdio import serve_stdio
 
-    return serve(settings)
+    return serve_stdio(settings)

@@ -16,9 +16,9 @@ from qa_service.model.events import Event, Queued, RowMeasured, Started
 T = TypeVar("T")
 
 SESSION_HEADER = "mcp-session-id"
-"""The header in which a client of the older specification sends its secret name."""
-_REPORT_SECONDS = 0.1  # between two reports of progress, at least
-_SILENCE_SECONDS = 5.0  # after which something is reported although nothing has happened: clients give up on silence
+"""The header in which a client of the specification 2025-11-25 sends its session id."""
+_REPORT_SECONDS = 0.1  # the least time between two reports of progress
+_SILENCE_SECONDS = 5.0  # without an event, after which progress is reported all the same, as clients time out
 _PREPARING = Text(
     "{seconds} 秒：正在准备。头一次提问要先训练分类器，需要几分钟。",
     "{seconds} s: preparing. The first question ever trains the classifier, which takes some minutes.",
@@ -30,17 +30,14 @@ _QUEUED = Text("{id}：前面还有 {before} 个运行", "{id}: {before} runs wa
 
 
 class CallsInProgress:
-    """The calls of clients that can cancel them by another request, by the client's secret name and the request's id.
-
-    Used in one event loop.
-    """
+    """The calls that another request can cancel, by session id and request id. Used in one event loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, int | str], Call] = {}
+        self._calls: dict[tuple[str, int | str], ToolCall] = {}
 
     @contextmanager
-    def keep(self, session: str, request: int | str | None, call: "Call") -> Iterator[None]:
-        """Keeps a call as long as the block runs; one without a session is not kept."""
+    def keep(self, session: str, request: int | str | None, call: "ToolCall") -> Iterator[None]:
+        """Registers a call for the duration of the block; does nothing without a session."""
         key = (session, request if request is not None else "")
         if session:
             self._calls[key] = call
@@ -51,32 +48,32 @@ class CallsInProgress:
                 del self._calls[key]
 
     def cancel(self, session: str, request: int | str) -> None:
-        """Cancels the call, if it is in progress here."""
+        """Cancels the call if it is in progress in this process."""
         if call := self._calls.get((session, request)):
             call.is_cancelled.cancel()
 
 
 class Report(Protocol):
-    """Sends the client a report of progress; `progress` grows from one to the next."""
+    """Sends the client a report of progress; `progress` must increase with each report."""
 
     async def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
 
 
-class Call:
-    """What a tool sees of the request that it serves. `lang` is the language of messages."""
+class ToolCall:
+    """A tool's view of its request: cancellation and progress. `lang` is the language of messages."""
 
     def __init__(self, lang: Lang) -> None:
         self.lang = lang
         self.is_cancelled = CancelToken()
         self.events = 0
-        """How many events have happened."""
+        """The number of events so far."""
         self.message = ""
-        """What happened last; "" before anything has."""
+        """A description of the last event; "" before the first."""
         self._rows = 0
         self._wake: Callable[[], None] = lambda: None
 
     def last(self, events: Generator[Event, None, object]) -> Event:
-        """Waits for the last event; raises `Cancelled` once the request is cancelled, and ends its run."""
+        """Waits for the last event. Raises `Cancelled`, after ending the run, once the request is cancelled."""
         latest: Event | None = None
         with closing(events):
             for latest in events:
@@ -99,19 +96,20 @@ class Call:
             case Queued():
                 self.message = _QUEUED[self.lang].format(id=event.id, before=event.position - 1)
 
-    async def run(self, work: Callable[["Call"], T], report: Report) -> T:
-        """The result of `work(self)`, or its exception; `Cancelled` once the call is cancelled. If this coroutine is
-        cancelled, so is the work.
+    async def run(self, work: Callable[["ToolCall"], T], report: Report) -> T:
+        """The result of `work(self)`, executed in a thread; raises its exception, or `Cancelled` if it is cancelled.
+
+        If this coroutine is cancelled, so is the work. Raises `Overloaded` if no thread can be started.
         """
         loop = asyncio.get_running_loop()
         changed, result = asyncio.Event(), loop.create_future()
 
         def to_loop(function: Callable[[], object]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
                 loop.call_soon_threadsafe(function)
 
         def set_result(value: T | None, error: Exception | None) -> None:
-            if not result.done() and not self.is_cancelled():  # else nobody waits
+            if not result.done() and not self.is_cancelled():
                 result.set_exception(error) if error else result.set_result(value)
             changed.set()
 
@@ -124,7 +122,7 @@ class Call:
             to_loop(lambda: set_result(value, error))
 
         self._wake = lambda: to_loop(changed.set)
-        context = contextvars.copy_context()  # says whose request it is
+        context = contextvars.copy_context()  # with the client (`CLIENT`) and the request's id
         try:
             threading.Thread(target=context.run, args=(in_thread,), daemon=True, name="answer").start()
         except (RuntimeError, MemoryError) as error:
@@ -137,7 +135,7 @@ class Call:
         return answer
 
     async def _follow(self, changed: asyncio.Event, result: "asyncio.Future[T]", report: Report) -> None:
-        """Reports progress until there is a result."""
+        """Reports progress until there is a result; raises `Cancelled` if the call is cancelled before."""
         begun = reported = time.monotonic()
         seen, beats = 0, 0
         while True:
@@ -158,6 +156,7 @@ class Call:
                 await report(seen + beats, None, self._silence(round(now - begun)))
 
     def _silence(self, seconds: int) -> str:
+        """The message of a report without a new event."""
         if not self.message:
             return _PREPARING[self.lang].format(seconds=seconds)
         return _STILL[self.lang].format(seconds=seconds, last=self.message)

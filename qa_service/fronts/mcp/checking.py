@@ -6,7 +6,7 @@ from typing import Any
 
 from qa_service.answering.service import Service, charge_runs
 from qa_service.errors import BadField
-from qa_service.fronts.mcp.calls import Call
+from qa_service.fronts.mcp.calls import ToolCall
 from qa_service.model import Entry, Run, Text, Verdict, judge_claims
 from qa_service.model.events import EvidenceReady
 from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, plan_claim_runs, summarise_over_seeds
@@ -16,17 +16,18 @@ _FEWER_RUNS = Text("请少取几个种子，或只检验一个断言。", "Use f
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """A claim under one condition over the seeds: the parameters that it was measured at, and the verdict to expect."""
+    """A claim under one condition over the seeds, with the parameters of its runs and the expected verdict."""
 
     summary: ClaimSummary
     params: Mapping[str, Any]
     expected: Verdict
 
 
-def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: Call) -> list[CheckedClaim]:
-    """Every claim of the entry, or the one of that id, at its parameters and its control.
+def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: ToolCall) -> list[CheckedClaim]:
+    """Every claim of the entry, or the one with the id `claim`, at its parameters and its control.
 
-    A run that draws no random number is made once. Raises `BadField` for a claim that the entry does not make.
+    A run that draws no random number is executed for one seed only. Raises `BadField` for an unknown claim, and
+    `RateLimited` if the client may not start that many runs.
     """
     known = [each.id for block in entry.evidence for each in block.claims]
     if claim is not None and claim not in known:
@@ -64,7 +65,7 @@ def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, c
     ]
 
 
-def _measure(service: Service, planned: ClaimRun, call: Call) -> Run:
+def _measure(service: Service, planned: ClaimRun, call: ToolCall) -> Run:
     last = call.last(service.run(planned.block.experiment, planned.params, planned.seed, call.is_cancelled))
     assert isinstance(last, EvidenceReady)
     return last.evidence.run

@@ -1,12 +1,12 @@
-"""Answers, evidence, checks, formulas and diagnoses as the results that the tools return."""
+"""Converts answers, evidence, checks, formulas and diagnoses to the results that the tools return."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qa_service.answering.service import Service
-from qa_service.experiments.parameters import describe
+from qa_service.experiments.parameters import describe_allowed
 from qa_service.fronts.mcp.checking import CheckedClaim
-from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.fronts.mcp.results import (
     AskResult,
     CheckResult,
@@ -45,7 +45,7 @@ from qa_service.presentation import prose
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import comparison_tables
 from qa_service.presentation.formula_words import HOW, STATUS
-from qa_service.schemas.answers import ContextJson
+from qa_service.schemas.answers import context_json
 from qa_service.schemas.diagnosis import diagnosis_json
 from qa_service.schemas.evidence import claims_json
 
@@ -75,7 +75,8 @@ def compare_result(answer: Answer) -> CompareResult:
 
 
 def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
-    lang, entry, context = answer.lang, answer.entry, answer.context
+    """The fields that `AskResult` and `CompareResult` share, with these parts of the entry's text."""
+    lang, entry = answer.lang, answer.entry
     is_answered = entry is not None or answer.calculation is not None or answer.is_verdict
     nearest = [match.entry for match in answer.matches[:MAX_CANDIDATES]]
     offered = answer.alternatives if is_answered else nearest
@@ -90,17 +91,12 @@ def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
         "runs": [run_result(one, lang) for one in answer.evidence],
         "candidates": [_entry_name(each, lang) for each in offered],
         "related": [_entry_name(other, lang) for other in answer.related],
-        "context": ContextJson(
-            entry=context.entry,
-            params=_json_values(context.params),
-            lang=context.lang,
-            candidates=None if context.entry else list(context.candidates),
-        ),
+        "context": context_json(answer.context),
     }
 
 
 def _log_note(answer: Answer) -> list[str]:
-    """What the log in the question shows, in a sentence, and which tool says more; [] without a log."""
+    """A sentence with the verdict on the log in the question, and a reference to `diagnose`; [] without a log."""
     if answer.diagnosis is None or answer.is_verdict:
         return []
     return [_IN_THE_LOG[answer.lang].format(answer.diagnosis.summary[answer.lang])]
@@ -131,7 +127,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
             for claim in claims_json(evidence, lang)
         ],
         chart=chart_alt_text(experiment, run.rows, lang),
-        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+        rows=f"numstab://runs/{CompactReceipt.of(evidence, lang).encode()}",
         code_hash=experiment.hash[:_HASH_CHARACTERS],
         versions=dict(run.versions),
         machine=run.machine or machine(),
@@ -150,7 +146,7 @@ def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang)
                 title=each.title[lang],
                 params={
                     name: ExperimentParam(
-                        title=param.title[lang], default=param.default, allowed=describe(param, lang).strip()
+                        title=param.title[lang], default=param.default, allowed=describe_allowed(param, lang).strip()
                     )
                     for name, param in each.params.items()
                 },
@@ -215,7 +211,7 @@ def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
             FormulaRewritten(expression=form.expression, torch=form.torch, bits_gained=round(form.bits_gained, 1))
             for form in result.stable[:3]
         ],
-        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+        rows=f"numstab://runs/{CompactReceipt.of(evidence, lang).encode()}",
     )
 
 
@@ -254,7 +250,7 @@ def _json_values(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _elements(value: Elements) -> Any:
-    """A number or a list; of a vector the first elements only."""
+    """A number, or the first eight elements of a vector as a list."""
     return list(value[:8]) if isinstance(value, tuple) else value
 
 

@@ -1,4 +1,4 @@
-"""Search for experiments by words: in their own texts, and by the entries that match the words."""
+"""Full-text search for experiments: in their own texts, and through the entries that match the query."""
 
 import re
 
@@ -11,7 +11,11 @@ _TITLE_WEIGHT, _ENTRY_WEIGHT = 3.0, 2.0
 
 
 def find_experiments(service: Service, query: str, limit: int) -> list[Experiment]:
-    """The experiments nearest to the query, best first; none that shares no word with it and no entry either."""
+    """At most `limit` experiments for a query, best first.
+
+    The score is the share of the query's terms that occur in an experiment's texts, with a greater weight for the
+    title, plus the scores of matched entries that use the experiment; experiments with score 0 are left out.
+    """
     knowledge = service.knowledge
     wanted = _terms(query)
     if not wanted:
@@ -41,7 +45,7 @@ def _both(text: Text) -> str:
 
 
 def _terms(text: str) -> set[str]:
-    """Words of Latin letters and digits without the s of a plural, and pairs of neighbouring Chinese characters."""
+    """The terms of a text: Latin words without a plural s, numbers, and bigrams of Chinese characters."""
     found = _WORD.findall(text.lower())
     words = {word.removesuffix("s") for word in found if word.isascii()}
     chinese = re.findall(r"[\u3400-\u9fff]{2,}", text)

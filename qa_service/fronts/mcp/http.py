@@ -1,4 +1,4 @@
-"""The protocol over streamable HTTP. No session is kept: any worker answers any request."""
+"""The protocol over streamable HTTP. It is stateless: any worker can answer any request."""
 
 import json
 import secrets
@@ -13,7 +13,7 @@ from qa_service.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-STATE = "mcp_sessions"
+SESSIONS_STATE = "mcp_sessions"
 """The name in a request's state under which the endpoint finds the sessions of this server's lifespan."""
 _VERSION = b"mcp-protocol-version"
 _SESSION = SESSION_HEADER.encode()
@@ -24,30 +24,30 @@ _MAX_CANCELLATION_BYTES = 2000
 class McpEndpoint:
     """The ASGI application at `path`.
 
-    Where the settings name no hosts, a client on this machine must address this machine: a page elsewhere can give its
-    own host name the address 127.0.0.1, and its requests would then come from no other origin.
+    Unless the settings name hosts, a request from this machine must have a loopback name as its Host, against DNS
+    rebinding: another site may resolve its name to 127.0.0.1, and its requests would then be same-origin.
 
-    A client of the specification 2025-11-25 cancels a call by another request. So that it can name its own calls and
-    nobody else's, it gets a secret name, which it sends with each request (`Mcp-Session-Id`); nothing else depends on
-    it, and a worker that does not know the call ignores the cancellation.
+    A client of the specification 2025-11-25 cancels a call by another request. So that it can only cancel its own
+    calls, it gets a secret session id, which it sends with each request (`Mcp-Session-Id`). Nothing else depends on
+    the id; a worker that does not execute the call ignores the cancellation.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
-        self.path = path  # under which its requests are counted
-        self._any_host = bool(settings.hosts)  # those that are named are checked by `OriginMiddleware`
+        self.path = path  # the route in the access log and the metrics
+        self._any_host = bool(settings.hosts)  # which `OriginMiddleware` checks
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Handles a request, or refuses it (421)."""
+        """Handles a request, or refuses it with 421."""
         if not self._is_addressed_to_us(scope):
             await send_problem(HttpProblem(421), scope, receive, send)
             return
-        on_demand: SessionsOnDemand = scope["state"][STATE]
+        on_demand: SessionsOnDemand = scope["state"][SESSIONS_STATE]
         sessions = await on_demand.get()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if session := headers.get(_SESSION):
-            receive = await _heed_cancellation(session.decode("latin-1"), headers, sessions.calls, receive)
-        elif _VERSION not in headers:  # only the first request of such a client names no version
-            send = _naming_session(send)
+            receive = await _apply_cancellation(session.decode("latin-1"), headers, sessions.calls, receive)
+        elif _VERSION not in headers:  # as in the first request of such a client only
+            send = _with_session_id(send)
         await sessions.manager.handle_request(scope, receive, send)
 
     def _is_addressed_to_us(self, scope: "Scope") -> bool:
@@ -57,24 +57,24 @@ class McpEndpoint:
         return all(is_loopback(host_name(host)) for host in hosts)
 
 
-def _naming_session(send: "Send") -> "Send":
-    """Sends the secret name with the reply."""
+def _with_session_id(send: "Send") -> "Send":
+    """A `send` that adds a new session id to the headers of a successful reply."""
 
-    async def send_with_name(message: "Message") -> None:
+    async def send_with_id(message: "Message") -> None:
         if message["type"] == "http.response.start" and message["status"] == 200:
-            name = (_SESSION, secrets.token_urlsafe(24).encode())
-            message = {**message, "headers": [*message.get("headers", ()), name]}
+            header = (_SESSION, secrets.token_urlsafe(24).encode())
+            message = {**message, "headers": [*message.get("headers", ()), header]}
         await send(message)
 
-    return send_with_name
+    return send_with_id
 
 
-async def _heed_cancellation(
+async def _apply_cancellation(
     session: str, headers: dict[bytes, bytes], calls: CallsInProgress, receive: "Receive"
 ) -> "Receive":
-    """Cancels the call that the request's body names, if it is a cancellation; a `receive` that gives the body again.
+    """If the request is a cancellation, cancels the call that it names; returns a `receive` that repeats the body.
 
-    A body that is larger than a cancellation is not looked at.
+    A body of more than `_MAX_CANCELLATION_BYTES` is not read.
     """
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or int(length) > _MAX_CANCELLATION_BYTES:
@@ -86,7 +86,7 @@ async def _heed_cancellation(
             if body["method"] == _CANCELLED:
                 calls.cancel(session, body["params"]["requestId"])
         except (ValueError, TypeError, KeyError, RecursionError):
-            pass  # the protocol's own handler says what is wrong with it
+            pass  # the protocol's own handler reports the error
     read = False
 
     async def receive_again() -> "Message":

@@ -1,4 +1,4 @@
-"""The arguments of the tools. Their JSON Schema is what a model reads, so every field says what to write into it."""
+"""The arguments of the tools. Language models read their JSON Schema, so every field describes what to pass."""
 
 from typing import Annotated
 
@@ -16,13 +16,13 @@ _QUERY = Text("一段文字", "a text")
 _LIMIT = Text("1 到 10 的整数", "an integer from 1 to 10")
 _CHECK_SEEDS = Text(f"1 到 {MAX_CHECK_SEEDS} 的整数", f"an integer from 1 to {MAX_CHECK_SEEDS}")
 MAX_LOG_CHARS = 900_000
-"""Of a log: with its escapes it has to fit in a request."""
+"""The maximal length of a log, which with its JSON escapes has to fit into a request body."""
 _LOG = Text(f"日志的全文，最多 {MAX_LOG_CHARS} 个字符", f"the text of a log, at most {MAX_LOG_CHARS} characters")
 _NAME = Text("文件名", "the name of the file")
 _CLAIM = Text("断言的编号", "the id of a claim")
 
 Language = Annotated[Lang | None, allowed.LANG, Field(description="zh or en; default: the language of the question")]
-Params = Annotated[
+_Params = Annotated[
     types.Params,
     allowed.PARAMS,
     Field(description='parameters by name, such as {"n": 200, "dtype": "float16"}; others keep their values'),
@@ -43,12 +43,12 @@ class AskInput(ToolInput):
         description="in Chinese or English, with the user's own numbers, formats and symptoms; a log may be pasted",
     )
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
-        default=None, description="answer with this entry, as named by an earlier result, instead of searching one"
+        default=None, description="answer with this entry, named by an earlier result, instead of searching for one"
     )
     aspect: Annotated[EntryId | None, allowed.ASPECT] = Field(
-        default=None, description="the further question of this entry to answer, as its resource lists them"
+        default=None, description="the further question of this entry to answer; the entry's resource lists them"
     )
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = Field(
         default=None, description="for a follow-up such as 'and in float16?': the context of the result before"
@@ -61,7 +61,7 @@ class RunInput(ToolInput):
     experiment: Annotated[str, allowed.EXPERIMENT, Field(max_length=100)] = Field(
         description="its name, from find_experiments or from a run of an earlier result"
     )
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 
@@ -73,7 +73,7 @@ class CompareInput(ToolInput):
     )
     question: Annotated[str, allowed.QUESTION] = Field(default="", description="the question, or give an entry")
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(default=None, description="the entry, or give a question")
-    params: Params = Field(default={})
+    params: _Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 
@@ -94,7 +94,7 @@ class CheckInput(ToolInput):
         default=None, description="only this claim; default: all claims of the entry"
     )
     seeds: Annotated[int, _CHECK_SEEDS, Field(ge=1, le=MAX_CHECK_SEEDS)] = Field(
-        default=3, description="repeat every run with so many seeds"
+        default=3, description="the number of seeds with which every run is repeated"
     )
 
 
@@ -108,10 +108,10 @@ class DiagnoseInput(ToolInput):
     """The log of a training run."""
 
     text: Annotated[str, _LOG, Field(min_length=1, max_length=MAX_LOG_CHARS)] = Field(
-        description="the log as it stands (any trainer's lines, a table, trainer_state.json), from its beginning if "
-        "possible; or the path's content, not the path"
+        description="the unchanged text of the log (any trainer's lines, a table, trainer_state.json), from its "
+        "beginning if possible; not a path"
     )
     name: Annotated[str, _NAME, Field(max_length=200)] = Field(default="", description="the name of its file, if known")
     run: Annotated[bool, allowed.BOOLEAN] = Field(
-        default=True, description="false: without the experiment at the run's numbers, and its cure"
+        default=True, description="false: do not run the experiment, with the run's settings and with the cure"
     )

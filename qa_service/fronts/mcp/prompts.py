@@ -1,4 +1,4 @@
-"""The prompts: how a model diagnoses a training run with the tools, and how it teaches with them."""
+"""The prompts, which tell a language model how to diagnose a training run, or to teach, with the tools."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from qa_service.parsing import detect_language
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """A prompt with one argument, which `text` holds as {}."""
+    """A prompt with one argument, whose place in `text` is {}; `about` describes the argument."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""Addresses of runs: a receipt names everything that repeats a run, so that any worker can, and nothing is stored."""
+"""Addresses of runs: a receipt has all that is needed to repeat a run, so that any worker can, without a store."""
 
 import base64
 import binascii
@@ -16,8 +16,8 @@ _HASH_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """Experiment, parameters and seed of a run, the beginning of its code's hash, and the language of its texts."""
+class CompactReceipt:
+    """Experiment, parameters and seed of a run, a prefix of the hash of its code, and the language of its texts."""
 
     experiment: str
     params: Mapping[str, Any]
@@ -26,19 +26,19 @@ class Receipt:
     lang: Lang
 
     @classmethod
-    def of(cls, evidence: Evidence, lang: Lang) -> "Receipt":
+    def of(cls, evidence: Evidence, lang: Lang) -> "CompactReceipt":
         """The receipt of a run."""
         experiment = evidence.experiment
         return cls(experiment.slug, evidence.params, evidence.seed, experiment.hash[:_HASH_CHARACTERS], lang)
 
     def encode(self) -> str:
-        """The receipt as a part of an address: letters, digits, - and _."""
+        """The receipt as a segment of a URI: compressed JSON in URL-safe base64."""
         fields = [self.experiment, dict(self.params), self.seed, self.code_hash, self.lang]
         data = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
         return base64.urlsafe_b64encode(zlib.compress(data.encode(), 9)).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> "Receipt":
+    def decode(cls, text: str) -> "CompactReceipt":
         """The receipt that `encode` wrote; raises `BadField` for any other text."""
         try:
             data = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), _MAX_BYTES)
@@ -51,7 +51,7 @@ class Receipt:
         return cls(experiment, params, seed, code_hash, lang)
 
     def check(self, experiment: Experiment) -> None:
-        """Raises `BadField` if the code of the experiment is no longer that of the run."""
+        """Raises `BadField` if the code of the experiment has changed since the run."""
         if not experiment.hash.startswith(self.code_hash):
             raise BadField(
                 zh=f"实验 {experiment.slug} 的代码在这次运行之后改过了，无法原样重复。请重新运行 run_experiment。",

@@ -9,8 +9,8 @@ from pathlib import Path
 from qa_service.answering.execute import measured_before
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.fronts.mcp.calls import Call
-from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.calls import ToolCall
+from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.model import LANGS, Entry, Evidence, Lang
 from qa_service.model.events import EvidenceReady
 from qa_service.presentation import chart, prose
@@ -19,24 +19,24 @@ from qa_service.schemas.evidence import evidence_json
 APP_URI = "ui://numstab/evidence.html"
 APP_MIME_TYPE = "text/html;profile=mcp-app"
 _SCHEME = "numstab://"
-_VEGA_LITE = "6.4"  # of the specifications in CHART
+_VEGA_LITE = "6.4"  # the version for which charts are written
 _FURTHER = {"zh": "它还回答（aspect）", "en": "It also answers (aspect)"}
 _NOT_MEASURED = {"zh": "（用 ask 测量）", "en": "(measured by ask)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A family of resources. `read` gets the variable part of the address."""
+    """A resource template. `read` is called with the service, the variable part of the URI, and the call."""
 
     uri: str
     name: str
     title: str
     description: str
     mime_type: str
-    read: Callable[[Service, str, Call], str]
+    read: Callable[[Service, str, ToolCall], str]
 
     def match(self, uri: str) -> str | None:
-        """The variable part of an address of this family, else None."""
+        """The variable part of a URI that matches the template; None for any other."""
         before, _, after = self.uri.partition("{")
         after = after.partition("}")[2]
         if not uri.startswith(before) or not uri.endswith(after) or len(uri) < len(before) + len(after) + 1:
@@ -45,8 +45,8 @@ class Template:
         return None if "/" in variable else variable
 
 
-def read(service: Service, uri: str, call: Call) -> tuple[str, str]:
-    """(text, media type) of a resource. Raises `BadRequest` for an address at which there is nothing."""
+def read(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
+    """(text, media type) of a resource. Raises `BadRequest` for an unknown URI."""
     if uri == APP_URI:
         return app_html(), APP_MIME_TYPE
     if uri in INDEXES:
@@ -62,7 +62,7 @@ def read(service: Service, uri: str, call: Call) -> tuple[str, str]:
 
 @functools.cache
 def app_html() -> str:
-    """The page that shows a result; self-contained."""
+    """The self-contained page that shows a result."""
     return Path(__file__).with_name("evidence.html").read_text("utf-8")
 
 
@@ -80,7 +80,7 @@ def _experiment_index(service: Service) -> str:
     return "\n".join(lines)
 
 
-def _entry(service: Service, entry_id: str, _call: Call) -> str:
+def _entry(service: Service, entry_id: str, _call: ToolCall) -> str:
     entry = service.knowledge.library[entry_id]
     evidence = measured_before(entry, service.knowledge.experiments, service.runner)
     texts = [_entry_in(entry, evidence, lang) for lang in reversed(LANGS)]
@@ -91,6 +91,7 @@ def _entry(service: Service, entry_id: str, _call: Call) -> str:
 
 
 def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
+    """The entry as Markdown in one language: its text, its aspects and its claims."""
     text = prose.fill_text(prose.entry_text(entry, lang), entry, evidence, lang, _NOT_MEASURED[lang])
     claims = [
         f"- {claim.says[lang]} (`{claim.id}`: {claim.metric} {claim.op} {claim.bound!r}, {claim.expected_verdict})"
@@ -106,16 +107,16 @@ def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
     return "\n".join([f"# {entry.question[lang]}", "", text, "", *heading, *claims, ""])
 
 
-def _source(service: Service, slug: str, _call: Call) -> str:
+def _source(service: Service, slug: str, _call: ToolCall) -> str:
     return service.knowledge.experiment(slug).source
 
 
-def _run(service: Service, receipt: str, call: Call) -> str:
+def _run(service: Service, receipt: str, call: ToolCall) -> str:
     evidence, lang = _repeat(service, receipt, call)
     return json.dumps(evidence_json(evidence, lang).to_dict(), ensure_ascii=False)
 
 
-def _chart(service: Service, receipt: str, call: Call) -> str:
+def _chart(service: Service, receipt: str, call: ToolCall) -> str:
     import vl_convert
 
     evidence, lang = _repeat(service, receipt, call)
@@ -128,9 +129,9 @@ def _chart(service: Service, receipt: str, call: Call) -> str:
     return svg
 
 
-def _repeat(service: Service, text: str, call: Call) -> tuple[Evidence, Lang]:
-    """The run of a receipt, remembered or made again: the same parameters and seed give the same numbers."""
-    receipt = Receipt.decode(text)
+def _repeat(service: Service, text: str, call: ToolCall) -> tuple[Evidence, Lang]:
+    """The run of a receipt, from the cache or executed again, with the same results."""
+    receipt = CompactReceipt.decode(text)
     experiment = service.knowledge.experiment(receipt.experiment)
     receipt.check(experiment)
     ready = call.last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled))
@@ -142,7 +143,7 @@ INDEXES: dict[str, Callable[[Service], str]] = {
     f"{_SCHEME}entries": _entry_index,
     f"{_SCHEME}experiments": _experiment_index,
 }
-"""Address → the list of what there is."""
+"""URI → the function that lists all entries, or all experiments."""
 TEMPLATES = (
     Template(
         f"{_SCHEME}entries/{{id}}", "entry", "Entry", "One curated answer in both languages, with its claims.",

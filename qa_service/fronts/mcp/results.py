@@ -1,6 +1,6 @@
-"""What the tools return, as structured content; `text.py` writes every value of it into the text.
+"""The structured content that the tools return; `text.py` writes all of it as text, too.
 
-Some clients give a model the text and some the structured content, so each has all of it, within `MAX_BYTES`.
+Some clients pass the text to the model, others the structured content, so both are complete, within `MAX_RESULT_BYTES`.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from qa_service.schemas.diagnosis import CauseJson, HarmJson, RuledOutJson, RunV
 from qa_service.schemas.evidence import ParamsJson, SpreadJson
 from qa_service.schemas.values import Body, NamedValues, Number
 
-MAX_BYTES = 9_000
-"""The largest text of a result in UTF-8, and the largest structured content: what clients give a model uncut."""
+MAX_RESULT_BYTES = 9_000
+"""The maximal size in UTF-8 of the text and of the structured content, so that clients do not truncate them."""
 
 
 class RunMetric(Body):
-    """A measured number; null means that there is no such value ("it never overflowed")."""
+    """A measured number; null means that there is no value ("it never overflowed")."""
 
     title: str
     value: Number | None
@@ -41,12 +41,14 @@ class RunClaim(Body):
     bound: Number
     value: Number | None
     verdict: Verdict
-    holds_at: ParamsJson | None = Field(description="the entry's parameters, if it fails only because these are others")
-    seeds: SpreadJson | None = Field(description="over several seeds, where the run was repeated")
+    holds_at: ParamsJson | None = Field(
+        description="the entry's parameters, if the run had others and the verdict is not the expected one; else null"
+    )
+    seeds: SpreadJson | None = Field(description="over several seeds, if the run was repeated")
 
 
 class RunResult(Body):
-    """One run of an experiment: what was set, what was measured, and how to repeat it."""
+    """One run of an experiment: parameters, metrics, claims, and what is needed to repeat it."""
 
     experiment: str
     title: str
@@ -54,17 +56,17 @@ class RunResult(Body):
     compared: list[str] = Field(description="the parameters in which this run differs from the others")
     seed: int
     status: RunStatus
-    note: str = Field(description="why it did not finish")
+    note: str = Field(description="why it did not finish; empty if it did")
     metrics: dict[str, RunMetric]
     claims: list[RunClaim]
     chart: str = Field(description="the chart in words")
-    rows: str = Field(description="the resource with every row and the chart's specification")
+    rows: str = Field(description="the URI of the resource with every row and the chart's specification")
     code_hash: str
     versions: dict[str, str]
     machine: str
 
     def essential(self) -> "RunResult":
-        """With the metrics that its claims are about only, or with its first four."""
+        """The run with only the metrics of its claims, or its first four metrics if it has no claims."""
         wanted = {claim.metric for claim in self.claims} or set(list(self.metrics)[:4])
         return self.model_copy(
             update={"metrics": {name: self.metrics[name] for name in self.metrics if name in wanted}}
@@ -78,23 +80,23 @@ class EntryName(Body):
     question: str
 
 
-class Result(Body):
+class ToolResult(Body):
     """Base of the results."""
 
-    left_out: list[str] = Field(description="what was left out for its length")
+    left_out: list[str] = Field(description="the fields that were shortened to limit the size")
 
     def shortened(self) -> Iterator[Self]:
-        """The result with more and more left out, in the order in which a reader can do without."""
+        """The result in shorter and shorter forms; the least important fields are left out first."""
         yield self
 
 
-class RunsResult(Result):
+class RunsResult(ToolResult):
     """Base of the results with runs."""
 
     runs: list[RunResult]
 
     def shortened(self) -> Iterator[Self]:
-        """Without the charts in words, then without metrics that no claim is about, then with fewer runs."""
+        """Without the charts in words, then with essential metrics only, then with fewer runs."""
         yield self
         now = self.without("charts", runs=[run.model_copy(update={"chart": ""}) for run in self.runs])
         yield now
@@ -104,7 +106,7 @@ class RunsResult(Result):
             yield now.without("runs", runs=now.runs[:count])
 
     def without(self, what: str, **fields: Any) -> Self:
-        """The result with other values in these fields, as `what` is left out."""
+        """The result with other values of these fields, and `what` added to `left_out`."""
         return self.model_copy(update={**fields, "left_out": [*self.left_out, what]})
 
 
@@ -115,14 +117,14 @@ class AskResult(RunsResult):
     lang: Lang
     answer: str = Field(description="markdown, with the measured numbers in place")
     entry: EntryName | None = Field(description="the entry that answers")
-    params: NamedValues = Field(description="what was read from the question")
+    params: NamedValues = Field(description="parameters that were read from the question")
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
-    candidates: list[EntryName] = Field(description="what may be meant instead; the nearest entries if none answers")
+    candidates: list[EntryName] = Field(description="entries that may be meant instead; the nearest if none answers")
     related: list[EntryName]
     context: ContextJson = Field(description="to be sent back with a follow-up question")
 
     def shortened(self) -> Iterator[Self]:
-        """As of all runs; then only the short answer, then only its beginning."""
+        """As `RunsResult`; then with only the short answer, then with only its beginning."""
         now = self
         for now in super().shortened():
             yield now
@@ -138,7 +140,7 @@ class RunOnlyResult(RunsResult):
 
 
 class CompareTable(Body):
-    """Metrics side by side: the titles of the runs, and per metric its value in each."""
+    """Metrics side by side: the titles of the runs, and by title of a metric its value in each run."""
 
     title: str
     runs: list[str]
@@ -151,7 +153,7 @@ class CompareResult(AskResult):
     tables: list[CompareTable] = Field(description="what differs, formatted for reading")
 
     def shortened(self) -> Iterator[Self]:
-        """As of an answer; in the end without the tables."""
+        """As `AskResult`; then without the tables."""
         now = self
         for now in super().shortened():
             yield now
@@ -167,7 +169,7 @@ class ExperimentParam(Body):
 
 
 class ExperimentFound(Body):
-    """An experiment and what can be set and measured."""
+    """An experiment with its parameters and metrics."""
 
     experiment: str
     title: str
@@ -175,7 +177,7 @@ class ExperimentFound(Body):
     metrics: dict[str, str] = Field(description="name → title")
 
 
-class FindResult(Result):
+class FindResult(ToolResult):
     """The experiments found, best first."""
 
     lang: Lang
@@ -190,7 +192,7 @@ class FindResult(Result):
 
 
 class ClaimChecked(Body):
-    """A claim at the entry's parameters, where it must come out as stated, or at its control, where it must not."""
+    """A claim over seeds at the entry's parameters, or at its control, where the opposite verdict is expected."""
 
     claim: str
     says: str
@@ -200,7 +202,7 @@ class ClaimChecked(Body):
     op: Op
     bound: Number
     expected: Verdict
-    as_expected: int = Field(description="with so many seeds it came out so")
+    as_expected: int = Field(description="the number of seeds with the expected verdict")
     seeds: int
     lowest: Number | None
     median: Number | None
@@ -208,8 +210,8 @@ class ClaimChecked(Body):
     confirmed: bool = Field(description="false if too few seeds agree with the entry")
 
 
-class CheckResult(Result):
-    """Whether the claims of an entry hold here and now, and fail at their controls."""
+class CheckResult(ToolResult):
+    """The claims of an entry, checked at its parameters and at their controls."""
 
     lang: Lang
     entry: EntryName
@@ -217,7 +219,7 @@ class CheckResult(Result):
     claims: list[ClaimChecked]
 
     def shortened(self) -> Iterator[Self]:
-        """With fewer and fewer claims, those that were not confirmed first."""
+        """With fewer and fewer claims; those that were not confirmed are kept longest."""
         yield self
         ordered = sorted(self.claims, key=lambda claim: claim.confirmed)
         for count in range(len(ordered) - 1, 0, -1):
@@ -225,7 +227,7 @@ class CheckResult(Result):
 
 
 class FormatValue(Body):
-    """What a number format makes of the formula, and its error in units in the last place."""
+    """The value of the formula in one format, and its error in units in the last place."""
 
     value: Number | list[Number] | None
     ulp: Number | None
@@ -233,7 +235,7 @@ class FormatValue(Body):
 
 
 class FormulaStep(Body):
-    """The step of the calculation from which the error comes."""
+    """The step of the calculation in which the error arises."""
 
     step: str
     exact: Number | list[Number] | None
@@ -249,7 +251,7 @@ class FormulaRewritten(Body):
     bits_gained: Number
 
 
-class FormulaToolResult(Result):
+class FormulaToolResult(ToolResult):
     """A formula in the float formats."""
 
     lang: Lang
@@ -265,7 +267,7 @@ class FormulaToolResult(Result):
     breaks_at: dict[str, Number | None] = Field(description="by format, an input that breaks it; null if none does")
     dtype: str = Field(description="the format in which forms are compared")
     stable: list[FormulaRewritten]
-    rows: str = Field(description="the resource with every row and the chart's specification")
+    rows: str = Field(description="the URI of the resource with every row and the chart's specification")
 
     def shortened(self) -> Iterator[Self]:
         """Without the derivative, then without the steps."""
@@ -275,7 +277,7 @@ class FormulaToolResult(Result):
 
 
 class FactFound(Body):
-    """A fact about the run, with the lines, the step or the layer where it stands."""
+    """A fact about the run, with the lines, the step or the layer that shows it."""
 
     line: int | None
     step: int | None
@@ -285,7 +287,7 @@ class FactFound(Body):
 
 
 class DiagnoseResult(RunsResult):
-    """What is wrong with a training run, by its log; `runs` are its cause at its numbers, as it is and cured."""
+    """The diagnosis of a training run; `runs` are an experiment with its settings, without and with the cure."""
 
     lang: Lang
     verdict: RunVerdict
@@ -295,14 +297,14 @@ class DiagnoseResult(RunsResult):
     facts: list[FactFound] = Field(description="what was found about the causes, with the lines that show it")
     ruled_out: list[RuledOutJson]
     margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
-    ask: str | None = Field(description="where two causes fit: what tells them apart")
+    ask: str | None = Field(description="if two causes fit, the question that tells them apart")
     next: str = Field(description="the one line of code to add that would tell more")
     unseen: list[str] = Field(description="what the log does not show")
     cured: ParamsJson = Field(description="the parameters of the second run that the cure changes")
     from_run: list[str] = Field(description="the parameters of the runs that come from the log")
 
     def shortened(self) -> Iterator[Self]:
-        """As of all runs; then with the three heaviest facts of each cause, then without what is not needed to act."""
+        """As `RunsResult`; then with three facts of each cause, then without runs and causes that were ruled out."""
         now = self
         for now in super().shortened():
             yield now
@@ -320,8 +322,11 @@ class Renderer(Protocol):
     def __call__(self, result: Any) -> str: ...
 
 
-def fit(result: Result, render: Renderer, limit: int = MAX_BYTES) -> tuple[Result, str]:
-    """The fullest form of the result that stays within `limit` bytes both as text and as JSON, and its text."""
+def fit_to_limit(result: ToolResult, render: Renderer, limit: int = MAX_RESULT_BYTES) -> tuple[ToolResult, str]:
+    """The longest form of the result that has at most `limit` bytes both as text and as JSON, and its text.
+
+    If none fits, it is the shortest form.
+    """
     fitting, text = result, ""
     for fitting in result.shortened():
         text = render(fitting)

@@ -1,4 +1,4 @@
-"""The protocol's server: lists and serves the tools, resources and prompts, whatever the transport."""
+"""The server of the protocol, for any transport: lists and serves the tools, resources and prompts."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from qa_service import __version__
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.mcp import resources, results, text
-from qa_service.fronts.mcp.calls import SESSION_HEADER, Call, CallsInProgress
+from qa_service.fronts.mcp.calls import SESSION_HEADER, CallsInProgress, ToolCall
 from qa_service.fronts.mcp.prompts import PROMPTS, PromptSpec
 from qa_service.fronts.mcp.tools import TOOLS, ToolSpec, language
 from qa_service.lab.runner import Cancelled
@@ -25,7 +25,7 @@ from qa_service.model import Entry, Lang, Text
 from qa_service.schemas.requests import read_body
 
 T = TypeVar("T")
-Context = ServerRequestContext[Any, Any]
+_Context = ServerRequestContext[Any, Any]
 
 INSTRUCTIONS = """\
 numstab answers questions about numerical stability in deep learning and measures its evidence at once.
@@ -49,9 +49,9 @@ _LISTED = (
 
 
 def build_server(service: Callable[[], Service], calls: CallsInProgress | None = None) -> Server[Any]:
-    """The server; `service` is called, in a thread, by each request that needs it, and may block.
+    """The server; `service` is called in a thread by each request that needs the service, and may block.
 
-    `calls` are those in progress, for a transport in which another request cancels them.
+    `calls` is the registry of calls in progress, for a transport in which another request cancels them.
     """
     handlers = _Handlers(service, calls or CallsInProgress())
     server: Server[Any] = Server(
@@ -82,10 +82,10 @@ def build_server(service: Callable[[], Service], calls: CallsInProgress | None =
 
 
 class _UntitledSchema(GenerateJsonSchema):
-    """JSON Schema without a title for each field, which would only repeat its name."""
+    """JSON Schema without titles of fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        """Never."""
+        """False for every field."""
         return False
 
 
@@ -96,16 +96,19 @@ class _Handlers:
         self._service = service
         self._calls = calls
 
-    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Serves a tool. What is wrong with its arguments is a result with `is_error`, so that a model can mend it."""
+    async def call_tool(self, context: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        """Calls a tool. An error in its arguments is a result with `is_error`, so that the model can correct them.
+
+        Raises `MCPError` for an unknown tool or a cancelled call.
+        """
         tool = TOOLS.get(params.name)
         if tool is None:
             names = ", ".join(TOOLS)
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:80]!r}. There are: {names}")
         arguments = params.arguments or {}
-        call = Call(language(arguments))
+        call = ToolCall(language(arguments))
 
-        def serve(call: Call) -> types.CallToolResult:
+        def serve(call: ToolCall) -> types.CallToolResult:
             given = read_body(tool.arguments, arguments)
             result, entries = tool.serve(self._service(), given, call)
             return _tool_result(result, entries)
@@ -117,16 +120,16 @@ class _Handlers:
             return _error_result(f"{error.code}: {error[call.lang]}")
         except Cancelled:
             raise MCPError(types.INTERNAL_ERROR, "cancelled") from None
-        except Exception:  # what it is, the log says; the client gets no detail
+        except Exception:  # the details are in the log only
             logging.getLogger("numstab").exception("tool failed: %s", tool.name)
             return _error_result(_BROKEN[call.lang])
 
     async def read_resource(
-        self, context: Context, params: types.ReadResourceRequestParams
+        self, context: _Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        """Reads a resource; raises the protocol's error where there is none."""
+        """Reads a resource; raises `MCPError` if it does not exist or cannot be read."""
         uri = str(params.uri)
-        call = Call("en")
+        call = ToolCall("en")
         try:
             content, mime_type = await call.run(
                 lambda call: resources.read(self._service(), uri, call), context.session.report_progress
@@ -139,16 +142,16 @@ class _Handlers:
         contents = types.TextResourceContents(uri=uri, mime_type=mime_type, text=content, _meta=meta)
         return types.ReadResourceResult(contents=[contents])
 
-    async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+    async def complete(self, context: _Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Completes the id of an entry, the name of an experiment, or the topic of a lesson."""
         kind, begun = params.argument.name, params.argument.value.lower()
 
-        def names(_call: Call) -> list[str]:
+        def names(_call: ToolCall) -> list[str]:
             knowledge = self._service().knowledge
             known = {"id": knowledge.library, "slug": knowledge.experiments, "topic": knowledge.library}
             return sorted(name for name in known.get(kind, ()) if begun in name.lower())
 
-        found = await Call("en").run(names, context.session.report_progress)
+        found = await ToolCall("en").run(names, context.session.report_progress)
         return types.CompleteResult(
             completion=types.Completion(
                 values=found[:_MAX_COMPLETIONS], total=len(found), has_more=len(found) > _MAX_COMPLETIONS
@@ -156,11 +159,13 @@ class _Handlers:
         )
 
 
-async def _list_tools(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+async def _list_tools(_context: _Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
     return types.ListToolsResult(tools=[_tool(spec) for spec in TOOLS.values()])
 
 
-async def _list_resources(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
+async def _list_resources(
+    _context: _Context, _params: types.PaginatedRequestParams | None
+) -> types.ListResourcesResult:
     listed = [
         types.Resource(uri=uri, name=name, title=title, description=about, mime_type="text/markdown")
         for uri, name, title, about in _LISTED
@@ -176,7 +181,7 @@ async def _list_resources(_context: Context, _params: types.PaginatedRequestPara
 
 
 async def _list_templates(
-    _context: Context, _params: types.PaginatedRequestParams | None
+    _context: _Context, _params: types.PaginatedRequestParams | None
 ) -> types.ListResourceTemplatesResult:
     return types.ListResourceTemplatesResult(
         resource_templates=[
@@ -192,11 +197,11 @@ async def _list_templates(
     )
 
 
-async def _list_prompts(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+async def _list_prompts(_context: _Context, _params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     return types.ListPromptsResult(prompts=[_prompt(spec) for spec in PROMPTS.values()])
 
 
-async def _get_prompt(_context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+async def _get_prompt(_context: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
     spec = PROMPTS.get(params.name)
     if spec is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:80]!r}. There are: {', '.join(PROMPTS)}")
@@ -237,9 +242,9 @@ def _input_schema(spec: ToolSpec) -> dict[str, Any]:
     return schema
 
 
-def _tool_result(result: results.Result, entries: list[Entry]) -> types.CallToolResult:
+def _tool_result(result: results.ToolResult, entries: list[Entry]) -> types.CallToolResult:
     """The result as text and as structured content, with links to its entries and to the rows of its runs."""
-    fitting, written = results.fit(result, text.render)
+    fitting, written = results.fit_to_limit(result, text.render)
     content: list[types.ContentBlock] = [types.TextContent(type="text", text=written)]
     for entry in entries:
         content.append(
@@ -260,12 +265,12 @@ def _tool_result(result: results.Result, entries: list[Entry]) -> types.CallTool
     return types.CallToolResult(content=content, structured_content=fitting.to_dict())
 
 
-def _session(context: Context) -> str:
-    """The client's secret name in the older specification over HTTP; "" where there is none."""
+def _session(context: _Context) -> str:
+    """The session id of a client of the specification 2025-11-25 over HTTP; "" for any other."""
     return context.request.headers.get(SESSION_HEADER, "") if context.request is not None else ""
 
 
-def _lang(result: results.Result) -> Lang:
+def _lang(result: results.ToolResult) -> Lang:
     lang: Lang = getattr(result, "lang", "en")
     return lang
 

@@ -1,5 +1,6 @@
-"""What serves the protocol's requests over HTTP. The first one opens it: the protocol's package takes 20 MiB, which a
-server whose clients speak HTTP alone does without.
+"""The session manager of the protocol over HTTP, started by the first request.
+
+The package `mcp` takes 20 MiB of memory, which a server without such clients saves.
 """
 
 import asyncio
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """What serves requests while the server runs."""
+    """The session manager of the package `mcp`, and the calls in progress."""
 
     manager: "StreamableHTTPSessionManager"
     calls: CallsInProgress
 
 
 class SessionsOnDemand:
-    """The `Sessions` of a server, opened by the first request for them, in a task that also closes them."""
+    """The `Sessions` of a server, opened on first use, in a task that also closes them."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -33,12 +34,12 @@ class SessionsOnDemand:
         self._opened: asyncio.Future[Sessions] = asyncio.get_running_loop().create_future()
 
     async def get(self) -> Sessions:
-        """The sessions. Raises what opening them has raised."""
+        """The sessions; opens them if necessary. Raises the exception of opening them."""
         self._wanted.set()
         return await asyncio.shield(self._opened)
 
     async def serve(self) -> None:
-        """Once they are wanted, opens the sessions and keeps them until `end`."""
+        """Waits for the first `get`, opens the sessions and keeps them open until `end`."""
         await self._wanted.wait()
         if self._ending.is_set():
             return
@@ -59,7 +60,7 @@ class SessionsOnDemand:
 
 @asynccontextmanager
 async def sessions_on_demand(service: Service) -> AsyncIterator[SessionsOnDemand]:
-    """The handler of requests, while the block runs; then every call in progress is cancelled."""
+    """The sessions, while the block runs; at its end every call in progress is cancelled."""
     sessions = SessionsOnDemand(service)
     serving = asyncio.create_task(sessions.serve())
     try:
@@ -71,7 +72,7 @@ async def sessions_on_demand(service: Service) -> AsyncIterator[SessionsOnDemand
 
 @asynccontextmanager
 async def _open_sessions(service: Service) -> AsyncIterator[Sessions]:
-    """Hosts and origins are checked before it (`OriginMiddleware`, `McpEndpoint`), by one set of rules for all HTTP."""
+    """Starts the session manager. Hosts and origins are checked before (`OriginMiddleware`, `McpEndpoint`)."""
     calls = CallsInProgress()
     manager = await asyncio.to_thread(_build_manager, service, calls)  # half a second of imports
     async with manager.run():

@@ -1,6 +1,6 @@
-"""The protocol on standard input and output: one client, which starts this process and ends it by closing its input.
+"""The protocol on standard input and output for one client, which starts this process and ends it by closing its input.
 
-Standard output carries nothing but the protocol; the log and all else go to standard error.
+Only the protocol is written to standard output; the log goes to standard error.
 """
 
 import os
@@ -19,10 +19,10 @@ from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 
 
-def serve(settings: Settings) -> int:
-    """Serves until the client closes our input; returns the exit status.
+def serve_stdio(settings: Settings) -> int:
+    """Serves until the client closes standard input; returns the exit status.
 
-    The client is answered at once: the service is built, and its classifier loaded or trained, in the meantime.
+    The service is built, and its classifier loaded or trained, in a thread, so that the client gets replies at once.
     """
     logs.configure_logging(settings)
     built: Future[Service] = Future()
@@ -30,7 +30,7 @@ def serve(settings: Settings) -> int:
     def prepare() -> None:
         try:
             service = build(settings, warm=SERVER_PRELOAD, many_clients=True)
-        except Exception as error:  # the first call raises it
+        except Exception as error:  # `built.result` raises it in every call
             built.set_exception(error)
             logs.log_event("service not built", error=str(error))
             return
@@ -38,7 +38,7 @@ def serve(settings: Settings) -> int:
         service.knowledge.matcher.match("nan")
 
     def stop() -> None:
-        """Ends the children that run or wait."""
+        """Ends the child processes."""
         if built.done() and built.exception() is None:
             built.result().runner.close()
 
@@ -48,7 +48,7 @@ def serve(settings: Settings) -> int:
 
     async def speak() -> None:
         async with stdio_server() as (received, sent):
-            # Only now: children must not inherit the descriptors of the protocol.
+            # not earlier, as child processes must not inherit the descriptors of the protocol
             threading.Thread(target=prepare, daemon=True, name="warm-up").start()
             server = build_server(built.result)
             await server.run(received, sent, server.create_initialization_options())

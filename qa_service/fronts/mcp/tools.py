@@ -1,4 +1,4 @@
-"""The tools: what each is for, as a model reads it, what it takes, and the function that serves it."""
+"""The tools: description for language models, arguments, results, and the function that serves each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from qa_service.answering import diagnosing
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.fronts.mcp import conversion, inputs, results
-from qa_service.fronts.mcp.calls import Call
+from qa_service.fronts.mcp.calls import ToolCall
 from qa_service.fronts.mcp.checking import check_entry
 from qa_service.fronts.mcp.finding import find_experiments
 from qa_service.model import Answer, Entry, Evidence, Lang, Request
@@ -16,30 +16,30 @@ from qa_service.model.events import Done, Event, EvidenceReady
 from qa_service.parsing import detect_language
 from qa_service.schemas.requests import RequestBody, read_request
 
-Serve = Callable[[Service, Any, Call], tuple[results.Result, list[Entry]]]
+Serve = Callable[[Service, Any, ToolCall], tuple[results.ToolResult, list[Entry]]]
 """(service, arguments, call) → the result, and the entries that it links to."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool. `with_app` says whether its result is also shown as a page, where the client can."""
+    """A tool. With `with_app`, a client that supports it shows the result as a page."""
 
     name: str
     title: str
     description: str
     arguments: type[RequestBody]
-    result: type[results.Result]
+    result: type[results.ToolResult]
     serve: Serve
     with_app: bool = False
 
 
-def _ask(service: Service, given: inputs.AskInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _ask(service: Service, given: inputs.AskInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     fields = given.model_dump(exclude_unset=True)
     answer = _answer(service, read_request({**fields, "brief": True}), call)
     return conversion.ask_result(answer), [answer.entry] if answer.entry else []
 
 
-def _compare(service: Service, given: inputs.CompareInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _compare(service: Service, given: inputs.CompareInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     fields = given.model_dump(exclude_unset=True)
     name, _, values = str(fields.pop("compare")).partition("=")
     wanted = [value.strip() for value in values.split(",") if value.strip()]
@@ -48,36 +48,36 @@ def _compare(service: Service, given: inputs.CompareInput, call: Call) -> tuple[
     return conversion.compare_result(answer), [answer.entry] if answer.entry else []
 
 
-def _answer(service: Service, request: Request, call: Call) -> Answer:
+def _answer(service: Service, request: Request, call: ToolCall) -> Answer:
     done = call.last(service.stream(request, call.is_cancelled))
     assert isinstance(done, Done)
     return done.answer
 
 
-def _run(service: Service, given: inputs.RunInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _run(service: Service, given: inputs.RunInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     ready = _evidence(call.last(service.run(given.experiment, given.params, given.seed, call.is_cancelled)))
     run = conversion.run_result(ready.evidence, call.lang)
     return results.RunOnlyResult(left_out=[], lang=call.lang, runs=[run]), []
 
 
-def _find(service: Service, given: inputs.FindInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _find(service: Service, given: inputs.FindInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     found = find_experiments(service, given.query, given.limit)
     return conversion.find_result(found, service, call.lang), []
 
 
-def _check(service: Service, given: inputs.CheckInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _check(service: Service, given: inputs.CheckInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     entry = service.knowledge.library[given.entry]
     checked = check_entry(service, entry, given.claim, given.seeds, call)
     return conversion.check_result(entry, checked, call.lang), [entry]
 
 
-def _formula(service: Service, given: inputs.FormulaInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _formula(service: Service, given: inputs.FormulaInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     study = FormulaStudy.of(given.to_request())
     ready = _evidence(call.last(study.stream(service, call.is_cancelled)))
     return conversion.formula_result(study.result(ready.evidence), call.lang), []
 
 
-def _diagnose(service: Service, given: inputs.DiagnoseInput, call: Call) -> tuple[results.Result, list[Entry]]:
+def _diagnose(service: Service, given: inputs.DiagnoseInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     found = diagnosing.readable(diagnosing.diagnose_file(given.text.encode(), given.name))
     evidence: list[Evidence] = []
     if given.run and found.experiment is not None:
@@ -94,9 +94,9 @@ def _evidence(event: Event) -> EvidenceReady:
 
 
 def language(arguments: Any) -> Lang:
-    """The language of messages about these arguments: the one that they name, else that of their texts, else English.
+    """The language of messages: that named by the arguments, else that of their texts, else English.
 
-    They may be anything that JSON can be: they are not validated yet.
+    The arguments are not validated yet, so they may be any JSON value.
     """
     if not isinstance(arguments, dict):
         return "en"

@@ -1,7 +1,7 @@
-"""The protocol of OpenAI's API under /v1, so that chat programs and their libraries can use numstab as a model.
+"""An OpenAI-compatible API under /v1, so that chat programs and client libraries can use numstab as a model.
 
 `GET /v1/models`, `POST /v1/chat/completions`, `POST /v1/responses`, the last two also as server-sent events. The
-package is not called `openai`, the name of the client library.
+package is not called `openai`, which is the name of the client library.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ PREFIX = "/v1"
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """The routes under /v1; they are left out of our own OpenAPI document, whose readers are other tools."""
+    """The routes under /v1. They are not in our OpenAPI document: their clients know the protocol."""
     from qa_service.fronts.openai_api.routes import create_router
 
     return create_router(service, settings, PREFIX)
 
 
 def error_formats(service: Service, settings: Settings) -> "Mapping[str, Callable[[ProblemJson], tuple[int, Body]]]":
-    """Errors at our paths have OpenAI's form, also those of the middlewares."""
+    """Errors under /v1 have OpenAI's format, also those of the middlewares."""
     from qa_service.fronts.openai_api.errors import openai_error
 
     return {PREFIX + "/": openai_error}

@@ -1,4 +1,4 @@
-"""Chat completions: the reply as one object, or as chunks."""
+"""Chat completions: the reply as one object or as a stream of chunks."""
 
 import json
 import logging
@@ -12,17 +12,17 @@ from uuid import uuid4
 from qa_service.errors import NumstabError
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, Reply
+from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Citation, Passage
 from qa_service.server.problems import problem_json
 
 CHARACTERS_PER_TOKEN = 4
-"""Nothing here counts tokens; usage is estimated from characters."""
+"""For `usage`, which is estimated from characters, as nothing here has a tokeniser."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletion:
-    """The objects of one reply, which have its id, model and time in common."""
+    """Writes one reply; all its objects have the same id, model and time."""
 
     conversation: Conversation
     fingerprint: str
@@ -31,7 +31,7 @@ class ChatCompletion:
 
     @classmethod
     def new(cls, conversation: Conversation, fingerprint: str) -> "ChatCompletion":
-        """With a new id; `fingerprint` stands for the knowledge that answers."""
+        """A completion with a new id; `fingerprint` identifies the version of the knowledge base."""
         return cls(conversation, fingerprint, f"chatcmpl-{uuid4().hex}", int(time.time()))
 
     def whole(self, passages: Sequence[Passage]) -> dict[str, Any]:
@@ -42,8 +42,8 @@ class ChatCompletion:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._common("chat.completion"), "choices": [choice], "usage": self._usage(len(text))}
 
-    async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
-        """The reply as server-sent events. An error after the first of them ends the stream as its last data."""
+    async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
+        """The reply as server-sent events. An error is sent as the last event, without `[DONE]`."""
         yield self._chunk({"role": "assistant", "content": "", "refusal": None})
         length = 0
         try:
@@ -53,17 +53,17 @@ class ChatCompletion:
                     yield self._encoded(delta)
         except Exception as error:
             body = openai_error(problem_json(logged(error), reply.answer.lang))[1]
-            yield b"data: %b\n\n" % body.to_json()  # the status is sent already
+            yield b"data: %b\n\n" % body.to_json()  # the HTTP status has been sent already
             return
         yield self._end(length)
 
     async def stream_text(self, text: str) -> AsyncIterator[bytes]:
-        """A text that is there already, as server-sent events."""
+        """A complete text as server-sent events."""
         yield self._chunk({"role": "assistant", "content": text, "refusal": None})
         yield self._end(len(text))
 
     def _encoded(self, delta: Passage | Progress | FollowUps | Ping) -> bytes:
-        """Open WebUI shows what stands in `event`; other clients read on."""
+        """A delta as server-sent events. Open WebUI shows the field `event`; other clients ignore it."""
         match delta:
             case Passage(text, citations):
                 cited = {"annotations": [url_citation(each) for each in citations]} if citations else {}
@@ -106,7 +106,7 @@ class ChatCompletion:
 
 
 def estimated_tokens(characters: int) -> int:
-    """Tokens in a text of so many characters, at least one."""
+    """The estimated number of tokens of a text with that many characters, at least one."""
     return max(1, round(characters / CHARACTERS_PER_TOKEN))
 
 
@@ -117,7 +117,7 @@ def url_citation(citation: Citation) -> dict[str, Any]:
 
 
 def logged(error: Exception) -> Exception:
-    """The error, which is in the log if it is not one of ours."""
+    """The error itself; logs it if it is not a `NumstabError`."""
     if not isinstance(error, NumstabError):
         logging.getLogger("numstab").error("unforeseen error in a stream", exc_info=error)
     return error
@@ -129,5 +129,5 @@ def data_event(data: dict[str, Any]) -> bytes:
 
 
 def encoded_json(data: dict[str, Any]) -> bytes:
-    """JSON in UTF-8; a lone surrogate in a text of a demo becomes a question mark."""
+    """JSON in UTF-8; a lone surrogate, which a demo may yield, becomes a question mark."""
     return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")

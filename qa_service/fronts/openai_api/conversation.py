@@ -1,4 +1,4 @@
-"""Bodies of requests as conversations. What is not known is ignored, as programs send what their models take."""
+"""Parses request bodies into conversations. Unknown fields are ignored, as clients send options of other models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,32 +11,32 @@ from qa_service.parsing.language import own_language
 from qa_service.schemas.allowed import check_seed
 
 MODELS = ("numstab", "numstab-text")
-"""Text with measured evidence; text alone."""
+"""The models: one runs experiments, the other answers with text only."""
 MAX_TURNS = 20
-"""The last turns of the user that a follow-up is read in; each is matched anew, in milliseconds."""
+"""The number of turns of the user, the last ones, that are the context of a follow-up; each is matched again."""
 _TEXT_PARTS = ("text", "input_text")
 _CONTEXT_BEGINS, _CONTEXT_ENDS = "### Task:\nRespond to the user query using the provided context", "</context>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What a request says, as far as it matters here."""
+    """A request: the turns of the user and the options that are supported."""
 
     model: str
     turns: tuple[str, ...]
-    """What the user said, oldest first; at least one."""
+    """The messages of the user, oldest first; at least one."""
     instructions: str = ""
-    """The system's and the developer's messages; only housekeeping prompts are looked for in them."""
+    """The messages of system and developer; they are only searched for housekeeping prompts."""
     seed: int = 0
     stream: bool = False
     include_usage: bool = False
     characters: int = 0
-    """The length of all messages."""
+    """The total length of all messages, for the estimated usage."""
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def lang(self) -> Lang | None:
-        """The language of the last turn that shows one."""
+        """The language of the last turn whose language can be detected; None if there is none."""
         return next(filter(None, map(own_language, reversed(self.turns))), None)
 
     @property
@@ -47,7 +47,7 @@ class Conversation:
     def opening(self, reader_lang: Lang | None) -> Request:
         """The request of the first turn; the later ones are folded in by the service.
 
-        Raises `BadRequest` for a last turn that is no question; earlier ones of this kind are left out.
+        Raises `BadRequest` if the last turn is not valid as a question; earlier turns that are not are left out.
         """
         check_text(self.turns[-1])
         return Request(
@@ -60,11 +60,12 @@ class Conversation:
 
     @property
     def later(self) -> Sequence[str]:
-        """The turns after the first."""
+        """The turns after the one of `opening`."""
         return self._askable[1:]
 
     @property
     def _askable(self) -> list[str]:
+        """The last `MAX_TURNS` turns that are valid as questions."""
         return [turn for turn in self.turns if _is_text(turn)][-MAX_TURNS:]
 
 
@@ -103,6 +104,7 @@ def _object(body: Any) -> dict[str, Any]:
 def _conversation(
     table: dict[str, Any], messages: list[Any], name: str, *, include_usage: bool = False
 ) -> Conversation:  # fmt: skip
+    """The conversation of these messages; `name` is their field in `table`. Raises `BadField` and `UnknownModel`."""
     said = [
         (message.get("role"), content_text(message.get("content"))) for message in messages if isinstance(message, dict)
     ]
@@ -131,7 +133,7 @@ def _conversation(
 
 
 def content_text(content: Any) -> str:
-    """The text of a message: itself, or that of its parts; pictures, sounds and files are ignored."""
+    """The text of a message's content, which is a text or a list of parts; images, audio and files are ignored."""
     if isinstance(content, str):
         return content
     texts = []
@@ -144,14 +146,14 @@ def content_text(content: Any) -> str:
 
 
 def _question(text: str) -> str:
-    """What the user wrote, without the documents that Open WebUI puts before it."""
+    """The user's own text, without the retrieved documents that Open WebUI puts before it."""
     if text.lstrip().startswith(_CONTEXT_BEGINS) and _CONTEXT_ENDS in text:
         return text.rpartition(_CONTEXT_ENDS)[2].strip()
     return text
 
 
 def check_model(name: Any) -> str:
-    """The name of one of our models; raises `UnknownModel`."""
+    """The name if it is one of `MODELS`; raises `UnknownModel`."""
     if name not in MODELS:
         shown = str(name)[:60]
         raise UnknownModel(
@@ -163,6 +165,7 @@ def check_model(name: Any) -> str:
 
 
 def _is_text(turn: str) -> bool:
+    """Whether a turn is valid as a question (`check_text`)."""
     try:
         check_text(turn)
     except BadRequest:

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients expect them: {"error": {"message", "type", "param", "code"}} with their statuses."""
+"""Errors in OpenAI's format, {"error": {"message", "type", "param", "code"}}, with OpenAI's HTTP statuses."""
 
 from qa_service.schemas.problems import ProblemJson
 from qa_service.schemas.values import Body
@@ -9,12 +9,12 @@ _CODES = {
     "rate_limited": "rate_limit_exceeded",
     "not_found": "unknown_url",
 }
-"""Our code → OpenAI's, where clients act on it; other codes are ours."""
+"""Our code → OpenAI's, for codes on which clients act; the others are sent as they are."""
 _TOO_LONG = "context_length_exceeded"
 
 
 class ErrorDetail(Body):
-    """What was wrong."""
+    """The error itself."""
 
     message: str
     type: str
@@ -23,7 +23,7 @@ class ErrorDetail(Body):
 
 
 class ErrorBody(Body):
-    """The body of a response, or the last data of a stream, that is an error."""
+    """An error as the body of a response or as the last event of a stream."""
 
     error: ErrorDetail
 

@@ -1,8 +1,8 @@
-"""What chat programs ask a model for themselves: titles, tags, follow-up questions, search queries, completions.
+"""Replies to the housekeeping prompts of chat programs: titles, tags, follow-ups, search queries, completions.
 
-They send such prompts to the same model after a question, and want raw JSON or a line of text. They are no questions:
-nothing is run for them, and none is recorded. Sources: Open WebUI's `config.py`, LibreChat's agents, the prompts of
-Chatbox, Cherry Studio and Dify.
+Programs send such prompts to the same model after a question, and expect raw JSON or a line of text. They are not
+treated as questions: nothing is run for them or recorded. Sources: Open WebUI's `config.py`, LibreChat's agents, the
+prompts of Chatbox, Cherry Studio and Dify.
 """
 
 import json
@@ -37,10 +37,10 @@ _NO_TITLE = Text("数值问题", "A question about numerics")
 
 
 def housekeeping_reply(service: Service, conversation: Conversation) -> str | None:
-    """The reply to a prompt of this kind, None for a question. Takes milliseconds, as entries are looked for."""
+    """The reply to a housekeeping prompt, None for a question. Blocks for milliseconds, to match entries."""
     prompt, system = conversation.turns[-1], conversation.instructions
     if _TASK.match(prompt):
-        # The examples in the prompt come after the format that is wanted, so that the first key names it.
+        # The prompt has examples after the output format, so the first key is that of the format.
         key = _KEYS.search(prompt)
         wanted = key[1] if key else ""
         return json.dumps(_TASKS[wanted](service, prompt), ensure_ascii=False) if wanted in _TASKS else "{}"
@@ -89,7 +89,7 @@ _TASKS: dict[str, Callable[[Service, str], dict[str, Any]]] = {
 
 
 def _user_turns(prompt: str) -> list[str]:
-    """What the user said in the conversation that the prompt quotes, oldest first: the last of it, if it is long."""
+    """The user's last `MAX_TURNS` turns, oldest first, in the conversation that the prompt quotes."""
     if (said := _turns_in_json(prompt)) is not None:
         return said[-MAX_TURNS:]
     _, begins, quoted = prompt.partition(_HISTORY_BEGINS)
@@ -101,7 +101,7 @@ def _user_turns(prompt: str) -> list[str]:
 
 
 def _turns_in_json(prompt: str) -> list[str] | None:
-    """The same where the prompt is a list of messages as JSON, as Cherry Studio's is; None if it is not."""
+    """The user's turns in a prompt that is a JSON list of messages, as of Cherry Studio; None for any other prompt."""
     if not prompt.lstrip().startswith("["):
         return None
     try:
@@ -113,7 +113,7 @@ def _turns_in_json(prompt: str) -> list[str] | None:
 
 
 def _answer(service: Service, turns: list[str]) -> Answer | None:
-    """The answer to the last of these turns, without evidence; None where there is none that can be read."""
+    """The answer to the last of these turns, without evidence; None if there are none or they are not valid."""
     if not turns:
         return None
     first = Request(question=turns[0], run=False)

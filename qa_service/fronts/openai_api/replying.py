@@ -1,4 +1,4 @@
-"""A question asked and its reply as a sequence of passages and signs of progress, for both protocols."""
+"""Asks a question and yields the reply as a sequence of passages and progress reports, for both protocols."""
 
 import asyncio
 import time
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from qa_service.answering.execute import IsCancelled, measured_before
+from qa_service.answering.execute import measured_before
 from qa_service.answering.service import Service
 from qa_service.errors import ShuttingDown
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.text import AnswerWriter, Passage, follow_ups
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, Queued, Started
 from qa_service.server.streaming import EventStream, open_stream
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
 PATIENCE_SECONDS = 1.5
-"""For so long the text waits for its numbers."""
+"""The longest time that the text waits for its numbers; then it is sent without them."""
 _PING_SECONDS = 10.0
-"""Of silence, after which a comment is sent."""
+"""The time without an event after which a comment is sent."""
 _MEASURING, _QUEUED = Text("正在测：{}", "Measuring: {}"), Text("排队中，第 {} 位", "In the queue, place {}")
 _MEASURED = Text("测完了", "Measured")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What happens while the reader waits: in words, and in a few letters for a comment of the stream."""
+    """A progress report: `words` for users, and a short ASCII `comment` for the stream."""
 
     words: str
     comment: str
@@ -40,27 +41,29 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FollowUps:
-    """Questions to go on with."""
+    """Suggested follow-up questions."""
 
     questions: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Has no content; keeps the connection open where nothing has happened for some seconds."""
+    """Keeps the connection open when nothing has happened for some seconds."""
 
 
 Delta = Passage | Progress | FollowUps | Ping
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplyStream:
     """A reply in progress."""
 
     conversation: Conversation
     begun: EventStream
     base: str
+    """Our own address, for links, with a slash at its end."""
     kept: tuple[Evidence, ...]
+    """For a reply without runs, the evidence that was measured earlier."""
 
     @property
     def answer(self) -> Answer:
@@ -69,17 +72,17 @@ class Reply:
         return self.begun.first.answer
 
     async def whole(self, http: "HttpRequest") -> list[Passage]:
-        """The reply when everything is measured. Raises what an experiment's run raises, and `ClientDisconnected`."""
+        """The reply once everything is measured. Raises `ClientDisconnected`, and the error of the stream."""
         last = await self.begun.collect(http)
         assert isinstance(last, Done)
         return self._writer().whole(last.answer)
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """The passages as soon as they can be written, and progress; closing it cancels the experiments."""
+        """The passages as soon as they can be written, and progress; closing the generator cancels the experiments."""
         writer, answer, lang = self._writer(), self.answer, self.answer.lang
         for passage in writer.ready():
             yield passage
-        events = _impatient(self.begun, lambda: writer.is_waiting)
+        events = _events_or_timeout(self.begun, lambda: writer.is_waiting)
         try:
             async for event in events:
                 for delta in _deltas(writer, event, lang):
@@ -99,15 +102,18 @@ class Reply:
         return AnswerWriter(self.answer, self.base, runs=self.conversation.runs, kept=self.kept)
 
 
-async def ask(
+async def open_reply(
     service: Service, http: "HttpRequest", conversation: Conversation, base: str, reader: Lang | None
-) -> Reply:
-    """Asks the last question of a conversation. Raises `NumstabError` before anything is sent."""
+) -> ReplyStream:
+    """Asks the last question of a conversation, and returns once its text is known. Raises `NumstabError`.
+
+    `base` is our own address, `reader` the language of the answer if the question shows none.
+    """
     opening, later = conversation.opening(reader), conversation.later
     begun = await open_stream(http, partial(_events, service, opening, later))
     assert isinstance(begun.first, AnswerReady)
-    kept = () if conversation.runs else await to_thread.run_sync(_kept, service, begun.first.answer)
-    return Reply(conversation, begun, base, kept)
+    kept = () if conversation.runs else await to_thread.run_sync(_measured_before, service, begun.first.answer)
+    return ReplyStream(conversation, begun, base, kept)
 
 
 def _events(
@@ -116,15 +122,15 @@ def _events(
     yield from service.stream(service.fold_turns(opening, later), is_cancelled)
 
 
-def _kept(service: Service, answer: Answer) -> tuple[Evidence, ...]:
-    """For a reply without a run: what was measured earlier, unless the question asks for other parameters."""
+def _measured_before(service: Service, answer: Answer) -> tuple[Evidence, ...]:
+    """The cached evidence of the entry, for a reply without runs; none if the question names parameters."""
     if answer.status is not AnswerStatus.ANSWERED or answer.entry is None or answer.params:
         return ()
     return measured_before(answer.entry, service.knowledge.experiments, service.runner)
 
 
 def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Iterator[Delta]:
-    """What an event lets be written; None stands for the end of patience."""
+    """The deltas that an event makes possible; None stands for the end of `PATIENCE_SECONDS`."""
     match event:
         case None:
             yield from writer.without_numbers()
@@ -137,8 +143,10 @@ def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Ite
             yield event
 
 
-async def _impatient(begun: EventStream, is_waiting: Callable[[], bool]) -> AsyncGenerator[Event | Ping | None, None]:
-    """The events after the first one, and pings; None, once, when `is_waiting` has lasted for `PATIENCE_SECONDS`."""
+async def _events_or_timeout(
+    begun: EventStream, is_waiting: Callable[[], bool]
+) -> AsyncGenerator[Event | Ping | None, None]:
+    """The events after the first one, and pings; None, once, if `is_waiting` after `PATIENCE_SECONDS`."""
     heard = time.monotonic()
     patient, patient_until = True, heard + PATIENCE_SECONDS
     coming: asyncio.Task[list[Event] | None] | None = None
@@ -168,7 +176,7 @@ async def _impatient(begun: EventStream, is_waiting: Callable[[], bool]) -> Asyn
         if coming is None:
             await begun.rest.aclose()
         else:
-            coming.cancel()  # ends the generator that it waits in, and with it the experiment
+            coming.cancel()  # ends the generator that it waits for, which cancels the experiment
 
 
 async def _next(begun: EventStream) -> list[Event] | None:

@@ -13,14 +13,14 @@ from uuid import uuid4
 from qa_service.fronts.openai_api.chat import encoded_json, estimated_tokens, logged
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, Reply
+from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Citation, Passage
 from qa_service.server.problems import problem_json
 
 
 @dataclass(slots=True)
 class Response:
-    """One reply, while it is written."""
+    """One reply and its state while it is being written."""
 
     conversation: Conversation
     id: str = field(default_factory=lambda: f"resp_{uuid4().hex}")
@@ -36,8 +36,8 @@ class Response:
             self._take(passage)
         return self._object("completed")
 
-    async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
-        """The reply as events. An error after the first of them is an event `error` and a response that failed."""
+    async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
+        """The reply as events. An error is sent as the events `error` and `response.failed`."""
         yield self._opening()
         try:
             async with aclosing(reply.deltas()) as deltas:
@@ -49,10 +49,11 @@ class Response:
         yield self._closing()
 
     async def stream_text(self, text: str) -> AsyncIterator[bytes]:
-        """A text that is there already, as events."""
+        """A complete text as events."""
         yield self._opening() + self._encoded(Passage(text)) + self._closing()
 
     def _take(self, passage: Passage) -> list[dict[str, Any]]:
+        """Appends a passage to the text; returns its annotations."""
         self.text += passage.text
         added = [_url_citation(each) for each in passage.citations]
         self.annotations += added
@@ -98,7 +99,7 @@ class Response:
             self._event("response.completed", response=self._object("completed")),
         ])  # fmt: skip
 
-    def _failure(self, error: Exception, reply: Reply) -> bytes:
+    def _failure(self, error: Exception, reply: ReplyStream) -> bytes:
         detail = openai_error(problem_json(error, reply.answer.lang))[1].error
         failed = {**self._object("failed"), "error": {"code": "server_error", "message": detail.message}}
         return self._event("error", code=detail.code, message=detail.message, param=detail.param) + self._event(

@@ -17,7 +17,7 @@ from qa_service.fronts.openai_api.conversation import (
     read_responses,
 )
 from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
-from qa_service.fronts.openai_api.replying import ask
+from qa_service.fronts.openai_api.replying import open_reply
 from qa_service.fronts.openai_api.responses import Response as ResponseObject
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.model import Lang
@@ -27,7 +27,7 @@ from qa_service.server.streaming import SSEResponse, read_json
 from qa_service.settings import Settings
 
 _MODELS_SINCE = 1764374400
-"""When the models appeared, in seconds since 1970: clients sort by it."""
+"""`created` of the models, in seconds since 1970; clients sort by it."""
 _NAMES = {"numstab": "numstab", "numstab-text": "numstab (text only)"}
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -80,12 +80,12 @@ async def _reply(
     conversation: Conversation,
     form: ChatCompletion | ResponseObject,
 ) -> Response:
-    """The reply to a conversation in either form, as a stream or whole."""
+    """The reply to a conversation, as an object or as a stream of either protocol."""
     reader = _language(http, conversation)
     text = await to_thread.run_sync(housekeeping_reply, service, conversation)
     if text is not None:
         return _stream(form.stream_text(text)) if conversation.stream else JSONResponse(form.whole([Passage(text)]))
-    reply = await ask(service, http, conversation, _base(http, settings), reader)
+    reply = await open_reply(service, http, conversation, _base(http, settings), reader)
     if conversation.stream:
         return _stream(form.stream(reply))
     return JSONResponse(form.whole(await reply.whole(http)))
@@ -96,12 +96,12 @@ def _stream(events: AsyncIterator[bytes]) -> SSEResponse:
 
 
 def _language(http: Request, conversation: Conversation) -> Lang | None:
-    """The reader's language where the question shows none; sets that of errors."""
+    """The language for an answer to a question that shows none, from Accept-Language; sets that of errors."""
     if (shown := conversation.lang) is not None:
         http.state.lang = shown
     return request_language(http) if "accept-language" in http.headers else None
 
 
 def _base(http: Request, settings: Settings) -> str:
-    """Our address for links, with a slash at its end: that of the setting, else that of the request."""
+    """Our own address for links, with a slash at its end: that of the settings, else that of the request."""
     return f"{settings.url.rstrip('/')}/" if settings.url else str(http.base_url)

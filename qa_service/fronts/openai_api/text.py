@@ -1,4 +1,4 @@
-"""An answer as Markdown for a chat. Nothing that was sent can be changed, so each passage waits for its numbers."""
+"""An answer as Markdown for a chat. Text that was sent cannot be changed, so each passage waits for its numbers."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ _NOT_HERE = Text("○ 在这组参数下不适用", "○ does not apply at these
 _MEASURED = Text("实测", "Measured")
 _STILL_MEASURING = Text("（还在测，见文末第 {} 项）", "(still being measured, see {} at the end)")
 _SPACED_REMARK = re.compile(r" ?(（还在测，见文末第 \d+ 项）) ?")
-"""In Chinese no space stands beside a full-width bracket, as it does beside a number."""
+"""The remark with the spaces that surround a number in Chinese text, but not a full-width bracket."""
 _MEASURED_SINCE = Text("测完了。上文缺的数：", "The measurements are done. The numbers missing above:")
 _MORE = Text("为什么、适用范围、全部证据", "Why, scope, all evidence")
 _AGAIN = Text("重做这次实验", "Repeat this run")
@@ -53,7 +53,7 @@ _METRIC = Text("指标", "metric")
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The part of the reply from `start` to before `end`, in characters, and where it comes from."""
+    """The source of a part of the reply: characters from `start` to before `end`."""
 
     start: int
     end: int
@@ -63,7 +63,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The next piece of the reply, with what it cites; positions count from the beginning of the reply."""
+    """The next piece of the reply with its citations, whose positions count from the beginning of the reply."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -76,9 +76,9 @@ class _Section:
     needs: frozenset[str]
     write: Callable[[], str]
     source: tuple[str, str] | None = None
-    """Title and URL of what they come from."""
+    """(title, URL) of their source."""
     only_measured: bool = False
-    """Whether they say nothing without these runs."""
+    """Whether they are meaningless without these runs."""
 
 
 class AnswerWriter:
@@ -87,7 +87,7 @@ class AnswerWriter:
     def __init__(self, answer: Answer, base: str, *, runs: bool, kept: Sequence[Evidence] = ()) -> None:
         """`base` is our own address, with a slash at its end.
 
-        Without `runs` no evidence will come; what was measured earlier is `kept`.
+        Without `runs` no evidence will be added; `kept` is what was measured earlier.
         """
         self._answer = answer
         self._lang = answer.lang
@@ -95,45 +95,46 @@ class AnswerWriter:
         self._will_run = runs and answer.status is AnswerStatus.ANSWERED
         self._evidence = list(kept)
         self._announced: list[str] = []
-        """Placeholders for which words were written, as their numbers were not there."""
+        """Placeholders in place of which a remark was written, as their numbers were not measured yet."""
         self._length = 0
         self._sections = list(self._all_sections())
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a passage that could be written without its numbers waits for them."""
+        """Whether a passage waits for numbers that could be written without them."""
         return any(not section.only_measured for section in self._sections)
 
     def add(self, evidence: Evidence) -> None:
-        """Takes a finished run."""
+        """Adds the evidence of a finished run."""
         self._evidence.append(evidence)
 
     def ready(self) -> Iterator[Passage]:
-        """The passages that can be written now, up to the first that has to wait."""
+        """The next passages, up to the first whose numbers are not measured yet."""
         while self._sections and (not self._will_run or self._sections[0].needs <= self._measured()):
             yield from self._write(self._sections.pop(0))
 
     def without_numbers(self) -> Iterator[Passage]:
-        """All passages that say something without their numbers; words stand where these are missing."""
+        """All passages that are meaningful without their numbers, with remarks in place of these."""
         for section in self._sections[:]:
             if not section.only_measured:
                 self._sections.remove(section)
                 yield from self._write(section)
 
     def rest(self, answer: Answer) -> Iterator[Passage]:
-        """What is left when all runs have finished: numbers that were missing, comparisons, links."""
+        """The rest, once all runs have finished: numbers that were missing, comparisons, links."""
         self._answer, self._will_run = answer, False
         self._evidence = list(answer.evidence) or self._evidence
         if self._announced:
             yield self._passage(self._announced_numbers())
         while self._sections:
             yield from self._write(self._sections.pop(0))
-        for text in (*self._comparisons(), *prose.unfinished_runs(answer), self._closing(), self._related()):
+        measured = (*self._comparisons(), prose.alternatives_text(answer), *prose.unfinished_runs(answer))
+        for text in (*measured, self._closing(), self._related()):
             if text:
                 yield self._passage(text)
 
     def whole(self, answer: Answer) -> list[Passage]:
-        """All passages, when all runs have finished."""
+        """All passages, once all runs have finished."""
         self._evidence = list(answer.evidence) or self._evidence
         return [*self.ready(), *self.rest(answer)]
 
@@ -145,6 +146,7 @@ class AnswerWriter:
             yield self._passage(text, section.source)
 
     def _passage(self, text: str, source: tuple[str, str] | None = None) -> Passage:
+        """The text as the next passage; advances the position in the reply."""
         gap = "\n\n" if self._length else ""
         start, end = self._length + len(gap), self._length + len(gap) + len(text)
         self._length = end
@@ -163,32 +165,35 @@ class AnswerWriter:
             yield _Section(frozenset(), self._without_entry)
 
     def _entry(self, entry: Entry) -> Iterator[_Section]:
+        """The sections of an entry; without what to do and how to tell if the previous reply was by the same entry."""
         lang = self._lang
         short, do, tell = (entry.part(part, lang) for part in ("short", "do", "tell"))
         yield _Section(
-            _blocks(short), lambda: f"**{self._filled(entry, short)}**", (entry.question[lang], self._page(entry))
+            _quoted_blocks(short),
+            lambda: f"**{self._filled(entry, short)}**",
+            (entry.question[lang], self._page(entry)),
         )
         case = single_out(rank(entry.tell, self._answer.observations), entry.signs)
         if case is not None:
-            yield _Section(_blocks(case.row.text(lang)), self._case, only_measured=True)
+            yield _Section(_quoted_blocks(case.row.text(lang)), self._user_case, only_measured=True)
         elif self._answer.clue is not None:
-            yield _Section(frozenset(), self._case)
+            yield _Section(frozenset(), self._user_case)
         if entry.evidence and (self._will_run or self._evidence):
             proof = entry.evidence[0]
             url = f"{self._base}experiments/{proof.experiment}?lang={lang}"
             title = f"{_MEASURED[lang]}: {proof.experiment}"
             yield _Section(frozenset({proof.id}), lambda: self._proof(proof.id), (title, url), only_measured=True)
         if self._answer.earlier is not None and self._answer.earlier.entry == entry.id:
-            return  # what to do and how to tell have been said
-        yield _Section(_blocks(do), lambda: _headed("do", self._filled(entry, do), lang))
-        yield _Section(_blocks(tell), lambda: _headed("tell", self._told_apart(entry), lang))
+            return  # the previous reply had what to do and how to tell
+        yield _Section(_quoted_blocks(do), lambda: _with_heading("do", self._filled(entry, do), lang))
+        yield _Section(_quoted_blocks(tell), lambda: _with_heading("tell", self._tell_rows(entry), lang))
 
     def _calculation(self, calculation: Calculation) -> Iterator[_Section]:
-        """A paragraph for each formula; the runs come in their order."""
+        """A section for each formula; their runs finish in the same order."""
         for index, formula in enumerate(calculation.formulas):
             block = "formula" if index == 0 else f"formula-{index + 1}"
             alone = replace(calculation, formulas=(formula,))
-            url = f"{self._base}formula?{urlencode(_formula_fields(alone) | {'lang': self._lang})}"
+            url = self._base + calculation.address_in(self._lang, index).removeprefix("/")
 
             def write(block: str = block, alone: Calculation = alone, url: str = url) -> str:
                 found = [one for one in self._evidence if one.block == block]
@@ -200,8 +205,9 @@ class AnswerWriter:
             yield _Section(frozenset({block}), write, (formula, url), only_measured=True)
 
     def _without_entry(self) -> str:
-        """The verdict on a run, thanks returned, or what was not understood and the nearest questions, numbered so that
-        one can be picked.
+        """The text of an answer without an entry: the verdict on a run, an acknowledgement, or the nearest questions.
+
+        The questions are numbered, so that a follow-up can pick one.
         """
         if self._answer.is_verdict:
             return prose.answer_text(self._answer)
@@ -211,22 +217,26 @@ class AnswerWriter:
         questions = [f"{number}. {self._link(match.entry)}" for number, match in enumerate(self._answer.matches[:3], 1)]
         return "\n".join([opening, "", *questions])
 
-    def _case(self) -> str:
+    def _user_case(self) -> str:
         answer = replace(self._answer, evidence=tuple(self._evidence))
         case = prose.below_short(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
         return case.replace("](/entries/", f"]({self._base}entries/")
 
-    def _told_apart(self, entry: Entry) -> str:
+    def _tell_rows(self, entry: Entry) -> str:
         lines = []
         for each in rank(entry.tell, self._answer.observations):
             row = each.row
             means = row.means[self._lang]
-            linked = f"[{_bracketed(means)}]({self._base}entries/{row.entry}?lang={self._lang})" if row.entry else means
+            linked = (
+                f"[{_escape_link_text(means)}]({self._base}entries/{row.entry}?lang={self._lang})"
+                if row.entry
+                else means
+            )
             lines.append(self._filled(entry, f"- {row.see[self._lang]} → {linked}"))
         return "\n".join(lines)
 
     def _filled(self, entry: Entry, text: str) -> str:
-        """The text with its numbers; words for those still being measured, which are announced for the end."""
+        """The text with its numbers; those still being measured are replaced by a remark and added to `_announced`."""
         measured = self._measured()
 
         def announced(found: re.Match[str]) -> str:
@@ -241,6 +251,7 @@ class AnswerWriter:
         return prose.fill_text(text, entry, self._evidence, self._lang, prose.NOT_MEASURED[self._lang])
 
     def _announced_numbers(self) -> str:
+        """A numbered list of the numbers that were not measured when the text was written."""
         values: dict[str, str] = {}
         titles: dict[str, str] = {}
         for one in self._evidence:
@@ -261,7 +272,7 @@ class AnswerWriter:
         return about.title[self._lang]
 
     def _proof(self, block: str) -> str:
-        """The claims of the block for the short answer, with verdict and value, and the run that they are about."""
+        """The claims of the block that prove the short answer, with verdict and value, and the call of the run."""
         found = next((one for one in self._evidence if one.block == block and one.variant == 0), None)
         if found is None:
             return ""
@@ -295,7 +306,7 @@ class AnswerWriter:
             yield "\n".join([f"{table.title}", "", *cells])
 
     def _closing(self) -> str:
-        """Links to the rest and to the same run, and what repeats it elsewhere."""
+        """Links to the entry's page and to the same run, its seed and the hash of its code."""
         entry, lang = self._answer.entry, self._lang
         if entry is None:
             return "" if self._evidence or self._answer.calculation is None else _TEXT_ONLY[lang]
@@ -308,59 +319,52 @@ class AnswerWriter:
         return text if self._answer.evidence or not entry.evidence else f"{text}\n\n{_TEXT_ONLY[lang]}"
 
     def _related(self) -> str:
-        links = [self._link(entry) for entry in _beside(self._answer)[:_MAX_FOLLOW_UPS]]
+        links = [self._link(entry) for entry in _suggested_entries(self._answer)[:_MAX_FOLLOW_UPS]]
         return _RELATED[self._lang] + " · ".join(links) if links else ""
 
     def _link(self, entry: Entry) -> str:
-        return f"[{_bracketed(entry.question[self._lang])}]({self._page(entry)})"
+        return f"[{_escape_link_text(entry.question[self._lang])}]({self._page(entry)})"
 
     def _page(self, entry: Entry) -> str:
         return self._base + entry.address_in(self._lang).removeprefix("/")
 
     def _permalink(self, entry: Entry, evidence: Evidence) -> str:
-        """The page that makes this run again, with all its parameters."""
+        """The address of the page that repeats this run, with all its parameters."""
         query = {name: _query_text(value) for name, value in evidence.params.items()}
         aspect = {"aspect": entry.aspect} if entry.aspect else {}
         fields = {**aspect, "block": evidence.block, **query, "seed": str(evidence.seed), "lang": self._lang}
         return f"{self._base}e/{entry.id}?{urlencode(fields)}"
 
 
-def _beside(answer: Answer) -> tuple[Entry, ...]:
-    """What may have been asked instead, then the related entries."""
+def _suggested_entries(answer: Answer) -> tuple[Entry, ...]:
+    """The entries that may be meant instead, then the related ones."""
     return (*answer.alternatives, *answer.related)
 
 
 def follow_ups(answer: Answer) -> list[str]:
-    """Questions to go on with: alternatives and related entries, else the nearest."""
+    """Suggested follow-up questions: those of alternatives and related entries, else of the nearest entries."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return []
-    entries = _beside(answer) or tuple(
+    entries = _suggested_entries(answer) or tuple(
         match.entry for match in answer.matches if answer.entry is None or match.entry.id != answer.entry.id
     )
     return [entry.question[answer.lang] for entry in entries[:_MAX_FOLLOW_UPS]]
 
 
-def _headed(part: Part, text: str, lang: str) -> str:
+def _with_heading(part: Part, text: str, lang: str) -> str:
     title = prose.PART_TITLES[part]["zh" if lang == "zh" else "en"]
     return f"### {title}\n\n{text.strip()}" if text else ""
 
 
-def _blocks(*texts: str) -> frozenset[str]:
+def _quoted_blocks(*texts: str) -> frozenset[str]:
     """The evidence blocks that the texts quote."""
     return frozenset(found[1] for text in texts for found in PLACEHOLDER.finditer(text))
 
 
-def _bracketed(text: str) -> str:
-    """A text that may stand in the brackets of a Markdown link; placeholders stay."""
+def _escape_link_text(text: str) -> str:
+    """A text escaped for the brackets of a Markdown link; one with placeholders is not changed."""
     return text if PLACEHOLDER.search(text) else text.replace("[", "\\[").replace("]", "\\]")
 
 
 def _query_text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _formula_fields(calculation: Calculation) -> dict[str, str]:
-    """The query of the formula's page."""
-    fields = {"expression": calculation.formulas[0], **calculation.at}
-    fields |= {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
-    return fields | ({"gradient": "1"} if calculation.gradient else {})

@@ -22,7 +22,10 @@ from qa_service.fronts.terminal import (
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds each command with its options and the function that runs it (`run_with_service` or `run_with_settings`)."""
+    """Adds each command with its options and the function that runs it (`run_with_service` or `run_with_settings`).
+
+    The former needs a service; the latter only the settings.
+    """
     for command in (
         ask, chat, run, formula, diagnose, try_model, check, replay, export, evaluate, gaps, kb, keys, trace, listing,
     ):  # fmt: skip

@@ -42,23 +42,28 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument(
         "--compare", action="append", default=[], metavar="NAME=A,B", help="run once for each value; repeatable"
     )
-    parser.add_argument("--seeds", default="1", help="repeat each run with this many seeds: how often a claim holds")
-    parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
+    parser.add_argument("--seeds", default="1", help="repeat each run with N seeds: how often claims hold", metavar="N")
+    parser.add_argument("--entry", metavar="ID", help="answer with this entry instead of searching for one")
     parser.add_argument(
         "--aspect", metavar="ID", help="the further question of this entry to answer (--full lists them)"
     )
-    parser.add_argument("--full", action="store_true", help="also why, scope, all evidence, the lecture's words")
+    parser.add_argument("--full", action="store_true", help="also print why, scope, all evidence and the lecture")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
-    parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
     parser.add_argument(
-        "--reword", action="store_true", help="then also in the words of the language model that NUMSTAB_WRITER names"
+        "--explain", action="store_true", help="also print the nearest phrasings and the terms that contributed"
     )
-    parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
+    parser.add_argument(
+        "--reword", action="store_true", help="also print the answer reworded by the language model of NUMSTAB_WRITER"
+    )
+    parser.add_argument("--batch", metavar="FILE", help="a file with a JSON object per line; - reads standard input")
     parser.set_defaults(run_with_service=run_with_service)
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Answers; returns exit status 0 (answered), 1 (not covered or unclear) or 3 (an experiment failed)."""
+    """Prints the answer; returns exit status 0 (answered), 1 (not covered or unclear) or 3 (an experiment failed).
+
+    With `--batch`, the greatest of the exit statuses of its lines.
+    """
     request = Request(
         question=arguments.question or "",
         lang=arguments.lang,
@@ -95,6 +100,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _writer(settings: Settings) -> "ModelWriter":
+    """The language model of the settings; raises `BadField` if none is set."""
     from qa_service.answering.writer import ModelWriter
 
     if not settings.writer or not settings.writer_model:
@@ -107,7 +113,7 @@ def _writer(settings: Settings) -> "ModelWriter":
 
 
 def _print_rewording(answer: Answer, entry: Entry, writer: "ModelWriter") -> None:
-    """Prints the same in the words of a model, after the answer and marked as that; or that it cannot be shown."""
+    """Prints the answer as reworded by a language model, marked as such, or that the rewording was rejected."""
     from qa_service.answering.rewording import reword
     from qa_service.fronts.terminal.screen import TerminalView
 
@@ -132,7 +138,7 @@ def _print_rewording(answer: Answer, entry: Entry, writer: "ModelWriter") -> Non
 
 
 def exit_status(answer: Answer) -> int:
-    """The exit status for an answer."""
+    """The exit status for an answer: 0, 1 if it is unclear or not covered, 3 if an experiment failed."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return options.EXIT_OK
     if answer.status is not AnswerStatus.ANSWERED:
@@ -145,7 +151,7 @@ def exit_status(answer: Answer) -> int:
 
 
 def print_answer(request: Request, service: Service, *, full: bool = False, explain: bool = False) -> Answer:
-    """Prints the short answer, its evidence, what to do and how to tell; with `full` also the rest. Returns it all.
+    """Prints the short answer, its evidence, what to do and how to tell, with `full` also the rest; returns the answer.
 
     Raises `BadRequest` before anything is printed. `KeyboardInterrupt` cancels the running experiment and propagates.
     """
@@ -167,14 +173,13 @@ def print_answer(request: Request, service: Service, *, full: bool = False, expl
         if answer.entry is None:
             return answer
         is_new = answer.entry.id != previous_entry
-        evidence = _print_short_answer(answer, answer.entry, view, events, full=full)
-        answer = replace(answer, evidence=tuple(evidence))
+        answer = _print_short_answer(answer, answer.entry, view, events, full=full)
         view.print_rest(answer, FIRST_PARTS[1:] if is_new else (), full=full)
     return answer
 
 
 def _print_calculation(answer: Answer, view: "TerminalView", events: Iterator[Event]) -> Answer:
-    """Prints the reply with its values as soon as they are measured, and the formulas in every format."""
+    """Waits for the runs, then prints the reply and the values of the formulas in every format."""
     with view.run_progress() as progress:
         for event in events:
             progress.on_event(event)
@@ -186,10 +191,10 @@ def _print_calculation(answer: Answer, view: "TerminalView", events: Iterator[Ev
 
 def _print_short_answer(
     answer: Answer, entry: Entry, view: "TerminalView", events: Iterator[Event], *, full: bool
-) -> list[Evidence]:
-    """Prints the short answer as soon as its numbers are measured, and the evidence for it; returns all evidence.
+) -> Answer:
+    """Prints the short answer as soon as its numbers are measured, and the evidence for it; returns the whole answer.
 
-    Without live numbers, or if nothing is run, the short answer comes at once.
+    A short answer without measured numbers is printed at once.
     """
     waits_for = {name for name, *_ in PLACEHOLDER.findall(entry.part(answer.part or "short", answer.lang))}
     is_proof = set() if answer.part else {entry.evidence[0].id} if full else {block.id for block in entry.evidence}
@@ -198,26 +203,28 @@ def _print_short_answer(
     is_shown = not waits_for
     if is_shown:
         view.print_short(answer)
-        sys.stdout.flush()  # show the text before torch has been imported
+        sys.stdout.flush()  # so that the text is shown before torch is imported
     with view.run_progress() as progress:
         for event in events:
             progress.on_event(event)
             if isinstance(event, EvidenceReady):
                 evidence.append(event.evidence)
                 pending.append(event.evidence)
+            if isinstance(event, Done):
+                answer = event.answer
             if not is_shown and (isinstance(event, Done) or waits_for <= {one.block for one in evidence}):
                 view.print_short(replace(answer, evidence=tuple(evidence)))
                 is_shown = True
             while is_shown and pending:
                 if (one := pending.pop(0)).block in is_proof or one.compared:
                     view.print_proof(one)
-    return evidence
+    return answer
 
 
 def _print_explanation(answer: Answer, view: "TerminalView") -> None:
     head = {
-        "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
-        "en": ("item", "entry", "score", "phrasing met", "because of"),
+        "zh": ("题", "词条", "把握", "最近的问法", "依据"),
+        "en": ("item", "entry", "score", "nearest phrasing", "because of"),
     }[answer.lang]
     meaning = {"zh": "整句的意思", "en": "its meaning"}[answer.lang]
     rows = []
@@ -228,7 +235,10 @@ def _print_explanation(answer: Answer, view: "TerminalView") -> None:
 
 
 def _answer_batch(path: str, defaults: Request, service: Service) -> int:
-    """Prints a line of JSON for each line of the file, in order; for a line that has an error, an error object."""
+    """Prints a line of JSON for each line of the file, in order: an answer, or an error object.
+
+    Returns the greatest exit status.
+    """
     highest_status = options.EXIT_OK
     with ThreadPoolExecutor(service.runner.slots) as pool:
         for result, status in pool.map(lambda line: _answer_line(line, defaults, service), list(_read_batch(path))):
@@ -260,8 +270,9 @@ def _answer_line(line: bytes, defaults: Request, service: Service) -> tuple[dict
 
 
 def _answer_turns(line: bytes, defaults: Request, service: Service) -> Answer:
-    """The answer to the last turn of a line, each turn asked in the context of the turn before. What the line does not
-    say is as on the command line.
+    """The answer to the last turn of a line; each turn is asked in the context of the turn before.
+
+    Fields that the line does not have are those of the command line. Raises `BadField` for a malformed line.
     """
     from qa_service.schemas.requests import read_request
 

@@ -32,7 +32,7 @@ _NOTHING_YET = Text("还没有问过问题。", "No question has been asked yet.
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `chat`."""
-    parser: ArgumentParser = parsers.add_parser("chat", help="a conversation in the terminal")
+    parser: ArgumentParser = parsers.add_parser("chat", help="ask in a conversation, with follow-up questions")
     options.add_lang(parser)
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
@@ -40,7 +40,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Reads and answers lines until the end of the input; an error leaves the conversation as it was."""
+    """Reads and answers lines until the end of the input; an error does not change the state of the conversation."""
     with suppress(ImportError):
         import readline  # noqa: F401  # gives input() line editing and a history
     defaults = Request(question="", lang=arguments.lang, run=not arguments.no_run, brief=True)
@@ -61,9 +61,9 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _read_line() -> str | None:
-    """The next line that is not empty; None at the end of input. At a terminal Ctrl-C discards the line being typed.
+    """The next line that is not empty; None at the end of input. Ctrl-C discards the line being typed.
 
-    Where input does not come from a terminal, the line is echoed, so that the output reads as a conversation.
+    If the input is not a terminal, the line is echoed, so that the output reads as a conversation.
     """
     interactive = sys.stdin.isatty()
     while True:
@@ -90,7 +90,7 @@ class _Conversation:
         self.last_question: tuple[str, Context | None] | None = None  # with the context in which it was asked
 
     def handle(self, line: str) -> bool:
-        """Answers a question or carries out a /command; returns False to quit. Raises `NumstabError`."""
+        """Answers a question or executes a /command; returns False to quit. Raises `NumstabError`."""
         match line.split():
             case ["/quit" | "/exit"]:
                 return False

@@ -1,4 +1,4 @@
-"""`numstab check`: runs every claim at its parameters and at its control, over seeds, and may record that it did."""
+"""`numstab check`: runs every claim at its parameters and at its control, over seeds, and can record the result."""
 
 import datetime as dt
 from argparse import ArgumentParser, Namespace
@@ -24,7 +24,7 @@ from qa_service.tools.claim_check import (
     summarise_over_seeds,
 )
 
-_FEWEST_TO_RECORD = 3  # seeds
+_MIN_RECORDED_SEEDS = 3
 
 
 def add_commands(parsers: Any) -> None:
@@ -47,10 +47,10 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         service.knowledge.library.values()
     )
     seeds = _parse_seed_count(arguments.seeds)
-    if arguments.record and seeds < _FEWEST_TO_RECORD:
+    if arguments.record and seeds < _MIN_RECORDED_SEEDS:
         raise BadField(
-            zh=f"--record 至少要 {_FEWEST_TO_RECORD} 个种子",
-            en=f"--record needs {_FEWEST_TO_RECORD} seeds at least",
+            zh=f"--record 至少要 {_MIN_RECORDED_SEEDS} 个种子",
+            en=f"--record needs {_MIN_RECORDED_SEEDS} seeds at least",
             field="--record",
         )
     experiments = service.knowledge.experiments
@@ -89,7 +89,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
             else f"{len(results)} verdicts, {differ} differ from what the entries state. {versions}"
         )
         if unfinished := next((each.run.note for each in results if each.run.status is RunStatus.CRASHED), None):
-            view.print_line(unfinished[lang])  # such as: there is no torch
+            view.print_line(unfinished[lang])  # that torch is not installed, for example
     return options.EXIT_NOT_ANSWERED if differ else options.EXIT_OK
 
 
@@ -101,7 +101,10 @@ def _record(
     summaries: Sequence[ClaimSummary],
     service: Service,
 ) -> None:
-    """Writes kb/checked.json: a record of each entry that came out as stated, none of one that did not."""
+    """Updates kb/checked.json: sets the record of each entry that came out as stated, removes that of any other.
+
+    Records of entries that were not checked now are kept, those of entries that do not exist any more are removed.
+    """
     records = checked.read_records(folder)
     differing = {summary.entry for summary in summaries if summary.differs}
     measured = {result.entry for result in results}

@@ -10,7 +10,7 @@ from qa_service.errors import BadField
 from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
 
-MAX_FILE_BYTES = 64 << 20
+_MAX_INPUT_BYTES = 64 << 20
 """The largest file that is read."""
 
 
@@ -18,9 +18,9 @@ def add_commands(parsers: Any) -> None:
     """Adds the command `diagnose`."""
     parser: ArgumentParser = parsers.add_parser(
         "diagnose",
-        help="what is wrong with a training run, from its log or trace",
+        help="say what is wrong with a training run, from its log or trace",
         description="Reads a training log (any trainer's, CSV, trainer_state.json, an event file) or a trace, and "
-        "says what is wrong, by which of its numbers, and what to do.",
+        "says what is wrong, on which evidence, and what to do.",
         epilog=diagnosis_report.EXIT_STATUSES,
     )
     parser.add_argument("file", metavar="FILE", help="the log or trace; - reads standard input")
@@ -37,19 +37,19 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _read(path: str) -> bytes:
-    """The file; raises `BadField` if it cannot be read, or is too large."""
+    """The contents of a file, or of standard input for "-"; raises `BadField` if it cannot be read or is too large."""
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+            data = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = file.read(_MAX_INPUT_BYTES + 1)
     except OSError as error:
         raise options.unreadable_file(path, error) from error
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > _MAX_INPUT_BYTES:
         raise BadField(
-            zh=f"文件太大，最多 {MAX_FILE_BYTES >> 20} MiB",
-            en=f"the file is too large; at most {MAX_FILE_BYTES >> 20} MiB",
+            zh=f"文件太大，最多 {_MAX_INPUT_BYTES >> 20} MiB",
+            en=f"the file is too large; at most {_MAX_INPUT_BYTES >> 20} MiB",
             field="file",
         )
     return data

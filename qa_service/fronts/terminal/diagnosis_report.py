@@ -1,4 +1,4 @@
-"""A diagnosis in the terminal: what `numstab diagnose` and `numstab try` print, and `numstab ask` of a log."""
+"""Prints a diagnosis in the terminal, for `numstab diagnose`, `numstab try`, and `numstab ask` about a log."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
 
 EXIT_STATUSES = (
-    "Exit status: 0 it said what it is (healthy included), 1 it cannot tell, 2 unreadable or wrong usage, "
+    "Exit status: 0 diagnosed (healthy included), 1 undecided, 2 unreadable file or wrong usage, "
     "3 an experiment failed."
 )
 _SHOWN_FINDINGS = 5
@@ -51,10 +51,10 @@ def report(
     run: bool = False,
     more: Iterable[str] = (),
 ) -> int:
-    """Prints a diagnosis; returns the exit status. Raises `UnreadableRun` for one of what could not be read.
+    """Prints a diagnosis; returns the exit status. Raises `UnreadableRun` if the run could not be read.
 
-    With a `service` it names the entry, and with `run` it runs the experiment of the cause and of its cure. `more` are
-    lines that stand after the evidence.
+    With a `service` it prints the entry's question, and with `run` also runs the experiment, without and with the cure.
+    `more` are lines to print after the evidence.
     """
     diagnosing.readable(diagnosis)
     evidence: list[Evidence] = []
@@ -101,7 +101,10 @@ def _print(
 
 
 def print_brief(diagnosis: Diagnosis, view: "TerminalView", lang: Lang) -> None:
-    """Prints the verdict on a run that comes to harm, its evidence, and the command that prints the whole report."""
+    """Prints the verdict, its evidence, and the command that prints the whole report.
+
+    Prints nothing for a healthy or unreadable run.
+    """
     if diagnosis.status in ("healthy", "unreadable"):
         return
     shown = _Report(diagnosis, view, lang)
@@ -123,7 +126,7 @@ class _Report:
         self.view.print_styled(self._diagnosis.summary[self._lang], _STYLES.get(self._diagnosis.status, "bold"))
 
     def evidence(self) -> None:
-        """The facts that speak for the first cause, each with its place, and the second cause in a line."""
+        """Prints the facts that speak for the first cause, each with its place, and the second cause in a line."""
         found, lang = self._diagnosis, self._lang
         if found.margins:
             self._list("margins", [each[lang] for each in found.margins])
@@ -148,7 +151,7 @@ class _Report:
         return f"{told}  [{', '.join(shown)}]" if shown else told
 
     def curve(self) -> None:
-        """The loss with the marks, if standard output is a terminal."""
+        """Plots the loss with the marks, if standard output is a terminal."""
         points = [each for each in self._diagnosis.run.series.get("loss", ()) if math.isfinite(each.value)]
         if len(points) < 3:
             return
@@ -170,7 +173,7 @@ class _Report:
             )
 
     def entry(self, service: Service | None) -> None:
-        """The entry that explains the first cause: its question where the knowledge base is at hand, its id."""
+        """Prints the entry that explains the first cause: its id and, with a service, its question."""
         if not self._diagnosis.hypotheses:
             return
         name = self._diagnosis.causes[self._diagnosis.hypotheses[0].cause].entry
@@ -180,7 +183,7 @@ class _Report:
             self.view.print_line(f"  {entry.question[self._lang]}  ({name})" if entry else f"  {name}")
 
     def experiment(self, evidence: Sequence[Evidence]) -> None:
-        """The metrics of both runs side by side, the parameters, and which of them are the reader's."""
+        """Prints the metrics of both runs side by side, the parameters, and which of them come from the log."""
         planned, lang = self._diagnosis.experiment, self._lang
         if planned is None or len(evidence) != 2:
             return
@@ -193,9 +196,9 @@ class _Report:
             self.view.print_line(f"  {self._word('yours').format(self._word('and').join(planned.from_run))}")
         self.view.print_line(f"  {self._word('changes').format(format_params(planned.cured, lang))}")
         names = [name for name in one.run.measured if name in one.experiment.metrics]
-        differing = [name for name in names if _shown(one, name, lang) != _shown(two, name, lang)] or names
+        differing = [name for name in names if _metric_text(one, name, lang) != _metric_text(two, name, lang)] or names
         rows = [
-            (one.experiment.metrics[name].title[lang], _shown(one, name, lang), _shown(two, name, lang))
+            (one.experiment.metrics[name].title[lang], _metric_text(one, name, lang), _metric_text(two, name, lang))
             for name in differing
         ]
         for each in evidence:
@@ -233,7 +236,7 @@ class _Report:
             self.view.print_styled(f"    {number:>6} | {self._diagnosis.run.excerpt[number][:_MAX_LINE_CHARS]}", "dim")
 
     def _cited(self) -> list[int]:
-        """At most four of the lines that the evidence cites, where the run has their text."""
+        """At most four of the lines that the evidence cites, of those whose text is known."""
         first = self._diagnosis.hypotheses[0]
         lines = dict.fromkeys(line for each in _supporting(first) for line in each.lines)
         return sorted(line for line in lines if line in self._diagnosis.run.excerpt)[:4]
@@ -246,10 +249,10 @@ class _Report:
 
 
 def _supporting(hypothesis: Hypothesis) -> list[Finding]:
-    """What speaks for a cause, one finding for each fact."""
+    """The findings that speak for a cause, one for each text, at most `_SHOWN_FINDINGS`."""
     unique = {each.text.en: each for each in reversed(hypothesis.findings) if each.weight > 0}
     return list(reversed(unique.values()))[:_SHOWN_FINDINGS]
 
 
-def _shown(evidence: Evidence, name: str, lang: Lang) -> str:
+def _metric_text(evidence: Evidence, name: str, lang: Lang) -> str:
     return format_number(evidence.run.measured.get(name), lang, 4)

@@ -1,4 +1,4 @@
-"""`numstab eval`: retrieval metrics of labelled questions, and of the entries' own phrasings, each left out."""
+"""`numstab eval`: retrieval metrics on labelled questions, and leave-one-out accuracy on the entries' phrasings."""
 
 import time
 from argparse import ArgumentParser, Namespace
@@ -24,15 +24,15 @@ _METRICS_WITH_INTERVAL = (
     "hit1", "hit3", "entry1", "entry3", "source_share", "auroc_near", "auroc_out", "answered_right", "answered_wrong",
     "false_answers", "params_right",
 )  # fmt: skip
-_LISTED_ENTRIES = 20  # those whose phrasings most often go elsewhere
+_LISTED_ENTRIES = 20  # the least accurate ones
 
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `eval`."""
-    parser: ArgumentParser = parsers.add_parser("eval", help="how well labelled questions are understood")
+    parser: ArgumentParser = parsers.add_parser("eval", help="measure retrieval on labelled questions")
     parser.add_argument("files", nargs="*", metavar="FILE", help="a JSON line per question: q or turns, kind, items")
     parser.add_argument(
-        "--left-out", action="store_true", help="also where each phrasing of an entry goes when it is left out"
+        "--left-out", action="store_true", help="also measure leave-one-out accuracy on the entries' phrasings"
     )
     options.add_lang(parser)
     options.add_json(parser)
@@ -42,7 +42,7 @@ def add_commands(parsers: Any) -> None:
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints the metrics of labelled questions, asked without running experiments, and of left-out phrasings.
 
-    Returns exit status 0; without files and without `--left-out` argparse reports what is missing.
+    Returns exit status 0. Raises `BadField` without files and without `--left-out`.
     """
     if not arguments.files and not arguments.left_out:
         arguments.parser.error("FILE or --left-out is required")
@@ -67,7 +67,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 def _ask_all(paths: list[str], service: Service, view: "TerminalView") -> list[EvaluatedQuestion]:
     questions = [question for path in paths for question in _read_questions(path)]
-    service.knowledge.matcher.match("nan")  # loads the model, so that its loading time counts for no question
+    service.knowledge.matcher.match("nan")  # loads the model, so that no question is charged for it
     return list(view.track_progress((_evaluate(question, service) for question in questions), len(questions)))
 
 
@@ -77,7 +77,7 @@ def _print_report(report: dict[str, Any], view: "TerminalView", lang: Lang) -> N
     rows = [("n", *(str(table["n"]) for table in tables))]
     rows += [(name, *(_format_metric(table, name) for table in tables)) for name in _METRICS_WITH_INTERVAL]
     rows += [("ms_per_question", *(f"{table['ms_per_question']:.1f}" for table in tables))]
-    view.print_table(({"zh": "指标", "en": "figure"}[lang], *columns), rows)
+    view.print_table(({"zh": "指标", "en": "metric"}[lang], *columns), rows)
     for part in ("by_lang", "by_item"):
         rows = [
             (key, *(f"{each[name]:.2f}" for name in ("hit1", "hit3")), str(each["n"]))

@@ -36,10 +36,10 @@ _WORDS = {
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds the command `formula`; besides its own options it takes one for each variable, as --x 100 or --x=-1..1."""
+    """Adds the command `formula`; besides its own options it takes any --NAME as a variable: --x 100, --x=-1..1."""
     parser: ArgumentParser = parsers.add_parser(
         "formula",
-        help="a formula in every float format: values, steps, where it breaks, stable forms",
+        help="measure a formula in every float format: values, steps, where it breaks",
         usage="numstab formula EXPRESSION [--NAME VALUE | --NAME=LOW..HIGH]... [--dtype D]... [--gradient] [--json]",
     )
     parser.add_argument("expression", metavar="EXPRESSION", help="such as 'log(1+exp(x))'")
@@ -48,7 +48,7 @@ def add_commands(parsers: Any) -> None:
     )
     parser.add_argument("--dtype", action="append", default=[], help="show only this format; repeatable")
     parser.add_argument("--gradient", action="store_true", help="also the gradient, by autograd and exact")
-    parser.add_argument("--no-stable", action="store_true", help="look for no other forms")
+    parser.add_argument("--no-stable", action="store_true", help="do not look for stable forms")
     options.add_lang(parser)
     options.add_json(parser)
     parse = parser.parse_known_args
@@ -56,12 +56,12 @@ def add_commands(parsers: Any) -> None:
     def with_variables(args: Any = None, namespace: Any = None) -> Any:
         return parse(list(_split(args or [])), namespace)
 
-    parser.parse_known_args = with_variables  # type: ignore[method-assign]  # options whose names are not known before
+    parser.parse_known_args = with_variables  # type: ignore[method-assign]  # argparse must know all names of options
     parser.set_defaults(run_with_service=run_with_service)
 
 
 def _split(words: Sequence[str]) -> Iterator[str]:
-    """The command line with each --NAME as --set NAME=VALUE, and what is not an option behind --."""
+    """The command line with each --NAME VALUE as --set=NAME=VALUE, and the positional arguments after --."""
     rest = []
     pending = iter(words)
     for word in pending:
@@ -96,6 +96,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _request(arguments: Namespace) -> FormulaRequest:
+    """The request of the command line; raises `BadField` for a variable without a value."""
     at: dict[str, str] = {}
     over: dict[str, tuple[str, str]] = {}
     for pair in arguments.set:
@@ -149,7 +150,10 @@ class FormulaView:
         self._show_stable()
 
     def _show_steps(self) -> None:
-        """The steps in the first format that goes wrong, else in the one for which forms are compared."""
+        """Prints the first wrong step of each format, and all steps in one of these formats; nothing if all are right.
+
+        That is the format in which forms are compared, if it is among them, else the first.
+        """
         result = self._result
         if not result.first_wrong:
             return
@@ -196,14 +200,14 @@ class FormulaView:
         self._view.print_table([self._word(name) for name in ("format", "breaks", "lost", "regions")], rows)
 
     def _input(self, values: Mapping[str, float]) -> str:
-        """The value of the only variable, or of each under its name."""
+        """The values of the variables as text; a single value without its name."""
         numbers = [self._number(value, 9 if len(values) == 1 else 5) for value in values.values()]
         return ", ".join(
             f"{name} = {each}" if len(values) > 1 else each for name, each in zip(values, numbers, strict=True)
         )
 
     def _region(self, region: FormulaRegion) -> str:
-        """Where it fails and how; of several variables, which have no regions but points, how alone."""
+        """The interval and the kind of failure; only the latter if several variables have ranges."""
         span = self._word("from_to").format(self._number(region.low), self._number(region.high))
         span = self._number(region.low) if region.low == region.high else span
         why = {"overflow": self._word("too_large"), "domain": self._word("undefined")}.get(region.how, "")
@@ -211,7 +215,7 @@ class FormulaView:
         return f"{span}: {', '.join(words)}" if len(self._result.over) == 1 else ", ".join(words)
 
     def _map(self) -> tuple[str, str, dict[str, list[tuple[float, float]]]]:
-        """(title of x, title of y, format → points) of the map in the formats that have autograd."""
+        """(title of x, title of y, format → points) of the lost bits of the formula, without the float8 formats."""
         curves: dict[str, list[tuple[float, float]]] = {}
         for point in self._result.points:
             if point.form == 0 and point.bits is not None and not point.dtype.startswith("float8"):
@@ -237,7 +241,7 @@ class FormulaView:
         return self._number(value, digits)
 
     def _number(self, value: float | None, digits: int = 5) -> str:
-        """A number with so many digits at most; of 17 as few as tell it from its neighbours in float64."""
+        """A number with at most `digits` digits; for 17, the shortest that identifies it in float64."""
         if value is None:
             return "–"
         return repr(value) if digits == 17 else format_number(value, self._lang, digits)

@@ -1,4 +1,4 @@
-r"""Writes the formulas of a text, \( … \) and $$ … $$, as plain Unicode on one line, with brackets where needed."""
+r"""Converts the formulas of a text, \( … \) and $$ … $$, to Unicode on one line, with brackets if needed."""
 
 import re
 from functools import cache
@@ -12,18 +12,18 @@ from pylatexenc.latex2text import (  # type: ignore[import-untyped]
 
 _SYMBOL = r"[^\W\d_][̀-ͯ]*(?:[_^](?:\w+|\([^()]*\)))*"
 _NEEDS_NO_BRACKETS = re.compile(rf"∂?{_SYMBOL}|\d+(?:\.\d+)?|√?\([^()]*\)|‖[^‖]*‖|\|[^|]*\|")
-"""A denominator that needs no brackets: a symbol with its sub- and superscripts, a number, a bracketed expression."""
+"""Denominators that need no brackets: a symbol with its sub- and superscripts, a number, a bracketed expression."""
 
 
 def formulas_to_unicode(source: str) -> str:
-    """Replaces every formula of a markdown text by Unicode; a display formula gets an indented line of its own."""
+    """Replaces every formula of a Markdown text by Unicode; a display formula gets an indented line of its own."""
     source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {latex_to_unicode(found[1])}\n", source, flags=re.DOTALL)
     return re.sub(r"\\\((.+?)\\\)", lambda found: _escape_markdown(latex_to_unicode(found[1])), source, flags=re.DOTALL)
 
 
 def latex_to_unicode(latex: str) -> str:
     """One LaTeX formula as one line of Unicode."""
-    grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # or h_{l+1} would read as h_l + 1
+    grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # otherwise h_{l+1} would read as h_l + 1
     grouped = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", grouped)
     return str(_converter().latex_to_text(grouped)).strip()
 
@@ -33,7 +33,7 @@ def _escape_markdown(unicode: str) -> str:
 
 
 def _fraction(node: Any, l2tobj: Any) -> str:
-    """A fraction as (z − μ)/σ: a numerator with a sum, and any compound denominator, get brackets."""
+    """A fraction such as (z − μ)/σ: a sum in the numerator, and any compound denominator, gets brackets."""
     numerator, denominator = (l2tobj.nodelist_to_text([each]).strip() for each in node.nodeargd.argnlist)
     bare = re.sub(r"\([^()]*\)|\|[^|]*\||‖[^‖]*‖", "", numerator)
     if re.search(r"[-+−±]", bare.lstrip("-−")):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `gaps`."""
-    parser = parsers.add_parser("gaps", help="group the questions that found no answer, and draft entries for them")
+    parser = parsers.add_parser("gaps", help="group unanswered questions, and draft entries for them")
     parser.add_argument("--draft", metavar="FOLDER", help="write a draft of an entry and an experiment for each group")
     parser.add_argument("--least", default="1", metavar="N", help="only groups of at least N questions")
     options.add_lang(parser)
@@ -27,7 +27,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Groups the questions in the store, which holds some only if `keep_questions` is set; returns exit status 0."""
+    """Groups the unanswered questions of the store, which has none unless `keep_questions` is set; returns 0."""
     from qa_service.store import Store
     from qa_service.tools.gaps import group_unanswered
 
@@ -53,6 +53,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _write_drafts(group: "UnansweredGroup", folder: Path, number: int) -> None:
+    """Writes a draft of an entry that expands the nearest one, and an experiment; raises `BadField` if they exist."""
     nearest = group.nearest[0].entry
     slug = f"gap-{number:02d}"
     text = scaffold.draft_entry(
@@ -84,14 +85,17 @@ def _print_groups(groups: list["UnansweredGroup"], lang: Lang, *, kept: bool) ->
 
     view = TerminalView(lang)
     if not groups:
-        none_found = {"zh": "没有落空的问题。", "en": "No question went unmet."}[lang]
+        none_found = {"zh": "没有未答上的问题。", "en": "There are no unanswered questions."}[lang]
         hint = {
             "zh": "问题没有保存：设 NUMSTAB_KEEP_QUESTIONS=30 可保存 30 天。",
             "en": "Questions are not kept: NUMSTAB_KEEP_QUESTIONS=30 keeps them for 30 days.",
         }[lang]
         view.print_line(none_found if kept else f"{none_found} {hint}")
         return
-    head = {"zh": ("个数", "典型的问题", "最近的词条", "把握"), "en": ("asked", "typically", "nearest entry", "score")}
+    head = {
+        "zh": ("个数", "典型的问题", "最近的词条", "把握"),
+        "en": ("count", "typical question", "nearest entry", "score"),
+    }
     rows = [
         (
             str(len(group.questions)),

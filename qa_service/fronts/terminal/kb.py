@@ -19,17 +19,19 @@ from qa_service.settings import Settings
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds the command `kb` with its three verbs."""
-    verbs = parsers.add_parser("kb", help="write entries: new, lint, fmt").add_subparsers(metavar="VERB", required=True)
-    new = verbs.add_parser("new", help="a draft of an entry, and of an experiment unless there is one already")
+    """Adds the command `kb` with the verbs `new`, `lint` and `fmt`."""
+    verbs = parsers.add_parser("kb", help="draft, check and format entries: new, lint, fmt").add_subparsers(
+        metavar="VERB", required=True
+    )
+    new = verbs.add_parser("new", help="draft an entry, and an experiment unless it exists")
     new.add_argument("id", metavar="ID", help="the new entry's id: lower-case words with hyphens")
-    new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it grows from")
+    new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it expands")
     new.add_argument("--experiment", metavar="SLUG", help="its experiment (default: a new one named like the entry)")
     options.add_lang(new)
     new.set_defaults(run_with_settings=_new)
     for name, about, function in (
-        ("lint", "every problem of the entries, each with file and line", _lint),
-        ("fmt", "one phrasing a line, none twice; comments stay", _fmt),
+        ("lint", "print every problem of the entries, each with file and line", _lint),
+        ("fmt", "write one phrasing per line, without duplicates; keeps comments", _fmt),
     ):
         verb = verbs.add_parser(name, help=about)
         verb.add_argument("files", nargs="*", metavar="FILE", help="only these (default: all)")
@@ -38,6 +40,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def _new(arguments: Namespace, settings: Settings) -> int:
+    """Writes drafts beside the entry that is expanded, and beside its first experiment; raises `BadField`."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", arguments.id):
         raise BadField(
             zh=f"词条的 id 由小写字母、数字和连字符组成，不能是 {arguments.id!r}",
@@ -73,6 +76,7 @@ def _new(arguments: Namespace, settings: Settings) -> int:
 
 
 def _lint(arguments: Namespace, settings: Settings) -> int:
+    """Prints every problem of the files, or of all of kb/ and demos/; returns exit status 1 if there is one."""
     paths = _files(arguments.files, settings)
     experiments = load_specs(settings.demos)
     try:
@@ -110,11 +114,12 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:
+    """Formats the files, or all of kb/, and prints the paths of those that changed."""
     for path in _files(arguments.files, settings):
-        source = path.read_text("utf-8")
         try:
+            source = path.read_text("utf-8")
             formatted = scaffold.format_entry(source)
-        except ValueError as error:  # not TOML; lint says where
+        except ValueError as error:  # not UTF-8 or not TOML; lint says where
             raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
         if formatted != source:
             write_atomically(path, partial(Path.write_text, data=formatted, encoding="utf-8"))
@@ -123,6 +128,7 @@ def _fmt(arguments: Namespace, settings: Settings) -> int:
 
 
 def _files(names: Sequence[str], settings: Settings) -> list[Path]:
+    """The named files, or all of kb/; raises `BadField` for one that does not exist."""
     paths = [Path(name) for name in names] or sorted(settings.kb.rglob("*.toml"))
     for path in paths:
         if not path.is_file():
@@ -131,6 +137,6 @@ def _files(names: Sequence[str], settings: Settings) -> list[Path]:
 
 
 def _concerns(problem: str, paths: Sequence[Path]) -> bool:
-    """Whether a problem is about one of the paths; a problem that names no file concerns all."""
+    """Whether a problem is about one of the paths; a problem that names no file is about all of them."""
     file_name = re.match(r"(.*\.toml):\d+:", problem)
     return file_name is None or any(Path(file_name[1]).resolve() == path.resolve() for path in paths)

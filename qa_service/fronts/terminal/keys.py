@@ -9,21 +9,21 @@ from qa_service.settings import Settings
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds the command `keys` with its four verbs."""
-    verbs = parsers.add_parser("keys", help="API keys: add, list, rotate, revoke").add_subparsers(
+    """Adds the command `keys` with the verbs `add`, `rotate`, `revoke` and `list`."""
+    verbs = parsers.add_parser("keys", help="manage API keys: add, list, rotate, revoke").add_subparsers(
         metavar="VERB", required=True
     )
     for name, about, function in (
-        ("add", "a new key; shown once, kept as a hash", _add),
-        ("rotate", "another key for the same purposes; the old one ends", _rotate),
-        ("revoke", "end a key at once", _revoke),
-        ("list", "who has one, what for, since when", _list),
+        ("add", "create a key; it is shown once and stored as a hash", _add),
+        ("rotate", "replace a key by a new one with the same scopes", _rotate),
+        ("revoke", "delete a key, with immediate effect", _revoke),
+        ("list", "list names, scopes and dates of the keys", _list),
     ):
         verb = verbs.add_parser(name, help=about)
         if function is not _list:
             verb.add_argument("name", metavar="NAME")
         if function is _add:
-            verb.add_argument("--scope", choices=SCOPES, default="ask", help="what it opens (default: ask)")
+            verb.add_argument("--scope", choices=SCOPES, default="ask", help="what the key allows (default: ask)")
         options.add_lang(verb)
         verb.set_defaults(run_with_settings=function)
 

@@ -1,4 +1,4 @@
-"""`numstab entries` and `numstab experiments`: lists the knowledge base and the experiments."""
+"""`numstab entries` and `numstab experiments`: list the knowledge base and the experiments."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from qa_service.model import Lang
 def add_commands(parsers: Any) -> None:
     """Adds the commands `entries` and `experiments`."""
     for name, about, function in (
-        ("entries", "list the knowledge base", list_entries),
-        ("experiments", "list what can be measured", list_experiments),
+        ("entries", "list the entries of the knowledge base", list_entries),
+        ("experiments", "list the experiments", list_experiments),
     ):
         parser = parsers.add_parser(name, help=about)
         options.add_lang(parser)
@@ -32,7 +32,7 @@ def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
         ("" if entry.expands else str(entry.item), entry.id, entry.question[lang])
         for entry in service.knowledge.library.values()
     ]
-    return _print_table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
+    return _print_table(lang, {"zh": ("题", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
 
 
 def list_experiments(arguments: Namespace, service: Service, lang: Lang) -> int:

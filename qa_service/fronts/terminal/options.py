@@ -11,7 +11,7 @@ from qa_service.model import Value
 from qa_service.schemas.allowed import ENTRY, bad_field, check_seed, check_seeds
 
 EXIT_USAGE, EXIT_EXPERIMENT_FAILED, EXIT_NOT_ANSWERED, EXIT_OK = 2, 3, 1, 0
-"""Exit status: wrong usage; an experiment failed; not covered, unclear or a check failed; answered or done."""
+"""Exit statuses: wrong usage or unreadable input; an experiment failed; no clear answer or a failed check; success."""
 
 
 def add_lang(parser: ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def parse_params(pairs: Iterable[str]) -> dict[str, Value]:
 
 
 def parse_compare(pairs: Iterable[str]) -> dict[str, tuple[Value, ...]]:
-    """NAME=A,B pairs as a mapping; a name without values gives an empty tuple, which means all its choices."""
+    """NAME=A,B pairs as a mapping; a name without values gets an empty tuple, which means all its choices."""
     values_by_name: dict[str, tuple[Value, ...]] = {}
     for pair in pairs:
         name, _, values = pair.partition("=")
@@ -74,7 +74,7 @@ def parse_entry(text: str | None) -> str | None:
 
 
 def int_or_text(text: str) -> int | str:
-    """The text as an integer, or unchanged if it is none; the caller checks which values are allowed."""
+    """The text as an integer, or unchanged if it is not one; the caller checks which values are allowed."""
     try:
         return int(text)
     except ValueError:
@@ -82,7 +82,7 @@ def int_or_text(text: str) -> int | str:
 
 
 def unreadable_file(path: str, error: OSError, field: str = "file") -> BadField:
-    """A `BadField` for a file that cannot be read."""
+    """The error for a file that cannot be read."""
     return BadField(
         zh=f"读不了文件 {path!r}：{error.strerror}",
         en=f"cannot read the file {path!r}: {error.strerror}",
@@ -96,6 +96,6 @@ def print_line(line: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints one line of strict JSON and flushes it."""
+    """Prints one line of strict JSON, without inf and nan, and flushes it; raises ValueError for these."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()

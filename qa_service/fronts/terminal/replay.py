@@ -29,8 +29,8 @@ _OUTCOME_TEXTS = {
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `replay`."""
-    parser: ArgumentParser = parsers.add_parser("replay", help="run evidence again and say whether it is the same")
-    parser.add_argument("file", metavar="FILE", help="what ask --json or run --json printed; - reads standard input")
+    parser: ArgumentParser = parsers.add_parser("replay", help="repeat runs and compare their results")
+    parser.add_argument("file", metavar="FILE", help="the output of ask --json or run --json; - reads standard input")
     options.add_lang(parser)
     options.add_json(parser)
     parser.set_defaults(run_with_service=run_with_service, many_runs=True)

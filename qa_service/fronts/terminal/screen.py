@@ -1,4 +1,4 @@
-"""Terminal output with rich: text, tables, a progress bar, a small plot; plain text where output is no terminal."""
+"""Terminal output with rich: text, tables, progress bars, small plots; plain text if the output is not a terminal."""
 
 import math
 import sys
@@ -24,7 +24,7 @@ from qa_service.presentation.formula_reply import values_by_format
 from qa_service.presentation.numbers import format_number, format_unit
 
 T = TypeVar("T")
-_WIDTH = 100  # columns, where output is no terminal
+_WIDTH = 100  # columns, if the output is not a terminal
 _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
@@ -76,7 +76,7 @@ class TerminalView:
     def print_opening(self, answer: Answer) -> None:
         """Prints the entry's question and what was read; if no entry answers, the whole text."""
         if answer.calculation is not None:
-            return  # its reply is nothing but numbers, which come
+            return  # the reply consists of numbers, which are not measured yet
         if answer.entry is None:
             if answer.log:
                 self._stdout.print(Styled(answer.log, style="dim"))
@@ -88,7 +88,7 @@ class TerminalView:
         self._print_read(answer)
 
     def _print_read(self, answer: Answer) -> None:
-        """Prints what was read from the question: a pasted log in a line, parameters and observations."""
+        """Prints what was read from the question: a description of a pasted log, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
         hidden = doubles(answer.params, answer.observations, answer.used_by)
@@ -106,26 +106,33 @@ class TerminalView:
             self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
 
     def _unused(self, answer: Answer, name: str) -> str:
-        """A remark on what was read and nothing uses; "" for what is used."""
+        """The remark "(not used)" for a parameter or observation that nothing uses; "" for others."""
         return "" if answer.used_by.get(name) else self.labels["not_used"]
 
     def print_short(self, answer: Answer) -> None:
-        """Prints the short answer, or the part that is asked for, and the row or the clue that is the reader's case."""
+        """Prints the short answer, or the part that is asked for, and what applies to the user's case."""
         self._print_part(answer, answer.part or "short")
         if case := prose.below_short(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
-        self._print_remarks(answer)
+        self._print_notes(answer)
 
-    def _print_remarks(self, answer: Answer) -> None:
-        """Prints what may have been asked instead, and the notes on what was read: below what answers."""
-        if answer.alternatives or answer.notes:
+    def _print_notes(self, answer: Answer) -> None:
+        """Prints the notes on what was read."""
+        if answer.notes:
             self._stdout.print()
-        for other in answer.alternatives:
-            line = f"{self.labels['or']} {other.question[self.lang]}  ({other.id})"
-            self._stdout.print(Styled(line, style="dim"))
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
+
+    def _print_alternatives(self, answer: Answer) -> None:
+        """Prints the questions that may be meant instead, each with its short answer if that was measured."""
+        shorts = {other.id: short for other, short in prose.alternative_texts(answer)}
+        for other in answer.alternatives:
+            line = Styled(f"{self.labels['or']} {other.question[self.lang]}")
+            self._stdout.print()
+            self._stdout.print(line + Styled(f"  ({other.id})", style="dim"))
+            if other.id in shorts:
+                self._stdout.print(_render_markdown(shorts[other.id]))
 
     def _print_part(self, answer: Answer, part: Part) -> None:
         """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""
@@ -144,7 +151,7 @@ class TerminalView:
         self._stdout.print(_render_markdown(f"**{text}**" if part == "short" else text))
 
     def print_markdown(self, text: str) -> None:
-        """Prints a text that is Markdown."""
+        """Prints a Markdown text."""
         self._stdout.print(_render_markdown(text))
 
     def print_calculation(self, answer: Answer) -> None:
@@ -164,7 +171,7 @@ class TerminalView:
         self._print_summary(answer, full=True)
 
     def print_proof(self, evidence: Evidence) -> None:
-        """Prints what proves the short answer: the plot, its claims with their verdicts, and which run it was."""
+        """Prints the proof of the short answer: the plot, the claims with their verdicts, and the call of the run."""
         run = evidence.run
         self._stdout.print()
         if run.status is not RunStatus.RAN:
@@ -178,7 +185,7 @@ class TerminalView:
         self._stdout.print(Styled(f"  {call}  seed={evidence.seed}  {took}", style="dim"))
 
     def print_finished(self, answer: Answer) -> None:
-        """Prints an answer whose evidence is all there: the first screen of the terminal."""
+        """Prints the first screen of an answer with all its evidence."""
         self.print_opening(answer)
         if answer.calculation is not None:
             self.print_calculation(answer)
@@ -190,14 +197,17 @@ class TerminalView:
                 self.print_proof(one)
         for part in FIRST_PARTS[1:]:
             self._print_part(answer, part)
+        self._print_alternatives(answer)
         self._print_tables(answer)
 
     def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
-        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then, unless there is
-        nothing new, a summary.
+        """Prints these parts and a summary; with `full` also the other parts, the lecture, all evidence and references.
+
+        Without parts and without `full`, it prints only the tables of the summary.
         """
         for part in parts:
             self._print_part(answer, part)
+        self._print_alternatives(answer)
         if full:
             for part in PARTS:
                 if part not in FIRST_PARTS:
@@ -257,7 +267,7 @@ class TerminalView:
         self._print_claims(evidence, evidence.claims)
 
     def _print_claims(self, evidence: Evidence, claims: Sequence[Claim]) -> None:
-        """Prints these claims with their verdicts; one that cannot be tested at these parameters is no failure."""
+        """Prints these claims with their verdicts; one that cannot be tested at these parameters is not a failure."""
         for index, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
             if claim not in claims:
                 continue
@@ -272,7 +282,7 @@ class TerminalView:
                 self._stdout.print(Styled(f"  {format_spread(evidence.spreads[index], self.lang)}", style="dim"))
 
     def _print_tables(self, answer: Answer) -> None:
-        """Prints the comparisons, which claims are not visible, and the related questions."""
+        """Prints the comparisons, a remark on claims that cannot be tested at these parameters, related questions."""
         for table in comparison_tables(answer.evidence, self.lang):
             self.print_line(f"\n{self.labels['compared']}: {table.title}")
             self.print_table(
@@ -313,12 +323,12 @@ class TerminalView:
         return RunProgress(self._stderr)
 
     def track_progress(self, results: Iterable[T], total: int) -> Iterator[T]:
-        """Yields the results and shows how many of `total` are done."""
+        """Yields the results while a progress bar shows how many of `total` are done."""
         with _new_progress(self._stderr) as progress:
             yield from progress.track(results, total=total)
 
     def plot_curves(self, x: str, y: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-        """Draws curves of (x, y), if that is a terminal; the x axis is linear near 0 and logarithmic beyond."""
+        """Plots curves of (x, y) if standard output is a terminal; the x axis is asinh, logarithmic except near 0."""
         places = [abs(place) for points in curves.values() for place, _ in points if place]
         if not places or not self._stdout.is_terminal:
             return
@@ -343,7 +353,7 @@ class TerminalView:
     def plot_marked(
         self, x: Sequence[float], y: Sequence[float], x_title: str, y_title: str, marks: Sequence[tuple[float, str]]
     ) -> None:
-        """Draws one curve with vertical lines at the marks, if standard output is a terminal."""
+        """Plots one curve with vertical lines at the marks if standard output is a terminal."""
         if not self._stdout.is_terminal:
             return
         import plotext
@@ -360,6 +370,7 @@ class TerminalView:
             self.print_line(f"  ┃ {place:g}: {words}")
 
     def _plot(self, evidence: Evidence) -> None:
+        """Plots the rows if standard output is a terminal, and prints the labels of values that are off the axis."""
         axes = chart.chart_axes(evidence.experiment)
         if axes is None or len(evidence.run.rows) < 2 or not self._stdout.is_terminal:
             return
@@ -395,7 +406,7 @@ class TerminalView:
 
 
 class RunProgress:
-    """A progress bar that counts the rows of the experiment that is running."""
+    """A context manager with a progress bar that counts the rows of the running experiment."""
 
     def __init__(self, console: Console) -> None:
         self._progress = _new_progress(console)
@@ -430,6 +441,7 @@ def _new_progress(console: Console) -> Progress:
 def _plot_series(
     rows: Sequence[Row], x: str, fields: Sequence[str], series: str | None, log: bool
 ) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """(label, points) of each series; finite values only, and positive ones on a log axis."""
     groups = sorted({str(row.get(series)) for row in rows}) if series else [""]
     for field in fields:
         for group in groups:

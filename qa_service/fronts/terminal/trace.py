@@ -1,4 +1,4 @@
-"""`numstab trace to-csv`: a trace of the recorder as a table."""
+"""`numstab trace to-csv`: writes a trace of the recorder as CSV."""
 
 import csv
 import sys
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qa_service.diagnosis.trace_file import read_trace
-from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model.training_run import TrainingRun
 from qa_service.settings import Settings
@@ -17,25 +15,23 @@ _TABLES = ("steps", "parameters", "modules")
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds the command `trace` with its verb."""
-    parser: ArgumentParser = parsers.add_parser("trace", help="a trace that numstab.watch has recorded")
+    """Adds the command `trace` with the verb `to-csv`."""
+    parser: ArgumentParser = parsers.add_parser("trace", help="convert a trace that numstab.watch has recorded")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     to_csv = verbs.add_parser("to-csv", help="write it as CSV to standard output")
     to_csv.add_argument("file", metavar="FILE", help="such as numstab-trace.jsonl.gz")
-    to_csv.add_argument("--table", choices=_TABLES, default="steps", help="what to write; by default the steps")
+    to_csv.add_argument("--table", choices=_TABLES, default="steps", help="the table to write (default: steps)")
     to_csv.set_defaults(run_with_settings=_to_csv)
 
 
 def _to_csv(arguments: Namespace, settings: Settings) -> int:
-    """Writes the table; raises `BadField` if the file cannot be read, `BadTrace` if it is no trace."""
+    """Writes the table; raises `BadField` if the file cannot be read, `BadTrace` if it is not a trace."""
     try:
         data = Path(arguments.file).read_bytes()
     except OSError as error:
-        raise BadField(
-            zh=f"读不了文件 {arguments.file!r}：{error.strerror}",
-            en=f"cannot read the file {arguments.file!r}: {error.strerror}",
-            field="FILE",
-        ) from error
+        raise options.unreadable_file(arguments.file, error, "FILE") from error
+    from qa_service.diagnosis.trace_file import read_trace
+
     run = read_trace(data)
     rows = _steps(run) if arguments.table == "steps" else _layers(run, arguments.table.removesuffix("s"))
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
@@ -43,6 +39,7 @@ def _to_csv(arguments: Namespace, settings: Settings) -> int:
 
 
 def _steps(run: TrainingRun) -> Iterator[list[Any]]:
+    """The head and the rows of a table with a column for each series."""
     keys = list(run.series)
     by_step: dict[int, dict[str, float]] = {}
     for key in keys:
@@ -54,6 +51,7 @@ def _steps(run: TrainingRun) -> Iterator[list[Any]]:
 
 
 def _layers(run: TrainingRun, kind: str) -> Iterator[list[Any]]:
+    """The head and the rows of a table of the statistics of parameters or modules."""
     records = [record for record in run.layers if record.kind == kind and record.step >= 0]
     keys = sorted({key for record in records for key in record.values})
     yield ["step", "name", *keys]

@@ -1,11 +1,10 @@
-"""`numstab try`: trains a reader's model in a process of its own and reports what goes wrong. Local only."""
+"""`numstab try`: trains a user's model in a child process and reports what goes wrong."""
 
 import math
 import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import BadField, TrialFailed
 from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
@@ -28,11 +27,11 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument(
         "target", metavar="FILE.py:make", help="function that returns (model, batch, loss_fn[, optimizer])"
     )
-    parser.add_argument("--steps", default=STEPS, metavar="N", help=f"steps of training (default {STEPS})")
+    parser.add_argument("--steps", default=STEPS, metavar="N", help=f"training steps (default {STEPS})")
     parser.add_argument(
-        "--deadline", default=DEADLINE, metavar="S", help=f"seconds for all of it (default {DEADLINE:g})"
+        "--deadline", default=DEADLINE, metavar="S", help=f"seconds for the whole trial (default {DEADLINE:g})"
     )
-    parser.add_argument("--memory", default=MEMORY, metavar="MB", help=f"MiB for the model (default {MEMORY})")
+    parser.add_argument("--memory", default=MEMORY, metavar="MiB", help=f"MiB of memory (default {MEMORY})")
     parser.add_argument("--curvature", action="store_true", help="also measure the largest curvature of the loss")
     parser.add_argument("--push", action="store_true", help="also measure by what factor inputs and weights may grow")
     options.add_lang(parser)
@@ -41,7 +40,8 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_settings(arguments: Namespace, settings: Settings) -> int:
-    """Tries the model and prints the report; returns the exit status."""
+    """Tries the model and prints the report; returns the exit status. Raises `TrialFailed` and `BadField`."""
+    from qa_service.diagnosis.engine import diagnose
     from qa_service.tools.trial import try_model
 
     lang = _language(arguments)
@@ -61,7 +61,7 @@ def run_with_settings(arguments: Namespace, settings: Settings) -> int:
 
 
 def _details(run: TrainingRun, lang: Lang) -> list[str]:
-    """What only a trial knows: the operation at fault, how far it is to failure, what helps."""
+    """Lines on what only a trial measures: the operation at fault, margins to failure, and interventions."""
     zh = lang == "zh"
     losses = [record.value for record in run.series.get("loss", ())]
     first, last = (format_number(value, lang) for value in (losses[0], losses[-1])) if losses else ("", "")
@@ -79,12 +79,12 @@ def _details(run: TrainingRun, lang: Lang) -> list[str]:
     lines += _margins(run, lang)
     if run.interventions:
         lines.append("只改一处，再训一遍：" if zh else "trained again with one thing changed:")
-        lines += [_rung(each, lang) for each in run.interventions]
+        lines += [_intervention_line(each, lang) for each in run.interventions]
     return lines
 
 
 def _margins(run: TrainingRun, lang: Lang) -> list[str]:
-    """What `--curvature` and `--push` measured: how far it is to where the run would fail."""
+    """Lines on what `--curvature` and `--push` measured: curvature, and growth of inputs and weights until failure."""
     settings, lines = run.settings, []
     curvature = settings.get("largest_curvature")
     if isinstance(curvature, float):
@@ -111,7 +111,7 @@ def _heading(fault: OperationFault, lang: Lang) -> str:
     return f"step {fault.step}, {fault.phase}: the first {fault.value} comes from {name}{at}"
 
 
-def _rung(tried: Intervention, lang: Lang) -> str:
+def _intervention_line(tried: Intervention, lang: Lang) -> str:
     mark = "✓" if tried.healthy else "✗"
     last = format_number(tried.losses[-1], lang) if tried.losses else ""
     steps = f"{len(tried.losses)} 步" if lang == "zh" else f"{len(tried.losses)} steps"
@@ -133,7 +133,7 @@ def _number(option: str, text: Any, least: float, most: float) -> float:
 
 
 def _language(arguments: Namespace) -> Lang:
-    """--lang, else that of the locale."""
+    """The language of `--lang`, else of the locale."""
     if arguments.lang:
         return "zh" if arguments.lang == "zh" else "en"
     locale = arguments.env.get("LC_ALL") or arguments.env.get("LC_MESSAGES") or arguments.env.get("LANG") or ""

@@ -1,4 +1,4 @@
-"""The web front: a chat page, and a page for every entry and every experiment."""
+"""The web front: chat, pages of entries and experiments, formulas, diagnoses, and what other sites embed."""
 
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """The routes of the pages, their assets and the chat's event stream. Imports jinja2 and the like when called."""
+    """The routes of the pages, their assets and event streams. Imports jinja2 and other large packages when called."""
     from qa_service.fronts.web.routes import create_router
 
     return create_router(service, settings)
 
 
 def not_found_page(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
-    """The handler that makes the page for an unknown address; hook of the app."""
+    """The handler that returns the page for an unknown address."""
     from qa_service.fronts.web.routes import not_found_response
 
     return not_found_response(service)
@@ -37,7 +37,7 @@ def checks(settings: Settings) -> list[DoctorCheck]:
 
 
 def prepare(settings: Settings) -> None:
-    """Builds the chart script and the font of formulas into the cache folder, which takes about ten seconds once."""
+    """Builds the chart script and the font of formulas in the cache folder unless they exist, in some ten seconds."""
     from qa_service.fronts.web.build import build_math_font, build_vega_bundle
 
     build_vega_bundle(settings.cache)

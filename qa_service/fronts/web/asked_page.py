@@ -1,5 +1,6 @@
-"""`/ask?q=…`: a question that a browser without scripts asks. It leads to the page of the entry that answers, with what
-was measured before; nothing is run.
+"""`/ask?q=…`, for browsers without scripts: redirects to the page of the entry that answers, or lists candidates.
+
+Nothing is run; the entry's page shows what was measured before.
 """
 
 from collections.abc import Mapping
@@ -51,12 +52,9 @@ def add_asked_page(web: APIRouter, service: Service, headers: Mapping[str, str])
 
 
 def _address_of(answer: Answer, lang: Lang) -> str:
-    """The address of the page that answers, "" if none does."""
+    """The address of the page that answers, "" if there is none."""
     if answer.entry is not None:
         return answer.entry.address_in(lang)
     if answer.calculation is not None:
-        calculation = answer.calculation
-        ranges = {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
-        fields = {"expression": calculation.formulas[0], **calculation.at, **ranges, "lang": lang}
-        return f"/formula?{urlencode(fields)}"
+        return answer.calculation.address_in(lang)
     return ""

@@ -1,4 +1,4 @@
-"""Routes of the assets: one for each file of static/, and those of the files built from packages."""
+"""Routes of the assets: one for each file of static/, and those for files that are built from packages."""
 
 import asyncio
 import gzip
@@ -40,7 +40,7 @@ def _built_file(path: Path, media_type: str) -> FileResponse:
 
 
 def _static_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    """Serves a file, compressed if the client accepts gzip: comments and long names in the scripts then cost little."""
+    """An endpoint that serves a file with an ETag, compressed if the client accepts gzip."""
     digest = hashlib.sha256(content).hexdigest()[:16]
     common = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
     plain = content, common | {"ETag": f'"{digest}"'}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from qa_service.experiments.parameters import describe, fill_defaults
+from qa_service.experiments.parameters import describe_allowed, fill_defaults
 from qa_service.fronts.web.entry_parts import figure_sign
 from qa_service.machine import machine
 from qa_service.model import PLACEHOLDER, Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
@@ -19,7 +19,7 @@ from qa_service.tools.notebook import EXPORT_FORMATS
 MAX_TABLE_ROWS = 400
 """Maximal number of rows of the data table on the page; the API returns all rows."""
 MAX_SHOWN_METRICS = 9
-"""Maximal number of metrics shown beside the chart; the full list is folded."""
+"""Maximal number of metrics shown beside the chart; the complete list is folded."""
 _OPERATOR_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 
 
@@ -64,8 +64,8 @@ def evidence_card(
 ) -> dict[str, Any]:
     """The template values of one evidence card, of an entry or of an experiment by itself.
 
-    `state` is "idle" or "running" while there is no `evidence`. `compared` labels a run of a comparison, `compare` is
-    the parameter that is to be compared.
+    `state` is "idle" or "running" if there is no `evidence`. `compared` labels a run of a comparison, `compare` is the
+    parameter that is to be compared.
     """
     defaults = fill_defaults(experiment, block.params)
     values = defaults if params is None else params
@@ -112,7 +112,7 @@ def evidence_card(
 
 
 def _day(seconds: float | None) -> str:
-    """The day of a time in seconds since 1970 (UTC), as 2026-11-29; "" for None."""
+    """The date (UTC) of a time in seconds since 1970, as 2026-11-29; "" for None."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
@@ -138,16 +138,17 @@ def form_control(
         "max": _input_text(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
         "slider": slider_range(parameter, default),
-        "hint": describe(parameter, lang).strip(),
+        "hint": describe_allowed(parameter, lang).strip(),
         "visible": visible,
     }
 
 
 def slider_range(parameter: Parameter, own: Value) -> dict[str, str] | None:
-    """Ends and scale ("log" or "linear") of a slider around the entry's own value; None for a parameter without one.
+    """Ends and scale ("log" or "linear") of a slider around `own`, the entry's value; None for a parameter without one.
 
-    Equal steps are equal factors, up to 10 either way for a factor near 1 and up to 100 for everything else, within the
-    parameter's bounds. Around 0, and where the bounds are near (such as 0 and 1 around 0.9), the steps are equal.
+    The scale is logarithmic for a positive value: from a tenth to ten times a float from 0.1 to 10, else from a
+    hundredth to a hundred times the value, within the parameter's bounds. It is linear for other values, and if the
+    bounds are near, such as 0 and 1 around 0.9.
     """
     if parameter.kind not in ("int", "float") or isinstance(own, str | bool) or not math.isfinite(own):
         return None
@@ -171,9 +172,9 @@ def _three_digits(value: float) -> float:
 
 
 def _visible_parameters(entry: Entry | None, block: EvidenceBlock, experiment: Experiment) -> tuple[str, ...]:
-    """The parameters that are not folded: those that the block names; all of an experiment by itself.
+    """The parameters that are not folded: the block's `visible`; all parameters of an experiment by itself.
 
-    Of a block that names none, the first two that it sets and a question may change.
+    If the block has none, they are the first two that it sets and does not fix.
     """
     if entry is None:
         return tuple(experiment.params)
@@ -181,7 +182,7 @@ def _visible_parameters(entry: Entry | None, block: EvidenceBlock, experiment: E
 
 
 def _difference(entry: Entry, block: EvidenceBlock, experiment: Experiment, lang: Lang) -> str:
-    """What sets a block apart from the entry's other blocks with the same experiment: "depth = 30"; "" without any."""
+    """The parameters in which a block differs from the entry's others with the same experiment: "depth = 30", or ""."""
     own = fill_defaults(experiment, block.params)
     others = [fill_defaults(experiment, each.params) for each in entry.evidence
               if each.experiment == block.experiment and each.id != block.id]  # fmt: skip
@@ -202,6 +203,7 @@ def _input_text(value: Value) -> str:
 def _claim_rows(
     block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> list[dict[str, Any]]:
+    """The template values of the block's claims; without evidence they have no value and no verdict."""
     verdicts = [verdict.value for verdict in evidence.verdicts] if evidence else [None] * len(block.claims)
     measured: Mapping[str, Any] = evidence.run.measured if evidence else {}
     return [
@@ -224,7 +226,7 @@ def _claim_rows(
 
 
 def _spread_text(evidence: Evidence | None, index: int, lang: Lang) -> str:
-    """How a claim fared over seeds; "" where it ran with one, or where nothing is random."""
+    """The result of a claim over seeds; "" for a run with one seed, or without random numbers."""
     if evidence is None or not evidence.spreads or not evidence.run.used_rng:
         return ""
     return format_spread(evidence.spreads[index], lang)
@@ -253,6 +255,7 @@ def _metric_rows(
 
 
 def _data_table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:
+    """Columns, the first `MAX_TABLE_ROWS` rows as text, and the number of rows; None without rows."""
     if evidence is None or not evidence.run.rows:
         return None
     rows = evidence.run.rows

@@ -1,4 +1,4 @@
-"""Chips: what was read from a question, each with what it was used for and a button that strikes it out."""
+"""Chips: the parameters and observations read from a question, each with its use and a button that removes it."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from qa_service.model import Answer, Lang
 from qa_service.presentation.numbers import format_number
 
 _USES = {"match": "used_to_find", "tell": "used_to_tell", "clue": "used_for_clue"}
-"""What used a chip, other than a run → its label."""
+"""Use of a chip other than in a run → name of its label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One thing that was read."""
+    """A parameter or an observation that was read from the question."""
 
     name: str
-    """By which a request strikes it out: "what:nan", "param:lr"."""
+    """Its name in `without` of a request that removes it: "what:nan", "param:lr"."""
     text: str
     said: str
-    """The words of the question that say so, "" if they are not known."""
+    """The words of the question that state it, "" if they are not known."""
     used_for: str
-    """What it was used for, in words; "" if nothing uses it."""
+    """Its use in words; "" if nothing uses it."""
 
 
 def chips(answer: Answer, lang: Lang) -> list[Chip]:
-    """The parameters that were read, then the observations; those that something uses first."""
+    """The parameters that were read, then the observations; those that are used come first. None for a calculation."""
     if answer.calculation is not None:
         return []
     found = [

@@ -1,9 +1,9 @@
-"""The page `/diagnose`: a training log in, the whole diagnosis out. It works without scripts."""
+"""The page `/diagnose`: a form for a training log, and the whole diagnosis. It works without scripts."""
 
 import base64
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,27 +34,28 @@ from qa_service.schemas.evidence import evidence_json
 from qa_service.server.problems import ClientDisconnected
 from qa_service.server.streaming import open_stream
 
-MAX_LOG_BYTES = 8 << 20
-"""The largest log or file that the page takes."""
-_MAX_BODY_BYTES = MAX_LOG_BYTES + (64 << 10)
+MAX_UPLOAD_BYTES = 8 << 20
+"""The largest log or file that the page accepts."""
+_MAX_BODY_BYTES = MAX_UPLOAD_BYTES + (64 << 10)
 _MAX_NAME_CHARS = 200
 _MAX_FINDINGS, _MAX_METRICS = 6, 6
 _MAX_LINES = 40
-"""Of the excerpt."""
+"""The greatest number of lines of the excerpt."""
 _AROUND = 2
-"""Lines shown before and after one that is cited."""
+"""Lines shown before and after a cited line."""
 _MAX_SHOWN_CHARS = 300
 _GAP = "\ue003"
+"""Marks a number that is not measured in a text."""
 _ENDED = re.compile(r"[.。!?！？][”’」\")）]*$")
 _STOPS = {"；": "。", ";": "."}
 _SENTENCE_END = re.compile(r"[。；]|[.;](?=\s)")
 _PLACE = re.compile(r"第 (\d+) 行|\blines? (\d+)")
-"""A line of the log as texts of findings name it."""
+"""A reference to a line of the log in the text of a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    """What was sent: a pasted text, or a file."""
+    """The contents of the form: a pasted text, or a file."""
 
     text: str = ""
     data: bytes = b""
@@ -62,12 +63,11 @@ class _Upload:
 
 
 @dataclass(slots=True)
-class _Cited:
-    """The lines that have a place in the excerpt, and links to them in the texts."""
+class _LineLinks:
+    """Makes references to lines of the log in texts links to the excerpt; `lines` are those that it shows."""
 
     lines: frozenset[int]
     lang: Lang
-    linked: set[int] = field(default_factory=set)
 
     def link(self, text: str, lines: Sequence[int] = ()) -> Markup:
         """A text in which each line of the excerpt that it names is a link; other `lines` are added at its end."""
@@ -89,10 +89,10 @@ class _Cited:
 
 
 def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
-    """The route `/diagnose`: the form, and with a log the report."""
+    """Adds the routes of `/diagnose`: GET shows the form, POST the report."""
 
     def respond(http: Request, lang: Lang, status: int = 200, **values: Any) -> Response:
-        shown = {"report": None, "error": "", "text": "", "file_name": "", "max_bytes": MAX_LOG_BYTES, **values}
+        shown = {"report": None, "error": "", "text": "", "file_name": "", "max_bytes": MAX_UPLOAD_BYTES, **values}
         page = render.render_page("diagnosis.html", lang, here=http.url.path, script="diagnose.js", **shown)
         return HTMLResponse(page, status, dict(headers))
 
@@ -122,7 +122,7 @@ def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, s
 async def _run(
     http: Request, service: Service, found: Diagnosis
 ) -> tuple[list[Evidence], NumstabError | None]:  # fmt: skip
-    """The evidence of the experiment and of its cure; without them the reason, as the report is worth reading."""
+    """The evidence of the experiment, without and with the cure; if it fails, none and the error, for the report."""
     evidence: list[Evidence] = []
     if found.experiment is None:
         return evidence, None
@@ -165,11 +165,12 @@ async def _read_upload(http: Request) -> _Upload:
 
 
 async def _bounded(http: Request) -> AsyncGenerator[bytes, None]:
+    """The chunks of the body; raises `BodyTooLarge`."""
     total = 0
     async for chunk in http.stream():
         total += len(chunk)
         if total > _MAX_BODY_BYTES:
-            limit = MAX_LOG_BYTES >> 20
+            limit = MAX_UPLOAD_BYTES >> 20
             raise BodyTooLarge(
                 zh=f"日志太大，这一页最多收 {limit} MiB。更大的文件请在自己的机器上用命令 numstab diagnose 来看。",
                 en=f"The log is too large: this page takes at most {limit} MiB. "
@@ -182,11 +183,11 @@ async def _bounded(http: Request) -> AsyncGenerator[bytes, None]:
 def _report(
     service: Service, found: Diagnosis, evidence: Sequence[Evidence], failure: NumstabError | None, lang: Lang
 ) -> dict[str, Any]:
-    """The template values of the report, in the order in which it is read."""
+    """The template values of the report."""
     shown = found.hypotheses[:2] if found.status == "undecided" else found.hypotheses[:1]
     cited = _cited_lines(found, shown)
     excerpt = _excerpt(found.run.excerpt, cited)
-    links = _Cited(frozenset(number for number, _ in excerpt), lang)
+    links = _LineLinks(frozenset(number for number, _ in excerpt), lang)
     return {
         **_verdict(found, links, lang),
         "evidence": [
@@ -216,8 +217,8 @@ def _report(
     }
 
 
-def _verdict(found: Diagnosis, links: _Cited, lang: Lang) -> dict[str, Any]:
-    """Heading, certainty and what goes wrong; a sick run is named by its cause."""
+def _verdict(found: Diagnosis, links: _LineLinks, lang: Lang) -> dict[str, Any]:
+    """Heading, certainty and harms; the heading is the cause, if there is one, else the summary."""
     harms = [links.link(_sentence(each.text, lang), each.lines) for each in found.harms]
     if found.status in ("sick", "not_numerics") and found.hypotheses:
         first = found.hypotheses[0]
@@ -240,7 +241,7 @@ def _verdict(found: Diagnosis, links: _Cited, lang: Lang) -> dict[str, Any]:
 
 
 def _sentence(text: Text, lang: Lang) -> str:
-    """The text with a full stop, unless it ends with a mark of its own."""
+    """The text with a full stop, unless it ends with punctuation."""
     told = text[lang]
     return told if _ENDED.search(told) else f"{told}{'。' if lang == 'zh' else '.'}"
 
@@ -249,8 +250,8 @@ def _certainty(hypothesis: Hypothesis, lang: Lang) -> str:
     return labels.LABELS[f"diagnosis_{hypothesis.certainty}"][lang]
 
 
-def _facts(hypothesis: Hypothesis, links: _Cited, lang: Lang) -> list[Markup]:
-    """What speaks for a cause, each fact once, with links to its lines."""
+def _facts(hypothesis: Hypothesis, links: _LineLinks, lang: Lang) -> list[Markup]:
+    """The facts that speak for a cause, with links to their lines."""
     facts = []
     for each in _supporting(hypothesis):
         text = _sentence(each.text, lang)
@@ -263,6 +264,7 @@ def _facts(hypothesis: Hypothesis, links: _Cited, lang: Lang) -> list[Markup]:
 
 
 def _supporting(hypothesis: Hypothesis) -> list[Finding]:
+    """The findings that speak for a cause, one for each text, at most `_MAX_FINDINGS`."""
     unique: dict[str, Finding] = {}
     for each in hypothesis.findings:
         if each.weight > 0:
@@ -271,6 +273,7 @@ def _supporting(hypothesis: Hypothesis) -> list[Finding]:
 
 
 def _other(found: Diagnosis, lang: Lang) -> str:
+    """A sentence with the second cause of a run that is not undecided; "" if there is none."""
     if found.status == "undecided" or len(found.hypotheses) < 2:
         return ""
     second = found.hypotheses[1]
@@ -280,14 +283,14 @@ def _other(found: Diagnosis, lang: Lang) -> str:
 
 
 def _cited_lines(found: Diagnosis, shown: Sequence[Hypothesis]) -> list[int]:
-    """The lines that are cited and whose text is kept, the most important first."""
+    """The lines that harms and findings cite and whose text is known, the most important first."""
     lines = [line for harm in found.harms for line in harm.lines]
     lines += [line for each in shown for finding in _supporting(each) for line in finding.lines]
     return [line for line in dict.fromkeys(lines) if line in found.run.excerpt]
 
 
 def _excerpt(kept: Mapping[int, str], cited: Sequence[int]) -> list[tuple[int, str]]:
-    """The cited lines with those around them, in order; of many the most important."""
+    """(number, text) of the cited lines and those around them, in order; at most `_MAX_LINES`."""
     lines: dict[int, None] = dict.fromkeys(cited[:_MAX_LINES])
     for number in cited:
         around = [near for near in range(number - _AROUND, number + _AROUND + 1) if near in kept]
@@ -298,13 +301,13 @@ def _excerpt(kept: Mapping[int, str], cited: Sequence[int]) -> list[tuple[int, s
 
 
 def _with_gaps(excerpt: Sequence[tuple[int, str]]) -> list[tuple[int, str, bool]]:
-    """(number, text, whether lines are left out before it)."""
+    """(number, text, whether lines before it are left out)."""
     before = [0, *(number for number, _ in excerpt)]
     return [(number, text, number != last + 1) for (number, text), last in zip(excerpt, before, strict=False)]
 
 
 def _entry(service: Service, name: str, lang: Lang) -> dict[str, Any] | None:
-    """The entry of a cause with its short answer, filled with what was measured before."""
+    """The entry of a cause, with its short answer as far as its numbers were measured before."""
     knowledge = service.knowledge
     entry = knowledge.library.get(name)
     if entry is None:
@@ -315,7 +318,7 @@ def _entry(service: Service, name: str, lang: Lang) -> dict[str, Any] | None:
 
 
 def _cures(causes: Sequence[Cause], lang: Lang) -> list[dict[str, Any]]:
-    """What to do about each cause; a cause is named only where there are two."""
+    """What to do about each cause; the causes are named only if there are several."""
     return [
         {
             "name": each.name[lang] if len(causes) > 1 else "",
@@ -342,7 +345,7 @@ def _before_gap(text: str) -> str:
 def _experiment(
     service: Service, found: Diagnosis, evidence: Sequence[Evidence], lang: Lang
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Both runs beside each other: parameters, charts, the metrics that differ, receipts."""
+    """The template values of both runs: parameters, charts, the metrics that differ, receipts."""
     planned = found.experiment
     if planned is None:
         return None
@@ -374,7 +377,7 @@ def _experiment(
 
 
 def _metrics(evidence: Sequence[Evidence], lang: Lang) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(title of a metric, its value in each run) of the metrics that the cure changes."""
+    """(title of a metric, its values in both runs) of the metrics that the cure changes; of all if it changes none."""
     one, two = evidence
     metrics = one.experiment.metrics
     names = [name for name in one.run.measured if name in metrics]

@@ -1,4 +1,4 @@
-"""An entry inside a page of another site: the frame's page, and the script of the element that makes the frame."""
+"""Entries embedded in pages of other sites: the page in the frame, and the script of the custom element."""
 
 from pathlib import Path
 from urllib.parse import urlencode
@@ -20,12 +20,12 @@ from qa_service.schemas import requests
 from qa_service.settings import Settings
 
 MAX_REMEMBERED_ROWS = 2000
-"""A longer run is drawn when it is run again."""
+"""The longest cached run that the page contains; the chart of a longer one is drawn only when it is run again."""
 _SCRIPT = Path(__file__).resolve().parent / "static" / "embed.js"
 
 
 def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_headers: dict[str, str]) -> None:
-    """Adds the page, which only the origins of `settings.embed` may show, and the script, which any site may load."""
+    """Adds the page, which the origins of `settings.embed` may show in a frame, and the script, for any site."""
     origins = " ".join(settings.embed_origins)
     policy = page_headers["Content-Security-Policy"].replace("frame-ancestors 'none'", f"frame-ancestors {origins}")
     headers = page_headers | ANY_SITE | {"Content-Security-Policy": policy}
@@ -38,7 +38,7 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
 
     @web.get(f"{EMBED_PATH}{{entry_id}}")
     async def frame(http: Request, entry_id: str) -> HTMLResponse:
-        """The page of an entry without navigation; parameters and seed as in a permalink. It runs when it is asked."""
+        """The page of an entry without navigation; parameters and seed as in a permalink. It runs on demand only."""
         lang: Lang = page_language(http) or "en"
         if not origins or "key" in http.query_params:
             return _refusal(http, lang, "embed_closed" if not origins else "embed_no_key", page_headers)
@@ -71,14 +71,14 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
 
 
 def _refusal(http: Request, lang: Lang, reason: str, headers: dict[str, str]) -> HTMLResponse:
-    """403 with the reason."""
+    """A page with status 403 and the text of the label `reason`."""
     messages = {lang: labels.LABELS[reason][lang]}
     html = render.render_page("problem.html", lang, here=http.url.path, similar=(), messages=messages)
     return HTMLResponse(html, 403, headers)
 
 
 def _event(before: tuple[Evidence, ...], entry: Entry, lang: Lang, knowledge: Knowledge) -> dict[str, object] | None:
-    """The evidence that is kept, as the page's stream would send it; None without any, or where that is too long."""
+    """The cached evidence as an event of the page's stream; None without any, or if it has too many rows."""
     if not before or len(before[0].run.rows) > MAX_REMEMBERED_ROWS:
         return None
     _, event = render.page_event(EvidenceReady(before[0]), lang, knowledge.experiments, entry)
@@ -86,6 +86,6 @@ def _event(before: tuple[Evidence, ...], entry: Entry, lang: Lang, knowledge: Kn
 
 
 def _permalink(entry: Entry, query: dict[str, str], lang: Lang) -> str:
-    """The address of the same at this server's own pages."""
+    """The address of the same entry, parameters and seed on this server's own pages."""
     rest = {name: value for name, value in query.items() if name != "lang"}
     return f"/e/{entry.id}?{urlencode({**rest, 'lang': lang})}" if rest else f"/entries/{entry.id}?lang={lang}"

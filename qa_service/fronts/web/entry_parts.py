@@ -1,4 +1,4 @@
-"""The parts of an entry as HTML: each text by itself, its numbers marked so that scripts can fill them in."""
+"""The parts of an entry as HTML, with numbers marked up so that scripts can update them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from qa_service.schemas.answers import lecture_json
 
 PROSE_PARTS: tuple[Part, ...] = ("short", "do", "why", "scope", "lecture")
 FOLDED_PARTS: tuple[Part, ...] = ("why", "scope")
-"""The texts that are folded before the evidence; the lecture's sentences are folded after it."""
+"""The parts that are folded before the evidence; the part `lecture` is folded after it."""
 _FIGURE_SIGNS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫"
 Experiments = Mapping[str, Experiment]
 
 
 @dataclass(frozen=True, slots=True)
 class TellRow:
-    """One cause, or neighbour: what is seen, what it means, and the entry that proves and cures it."""
+    """A row of `tell`: what is seen, what it means, and the entry for that."""
 
     see: Markup
     means: Markup
@@ -29,13 +29,13 @@ class TellRow:
     question: str
     """The entry's question, "" without an entry."""
     because: str = ""
-    """What the question says in favour of it."""
+    """The observations in its favour, in words."""
     excluded: str = ""
-    """What the question says that rules it out."""
+    """The observations that rule it out, in words."""
 
 
 def figure_sign(entry: Entry, block_id: str) -> str:
-    """The sign of a block's figure, ① for the first; "" where there is only one block, or too many."""
+    """The number of a block's figure, ① for the first; "" if there is only one block, or more than twelve."""
     ids = [block.id for block in entry.evidence]
     return _FIGURE_SIGNS[ids.index(block_id)] if 1 < len(ids) <= len(_FIGURE_SIGNS) and block_id in ids else ""
 
@@ -43,9 +43,9 @@ def figure_sign(entry: Entry, block_id: str) -> str:
 def part_html(
     entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, notes: Sequence[str] = ()
 ) -> dict[str, Markup]:
-    """Part → HTML, for the parts that are prose and that the entry has.
+    """Part → HTML, for those of `PROSE_PARTS` that the entry has.
 
-    `notes` are paragraphs below the short answer.
+    `notes` are Markdown paragraphs below the short answer.
     """
     texts = {}
     for part in PROSE_PARTS:
@@ -57,7 +57,7 @@ def part_html(
 
 
 def _with_figures(html: str, entry: Entry) -> str:
-    """Each measured number with the sign of its figure."""
+    """Adds to each marked number the figure of its block (`data-figure`)."""
     for block in entry.evidence:
         sign = figure_sign(entry, block.id)
         if sign:
@@ -73,9 +73,9 @@ def tell_rows(
     questions: Mapping[str, str],
     observations: Sequence[Observation] = (),
 ) -> list[TellRow]:
-    """The rows of "how to tell", most likely first by what was observed.
+    """The rows of `tell`, ordered by the observations (`rank`).
 
-    `questions` maps the ids of entries to their questions.
+    `questions` maps ids of entries to their questions; a row whose entry is not among them has no link.
     """
 
     def inline(text: str) -> Markup:
@@ -97,7 +97,7 @@ def tell_rows(
 
 @dataclass(frozen=True, slots=True)
 class OtherQuestion:
-    """Another question that an entry answers: of an aspect, or its own ("")."""
+    """Another question that an entry answers: that of an aspect, or its own (aspect "")."""
 
     entry: str
     aspect: str
@@ -106,20 +106,20 @@ class OtherQuestion:
 
 
 def other_questions(entry: Entry, lang: Lang) -> list[OtherQuestion]:
-    """The questions that the entry answers besides the one on which it is focused."""
+    """The questions that the entry answers, without the one on which it is focused."""
     return [
         OtherQuestion(view.id, view.aspect, view.question[lang], view.address_in(lang)) for view in entry.other_views()
     ]
 
 
 def lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
-    """Speaker → their words in the lecture, as HTML."""
+    """Field of `LectureJson` that is not empty → its text as HTML; {} for an entry without a lecture."""
     said = lecture_json(entry, lang) or ()
     return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
 
 
 def folds(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[str, Any]]:
-    """The folded texts before the evidence: name, heading, how long it is, HTML."""
+    """Template values of the folded parts: name, heading, length in words, HTML."""
     return [
         {
             "name": part,
@@ -133,14 +133,14 @@ def folds(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[st
 
 
 def _size(text: str, lang: Lang) -> str:
-    """About how long a text is, in tens: "90 words", "150 字"."""
+    """The length of a text, rounded to tens: "90 words", "150 字"."""
     count = len(text.split()) if lang == "en" else sum(each > "\u2e80" for each in text)
     tens = max(10, round(count, -1))
     return f"{tens} words" if lang == "en" else f"{tens} 字"
 
 
 def _filled(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments) -> str:
-    """A text of the entry, its numbers filled in where they are measured, and marked for `markup`."""
+    """A text of the entry with its numbers filled in, if they are measured, and marked up for `markup`."""
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: Any) -> str:

@@ -1,4 +1,4 @@
-"""The page of one's own formula: a box, and what was measured. It works without a script: the address is the form."""
+"""The page `/formula`: a form for a formula, and the result. It works without scripts; the query has all fields."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +12,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from qa_service.answering.formula import DEFAULT_DTYPE, DEFAULT_RANGE, FormulaStudy
+from qa_service.answering.calculating import OPEN_RANGE
+from qa_service.answering.formula import DEFAULT_DTYPE, FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.printing import latex
 from qa_service.formula.values import values_text
 from qa_service.fronts.web import labels, markup, render
@@ -37,21 +38,21 @@ from qa_service.schemas.evidence import evidence_json
 from qa_service.server.streaming import open_stream
 
 _OWN_FIELDS = frozenset({"expression", "dtype", "gradient", "lang"})
-"""Parameters of the address that are no variables."""
+"""Fields of the query that are not variables."""
 _PREFIX = "v:"
-"""Before the name of a variable that is one of `_OWN_FIELDS`."""
+"""Prefix of the field of a variable whose name is one of `_OWN_FIELDS`."""
 _DIGITS = {"float64": 17, "float32": 9}
 _SIGNIFICANDS = {"float64": 53, "float32": 24, "bfloat16": 8, "float16": 11, "float8_e4m3fn": 4, "float8_e5m2": 3}
 _MAX_DEPTH_SHOWN = 8
 _STEPS_SHOWN = 60
 _WHERE_SHOWN = 3
 _NEARLY = 0.5
-"""Bits by which a second form may be worse to be shown beside the best."""
-EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
+"""The greatest number of bits by which a second form may be worse than the best one and still be shown."""
+_EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
 
 
 def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
-    """The route `/formula`."""
+    """Adds the route `/formula`."""
 
     @web.get("/formula")
     async def formula(http: Request) -> Response:
@@ -68,7 +69,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
                 stream = await open_stream(http, partial(study.stream, service))
                 last = await stream.collect(http)
                 assert isinstance(last, EvidenceReady)
-                shown["result"] = _shown(study, study.result(last.evidence), fields, lang)
+                shown["result"] = _result_values(study, study.result(last.evidence), fields, lang)
             except NumstabError as error:
                 shown["error"], status = error[lang], error.status
         other: Lang = "en" if lang == "zh" else "zh"
@@ -77,8 +78,8 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
             lang,
             here=http.url.path,
             other_address=f"{http.url.path}?{urlencode({**fields, 'lang': other})}",
-            examples=EXAMPLES,
-            dtypes=DTYPES,
+            examples=_EXAMPLES,
+            dtypes=FLOAT_DTYPES,
             dtype=fields.get("dtype", DEFAULT_DTYPE),
             expression=fields.get("expression", ""),
             gradient="gradient" in fields,
@@ -90,7 +91,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
 
 
 def read_fields(fields: Mapping[str, str]) -> FormulaRequest:
-    """The request that an address stands for: each further field is a variable, with a value or a range 0..1."""
+    """The request of a query: each field that is not in `_OWN_FIELDS` is a variable, with a value or a range "0..1"."""
     at: dict[str, str] = {}
     over: dict[str, tuple[str, str]] = {}
     for name, value in _variables_given(fields):
@@ -100,7 +101,7 @@ def read_fields(fields: Mapping[str, str]) -> FormulaRequest:
         elif value.strip():
             at[name] = value.strip()
     dtype = fields.get("dtype", "")
-    order = (dtype, *(each for each in DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *DTYPES)
+    order = (dtype, *(each for each in FLOAT_DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *FLOAT_DTYPES)
     return FormulaRequest(
         expression=fields["expression"],
         at=at,
@@ -115,11 +116,11 @@ def _variables_given(fields: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def field_name(variable: str) -> str:
-    """The name of a variable's field in the address."""
+    """The name of a variable's field in the query."""
     return f"{_PREFIX}{variable}" if variable in _OWN_FIELDS else variable
 
 
-def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str], lang: Lang) -> dict[str, Any]:
+def _result_values(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str], lang: Lang) -> dict[str, Any]:
     """The template values of a result."""
     texts = labels.labels_in(lang)
     given = dict(_variables_given(fields))
@@ -134,10 +135,10 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
         "at": [(name, _number(value, lang, 9)) for name, value in result.at.items()],
         "at_breaking": bool(result.over),
         "exact": labels.LABELS["formula_beyond"][lang] if result.exceeds_float64 else _elements(result.exact, lang, 17),
-        "values": [_row(dtype, result.values[dtype], lang) for dtype in DTYPES if dtype in result.values],
+        "values": [_row(dtype, result.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in result.values],
         "wrong": [
             (dtype, node.text, texts[f"formula_how_{node.values[dtype].how or 'none'}"])
-            for dtype in DTYPES
+            for dtype in FLOAT_DTYPES
             if (node := _node(result, result.first_wrong.get(dtype)))
         ],
         **_steps(result, lang),
@@ -145,12 +146,12 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
             (
                 each.variable,
                 _elements(each.exact, lang, 17),
-                [_row(dtype, each.values[dtype], lang) for dtype in DTYPES if dtype in each.values],
+                [_row(dtype, each.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in each.values],
             )
             for each in result.gradient
         ],
         "map": _Map.of(result).template_values(result, lang) if result.over else None,
-        "breaks": [_breaks(result, dtype, lang) for dtype in DTYPES if dtype in result.breaks_at],
+        "breaks": [_breaking_values(result, dtype, lang) for dtype in FLOAT_DTYPES if dtype in result.breaks_at],
         "sought": bool(result.over),
         "stable": [_stable(result, form, lang) for form in _best(result)],
         "dtype": result.dtype,
@@ -163,7 +164,7 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
 
 
 def _default(study: FormulaStudy, name: str) -> str:
-    return values_text({name: study.given.get(name, DEFAULT_RANGE)}).partition("=")[2]
+    return values_text({name: study.given.get(name, OPEN_RANGE)}).partition("=")[2]
 
 
 def _permalink(
@@ -189,7 +190,7 @@ def _node(result: FormulaResult, number: int | None) -> FormulaNode | None:
 
 
 def _steps(result: FormulaResult, lang: Lang) -> dict[str, Any]:
-    """The tree of the calculation in the format that goes wrong, from the result down."""
+    """The tree of the calculation, from the result down, in a format with a wrong step, preferably `result.dtype`."""
     dtype = result.dtype if result.dtype in result.first_wrong else next(iter(result.first_wrong), result.dtype)
     by_id = {node.id: node for node in result.nodes}
     rows = []
@@ -218,7 +219,7 @@ def _is_number(node: FormulaNode) -> bool:
 
 
 def _walk(by_id: Mapping[int, FormulaNode], root: int) -> Iterator[tuple[int, FormulaNode]]:
-    """(depth, node) of each node once, arguments below what uses them."""
+    """(depth, node) of each node once, in pre-order: arguments come after the node that uses them."""
     pending, seen = [(0, root)], set()
     while pending:
         depth, number = pending.pop()
@@ -230,7 +231,8 @@ def _walk(by_id: Mapping[int, FormulaNode], root: int) -> Iterator[tuple[int, Fo
         pending.extend((depth + 1, each) for each in reversed(node.inputs))
 
 
-def _breaks(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
+def _breaking_values(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
+    """The template values of a format: an input that breaks the formula, lost bits, and the regions where it fails."""
     texts = labels.labels_in(lang)
     regions = []
     for each in result.regions:
@@ -252,7 +254,7 @@ def _breaks(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
 
 
 def _best(result: FormulaResult) -> list[StableForm]:
-    """The best form, and the next if it is nearly as good."""
+    """The best stable form, and the second if it is nearly as good (`_NEARLY`)."""
     first, *others = result.stable[:2] or (None,)
     if first is None:
         return []
@@ -276,21 +278,21 @@ def _stable(result: FormulaResult, form: StableForm, lang: Lang) -> dict[str, An
 
 @dataclass(frozen=True)
 class _Map:
-    """The map of a formula: for each format, and for the best form, a strip of cells over the range of a variable."""
+    """The map of lost bits: a strip of cells over the range of a variable, for each format and for the best form."""
 
     grid: tuple[float, ...]
-    """The points in float64, which are evenly spaced on the axis."""
+    """The points in float64, which are evenly spaced on the symmetric logarithmic axis."""
 
     @classmethod
     def of(cls, result: FormulaResult) -> "_Map":
-        """The map of a result with a range."""
+        """The map of a result that has a range."""
         return cls(tuple(sorted({each.x for each in result.points if each.dtype == "float64" and not each.form})))
 
     def template_values(self, result: FormulaResult, lang: Lang) -> dict[str, Any] | None:
         """Strips and ticks; None without points."""
         if len(self.grid) < 3:
             return None
-        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in DTYPES]
+        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in FLOAT_DTYPES]
         if result.stable:
             best = self._strip(result.points, result.dtype, result.stable[0].form)
             strips.insert(0, (labels.LABELS["formula_stable_strip"][lang].format(result.dtype), best))
@@ -302,7 +304,7 @@ class _Map:
         }
 
     def _strip(self, points: Sequence[MapPoint], dtype: str, form: int) -> list[tuple[int, int, int]]:
-        """(left, width, shade) of each cell in thousandths; neighbours of one shade are one cell."""
+        """(left, width, shade) of each cell, in thousandths of the axis; adjacent cells of one shade are merged."""
         own = sorted(
             (each.x, each.bits) for each in points if (each.dtype, each.form) == (dtype, form) and each.bits is not None
         )
@@ -319,7 +321,7 @@ class _Map:
         return cells
 
     def _place(self, x: float) -> float:
-        """Where x lies between the points of the grid, from 0 to 1000."""
+        """The position of x on the axis, from 0 to 1000, by interpolation between the points of the grid."""
         after = min(max(bisect_left(self.grid, x), 1), len(self.grid) - 1)
         low, high = self.grid[after - 1], self.grid[after]
         return 1000 * min(max(after - 1 + (x - low) / (high - low), 0), len(self.grid) - 1) / (len(self.grid) - 1)
@@ -340,7 +342,7 @@ def _elements(value: Elements, lang: Lang, digits: int) -> str:
 
 
 def _number(value: float | None, lang: Lang, digits: int = 5) -> str:
-    """A number with so many digits at most; of 17 as few as tell it from its neighbours in float64."""
+    """A number with at most `digits` digits; for 17, the shortest that identifies it in float64."""
     if value is None:
         return "–"
     return (repr(value) if digits == 17 else format_number(value, lang, digits)).replace("-", "−")

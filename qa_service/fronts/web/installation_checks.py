@@ -12,11 +12,14 @@ def check_build(cache: Path) -> DoctorCheck:
     """Whether the chart script and the font of formulas are built."""
     if vega_bundle_path(cache).is_file() and math_font_path(cache).is_file():
         return DoctorCheck(
-            "charts", "ok", Text("图表脚本和公式字体已就绪", "script of charts and font of formulas are built")
+            "charts", "ok", Text("图表脚本和公式字体已就绪", "the chart script and the font of formulas are built")
         )
     return DoctorCheck(
         "charts", "note",
-        Text("图表脚本或公式字体还没有生成：第一次多等十秒", "no script of charts or no font yet: ten seconds, once"),
+        Text(
+            "图表脚本或公式字体还没有生成：第一次多等十秒",
+            "the chart script or the font is not built yet: the first use takes ten seconds longer",
+        ),
         Text("运行 numstab prepare", "run numstab prepare"),
     )  # fmt: skip
 

@@ -122,6 +122,7 @@ LABELS = {
     # an answer
     "answer": Text("回答", "The answer"),
     "alternatives": Text("也可能是在问：", "Or do you mean:"),
+    "alternatives_measured": Text("如果其实在问", "If you mean this instead"),
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
     "follows": Text("接着上一问", "going on with the question before"),
     "previously": Text("上次", "before:"),
@@ -413,5 +414,5 @@ def labels_in(lang: Lang) -> dict[str, str]:
 
 
 def script_labels(lang: Lang) -> dict[str, str]:
-    """The labels that scripts need; all others are in the HTML."""
+    """Label name → text in one language, for the labels that scripts need; all others are in the HTML."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}

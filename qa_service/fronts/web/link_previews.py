@@ -1,4 +1,4 @@
-"""What other sites show of a link to an entry: its card as a picture, and oEmbed (https://oembed.com, version 1.0)."""
+"""Previews of links to entries on other sites: the entry's card as a picture, and oEmbed 1.0 (https://oembed.com)."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ from qa_service.server.problems import HttpProblem
 
 EMBED_PATH = "/embed/entries/"
 EMBED_WIDTH, EMBED_HEIGHT = 720, 640
-"""Pixels of a frame, where its page gives no other size."""
+"""Default size of a frame in pixels."""
 ANY_SITE = {"Cross-Origin-Resource-Policy": "cross-origin"}
-"""For what pages of other sites may load."""
+"""Headers of resources that pages of other sites may load."""
 _LINK = re.compile(r"/(?:entries|e|embed/entries)/([a-z0-9-]+)")
 _OF_THIS_HOST = {"Cache-Control": "no-store"}
 _DAY = 86400
@@ -44,13 +44,13 @@ _DRAW_CODE = (
     "import sys; from qa_service.presentation.card import draw; sys.stdout.buffer.write(draw(sys.stdin.buffer.read()))"
 )
 _DRAW_SECONDS, _RETRY_SECONDS = 30, 5
-_MAX_WAITING = 4  # pictures that are drawn or wait: each has one of the threads that all routes share
-_KEPT_CARDS, _UNUSED_DAYS = 50, 30.0
+_MAX_WAITING = 4  # pictures being drawn or waiting: each occupies a thread of the pool that all routes share
+_CACHED_CARDS, _UNUSED_DAYS = 50, 30.0
 _SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗"}
 
 
 class CardPictures:
-    """Draws the card of an entry, one at a time, and caches it in a folder: at most two pictures of each entry."""
+    """Draws cards of entries, one at a time, and caches them in a folder, by language and version of the entry."""
 
     def __init__(self, service: Service, cache: Path) -> None:
         self._service = service
@@ -59,10 +59,10 @@ class CardPictures:
         self._places = threading.BoundedSemaphore(_MAX_WAITING)
 
     def png(self, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
-        """The picture; runs the proof with the entry's parameters where no earlier run is kept. Blocks.
+        """The picture as PNG, from the cache or newly drawn, after running the proof if it is not cached. Blocks.
 
-        A picture that has to be drawn counts as a request of its client. Raises `RateLimited`, and `Overloaded` where
-        too many others wait.
+        A picture that has to be drawn counts as a request of its client. Raises `RateLimited`, and `Overloaded` if too
+        many others wait or drawing takes too long.
         """
         path = self._cache / f"card-{self._key(entry, knowledge, lang)}.png"
         with suppress(OSError):
@@ -72,27 +72,28 @@ class CardPictures:
         if not self._places.acquire(blocking=False):
             raise Overloaded(_MAX_WAITING, _RETRY_SECONDS)
         try:
-            return self._drawn(path, entry, knowledge, lang)
+            return self._draw_and_cache(path, entry, knowledge, lang)
         except subprocess.TimeoutExpired as error:
             raise Overloaded(_MAX_WAITING, _RETRY_SECONDS) from error
         finally:
             self._places.release()
 
-    def _drawn(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+    def _draw_and_cache(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+        """The picture, drawn in a subprocess and cached if it is complete."""
         with self._lock:
             with suppress(OSError):
-                return path.read_bytes()  # drawn meanwhile
+                return path.read_bytes()  # another thread has drawn it
             CLIENT.get().charge(1)
             evidence = self._proof(entry, knowledge)
-            png, is_complete = _draw(entry, evidence, lang)
+            png, is_complete = _draw_in_subprocess(entry, evidence, lang)
             if is_complete:
                 with suppress(OSError):
                     write_atomically(path, lambda file: file.write_bytes(png))
-                    delete_unused(self._cache, "card-*.png", keep=_KEPT_CARDS, days=_UNUSED_DAYS)
+                    delete_unused(self._cache, "card-*.png", keep=_CACHED_CARDS, days=_UNUSED_DAYS)
             return png
 
     def _proof(self, entry: Entry, knowledge: Knowledge) -> Evidence | None:
-        """The first evidence at the entry's own parameters, kept or new; None for an entry without evidence."""
+        """The evidence of the first block at the entry's parameters, cached or new; None for an entry without any."""
         if not entry.evidence:
             return None
         block = entry.evidence[0].id
@@ -105,15 +106,15 @@ class CardPictures:
         return last.answer.evidence[0]
 
     def _key(self, entry: Entry, knowledge: Knowledge, lang: Lang) -> str:
-        """A hash of what the picture is made of, the code that draws it included."""
+        """A hash of the entry, the experiment, the language and the code that draws the picture."""
         code = [Path(str(module.__file__)).read_bytes() for module in (card, chart, picture)]
         hashes = [knowledge.experiments[block.experiment].hash for block in entry.evidence[:1]]
         parts = [entry.hash.encode(), *(each.encode() for each in hashes), lang.encode(), *code]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
-def _draw(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
-    """(PNG, whether it may be kept). A Chinese card is in English where no font has its characters."""
+def _draw_in_subprocess(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
+    """(PNG, whether it may be cached). A Chinese card is drawn in English if no font has its characters."""
     ran = evidence is not None and evidence.run.status is RunStatus.RAN
     for each in (lang, "en"):
         job = _card_job(entry, evidence if ran else None, "zh" if each == "zh" else "en")
@@ -127,6 +128,7 @@ def _draw(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, b
 
 
 def _card_job(entry: Entry, evidence: Evidence | None, lang: Lang) -> bytes:
+    """The input of `card.draw`, as JSON."""
     shown = [evidence] if evidence else []
     sentence = markup.first_paragraph(prose.fill_text(entry.short[lang], entry, shown, lang, prose.NOT_MEASURED[lang]))
     verdicts = [
@@ -139,7 +141,7 @@ def _card_job(entry: Entry, evidence: Evidence | None, lang: Lang) -> bytes:
     job = {
         "lang": lang,
         "question": entry.question[lang],
-        "sentence": "" if "\\" in sentence else sentence,  # a formula would be its source
+        "sentence": "" if "\\" in sentence else sentence,  # a formula would be shown as LaTeX
         "verdicts": verdicts,
         "spec": spec,
     }
@@ -147,7 +149,7 @@ def _card_job(entry: Entry, evidence: Evidence | None, lang: Lang) -> bytes:
 
 
 def add_link_previews(web: APIRouter, service: Service, cache: Path, *, embeddable: bool) -> None:
-    """Adds the routes of the cards, and of oEmbed, which knows no entry unless some site may show it in a frame."""
+    """Adds the routes of the cards and of oEmbed, which answers 404 unless entries are `embeddable`."""
     pictures = CardPictures(service, cache)
 
     @web.get("/entries/{entry_id}/card.png")
@@ -176,7 +178,7 @@ def _language(http: Request) -> Lang:
 
 
 def _entry_of_link(http: Request, service: Service) -> tuple[Entry, dict[str, str]] | None:
-    """(entry, query) of the parameter `url`; None where that is no link to an entry of this server."""
+    """(entry, query) of the link in the parameter `url`; None if it is not a link to an entry of this server."""
     try:
         link = urlsplit(http.query_params.get("url", ""))
         found = _LINK.fullmatch(link.path)
@@ -192,8 +194,8 @@ def _entry_of_link(http: Request, service: Service) -> tuple[Entry, dict[str, st
 
 
 def _oembed_json(http: Request, entry: Entry, query: Mapping[str, str]) -> dict[str, Any]:
-    """The reply, of type `rich`: a frame no larger than is asked for, and the card where that is no larger either."""
-    widest, highest = (_most(http, name) for name in ("maxwidth", "maxheight"))
+    """The reply, of type `rich`: a frame within maxwidth and maxheight, and the card as thumbnail if it fits, too."""
+    widest, highest = (_size_limit(http, name) for name in ("maxwidth", "maxheight"))
     lang: Lang = next((each for each in LANGS if each == query.get("lang")), _language(http))
     base = str(http.base_url)
     address = f"{base}{EMBED_PATH[1:]}{entry.id}?{urlencode({**query, 'lang': lang})}"
@@ -227,8 +229,8 @@ def card_address(base: str, entry: Entry, lang: Lang) -> str:
     return f"{base}entries/{entry.id}/card.png?lang={lang}"
 
 
-def _most(http: Request, name: str) -> int:
-    """The value of maxwidth or maxheight, a large number without one; raises `BadField`."""
+def _size_limit(http: Request, name: str) -> int:
+    """The value of maxwidth or maxheight, by default 100000; raises `BadField`."""
     text = http.query_params.get(name, "100000")
     if text.isascii() and text.isdecimal() and int(text[:9]) >= 1:
         return int(text[:9])

@@ -1,4 +1,4 @@
-"""Pages for programs: every entry as Markdown (.md), llms.txt, sitemap.xml, robots.txt."""
+"""Pages for crawlers and language models: every entry as Markdown (.md), llms.txt, sitemap.xml, robots.txt."""
 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
@@ -21,7 +21,7 @@ _ABOUT = Text(
 _EVIDENCE_TITLE, _REFERENCES_TITLE = Text("证据", "Evidence"), Text("参考文献", "References")
 _CONTROL_LABEL = Text("对照（断言必须不成立）", "control (must fail)")
 _OF_THIS_HOST = {"Cache-Control": "no-store"}
-"""For pages that quote the request's Host: no cache may give them to a client of another."""
+"""Headers of pages that contain the request's Host, so that no cache serves them for another host."""
 _ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is a number that running the experiments gives:")
 
 
@@ -49,7 +49,8 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
     @web.get("/sitemap.xml")
     async def sitemap(http: Request) -> Response:
-        paths = ["", "entries", "experiments", "formula", *(f"entries/{id}" for id in service.knowledge.library)]  # noqa: A001
+        paths = ["", "entries", "experiments", "formula", "diagnose"]
+        paths += [f"entries/{entry_id}" for entry_id in service.knowledge.library]
         paths += [f"experiments/{slug}" for slug in service.knowledge.experiments]
         return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml", headers=_OF_THIS_HOST)
 
@@ -61,7 +62,7 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
 
 def entry_markdown(entry: Entry, lang: Lang) -> str:
-    """The entry as Markdown, with "…" for the numbers that a run gives."""
+    """The entry as Markdown, with "…" for measured numbers."""
     parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang)]
     for view in entry.other_views():
         parts += [f"## {view.question[lang]}", prose.fill_text(view.short[lang].strip(), entry, (), lang)]

@@ -1,4 +1,4 @@
-r"""Markdown with formulas, \( … \) and $$ … $$, to safe HTML: formulas as MathML, no scripts, nothing external.
+r"""Converts Markdown with formulas, \( … \) and $$ … $$, to safe HTML with MathML, without scripts and external files.
 
 A single $ is a dollar sign. nh3 removes every tag and attribute that is not listed here.
 """
@@ -27,7 +27,7 @@ _FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
 )
 _BOLD = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
-"""Bold text that ends in Chinese punctuation directly before a character, where CommonMark sees no closing `**`."""
+"""Bold text that ends with Chinese punctuation, directly before a letter: CommonMark does not see its closing `**`."""
 _MATHML_TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
@@ -35,7 +35,7 @@ _MATHML_TAGS = {
 _FUNCTION_NAMES = frozenset(command.removeprefix("\\") for command in FUNCTIONS)
 _PLUS_MINUS, _CLOSING_BRACKETS, _THIN_SPACE = frozenset("+-−±"), frozenset(")]}|!"), "0.167em"
 _SCRIPT_TAGS = frozenset({"msub", "msup", "msubsup", "munder", "mover", "munderover"})
-_POSITIONAL_TAGS = _SCRIPT_TAGS | {"mfrac", "mroot"}  # their children have meaning by position
+_POSITIONAL_TAGS = _SCRIPT_TAGS | {"mfrac", "mroot"}  # their children have roles by position
 _PROSE_TAGS = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
@@ -107,6 +107,7 @@ def first_paragraph(markdown: str) -> str:
 
 
 def _close_bold(found: re.Match[str]) -> str:
+    """Moves the punctuation at the end of bold text behind the closing `**`."""
     return found[0] if found[1] is None else f"**{found[1]}**{found[2]}"
 
 

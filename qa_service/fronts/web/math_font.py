@@ -14,7 +14,7 @@ SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯�
 _GREEK_LETTERS = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
 _ITALIC_LETTERS = "".join(
     map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)))
-)  # what <mi>x</mi> shows
+)  # the characters that <mi>x</mi> is rendered with
 _BOLD_LETTERS = "".join(map(chr, range(0x1D400, 0x1D434)))
 CHARACTERS = string.printable + _GREEK_LETTERS + _ITALIC_LETTERS + _BOLD_LETTERS + SIGNS
 

@@ -9,7 +9,7 @@ from qa_service.schemas.values import JsonObject
 
 
 class PageAnswer(AnswerJson):
-    """`html` is the whole turn of the conversation, `log` a pasted log in one line, "" if there is none."""
+    """`html` is the whole turn of the conversation, `log` a one-line description of a pasted log or ""."""
 
     log: str
     html: str
@@ -42,7 +42,7 @@ class PageMetric(MetricJson):
 
 
 class PageEvidence(EvidenceJson):
-    """`html` is the evidence card, `shown` the formatted numbers by the placeholders of the entry's text.
+    """`html` is the evidence card, `shown` maps placeholders of the entry's text to formatted numbers.
 
     `outcome_html` is the line with the verdicts on the short answer, "" unless this run is its proof.
     """
@@ -54,7 +54,7 @@ class PageEvidence(EvidenceJson):
 
 
 class PageDone(AnswerJson):
-    """`parts_html` has the HTML of each part with its numbers, `comparison_html` the tables of comparisons, or ""."""
+    """`parts_html` maps each part to its HTML with numbers; `comparison_html` has the tables of comparisons, or ""."""
 
     parts_html: dict[str, str]
     comparison_html: str

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, chips, entry_parts, labels, markup
+from qa_service.fronts.web.entry_parts import Experiments
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
 from qa_service.model import (
     LANGS,
@@ -33,9 +33,8 @@ from qa_service.schemas.events import event_json
 from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
-Experiments = Mapping[str, Experiment]
 SURE = 0.9
-"""The confidence from which on the page does not say how sure it is."""
+"""The least confidence at which the page does not show it."""
 NO_QUESTIONS: Mapping[str, str] = {}
 
 
@@ -89,8 +88,7 @@ def entry_values(
     evidence: Sequence[Evidence] = (),
     state: str | None = None,
 ) -> dict[str, Any]:
-    """The template values of an entry's page; `told` are the entries that it tells apart, `evidence` what was measured
-    before.
+    """The template values of an entry's page; `told` are the entries of its rows of `tell`, `evidence` is cached.
 
     With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given,
     unless the `state` of their cards is "idle".
@@ -144,9 +142,9 @@ def experiment_values(
 def page_event(
     event: Event, lang: Lang, experiments: Experiments, entry: Entry | None, questions: Mapping[str, str] = NO_QUESTIONS
 ) -> tuple[str, Body]:
-    """The API's event, with `html` to insert, `parts` for the texts, and `shown` for the numbers in them.
+    """(name, data) of an event of the page's stream: the API's event with HTML and formatted numbers (`page_events`).
 
-    `questions` maps the ids of the entries that the answer refers to to their questions.
+    `questions` maps the ids of entries to which the answer refers to their questions.
     """
     name, plain = event_json(event, lang)
     fields = dict(plain)
@@ -207,14 +205,14 @@ def page_event(
 
 
 def sentence_html(answer: Answer) -> Markup:
-    """The verdict on a run, or the sentence above the nearest questions: of an answer without an entry."""
+    """For an answer without an entry: the verdict on a run, or the sentence above the nearest questions."""
     if answer.is_verdict:
         return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
     return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
 
 
 def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str, str]) -> dict[str, str]:
-    """Name of a part → its HTML, with what is measured so far."""
+    """Name of a part → its HTML, with the numbers measured so far."""
     entry, lang = answer.entry, answer.lang
     if answer.calculation is not None:
         return _calculation_html(answer, answer.calculation)
@@ -222,11 +220,22 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
         return {}
     texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, _below_short(answer))
     rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
-    return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
+    tell = {"tell": render_template("tell.html", lang, rows=rows)} if rows else {}
+    return {**texts, **tell, **_alternatives_html(answer)}
+
+
+def _alternatives_html(answer: Answer) -> dict[str, str]:
+    """The short answers of the alternatives, as a part of the text; {} if none was measured."""
+    lang = answer.lang
+    shown = [
+        (other.id, other.aspect, other.question[lang], Markup(markup.markdown_to_html(short)))  # noqa: S704  # sanitised
+        for other, short in prose.alternative_texts(answer)
+    ]
+    return {"alternatives": render_template("alternatives.html", lang, alternatives=shown)} if shown else {}
 
 
 def _below_short(answer: Answer) -> list[str]:
-    """Paragraphs below the short answer: the reader's case, and the runs that did not finish."""
+    """Paragraphs below the short answer: on the user's case, and on runs that did not finish."""
     return [*filter(None, [prose.below_short(answer, linked=True)]), *prose.unfinished_runs(answer)]
 
 
@@ -244,15 +253,10 @@ def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str
     }
 
 
-def _formula_url(formula: str, calculation: Calculation, lang: Lang) -> str:
-    """The address of the page of a formula, at the same values and ranges."""
-    ranges = {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
-    return "/formula?" + urlencode({"expression": formula, **calculation.at, **ranges, "lang": lang})
-
-
 def _answer_values(
     answer: Answer, lang: Lang, experiments: Experiments, questions: Mapping[str, str]
 ) -> dict[str, Any]:
+    """The template values of `answer.html`."""
     values = {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
@@ -268,7 +272,10 @@ def _answer_values(
         "diagnosis": _verdict_line(answer, lang),
     }
     if answer.calculation is not None:
-        links = [(formula, _formula_url(formula, answer.calculation, lang)) for formula in answer.calculation.formulas]
+        links = [
+            (formula, answer.calculation.address_in(lang, index))
+            for index, formula in enumerate(answer.calculation.formulas)
+        ]
         return {**values, "formulas": links}
     if answer.entry is None:
         return {**values, "sentence": sentence_html(answer)}
@@ -290,7 +297,10 @@ def _answer_values(
 
 
 def _verdict_line(answer: Answer, lang: Lang) -> dict[str, str] | None:
-    """The verdict on the run whose log the question holds; None without one."""
+    """Status and summary of the run whose log the question holds; None without a log.
+
+    The summary is empty if the verdict is the whole answer.
+    """
     found = answer.diagnosis
     summary = "" if answer.is_verdict else found.summary[lang] if found else ""
     return {"status": found.status, "summary": summary} if found else None
@@ -307,9 +317,9 @@ def _part_values(
     evidence: Sequence[Evidence] = (),
     below: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The template values of `parts.html`, of an entry whose proof is "idle" or "running".
+    """The template values of `parts.html`; `state` of the proof is "idle" or "running".
 
-    `below` are paragraphs below the short answer.
+    `below` are Markdown paragraphs below the short answer.
     """
     texts = entry_parts.part_html(entry, evidence, lang, experiments, below)
     return {
@@ -329,7 +339,7 @@ def _part_values(
 def _proof(
     entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, state: str
 ) -> dict[str, Any] | None:
-    """The template values of `outcome.html` before this visit's run; None for an entry without evidence."""
+    """The template values of `outcome.html` before the page has run the proof; None for an entry without blocks."""
     if not entry.evidence:
         return None
     block = entry.evidence[0]

@@ -46,7 +46,7 @@ PAGE_HEADERS = {
 
 
 def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """The handler that makes the page for an unknown address."""
+    """The handler that returns the page for an unknown address."""
 
     def page(http: Request, error: NumstabError) -> Response:
         return _problem_page(service, http, error, page_language(http) or "zh")
@@ -113,7 +113,7 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
         )
 
     def _entry_page(http: Request, one: Entry, lang: Lang, **values: Any) -> HTMLResponse:
-        """With what other sites show of a link to it: addresses of this host, which no shared cache may keep."""
+        """An entry's page with link previews; as these have addresses of this host, no shared cache may keep it."""
         base = str(http.base_url)
         link = base + one.address_in(lang).removeprefix("/")
         preview = {
@@ -138,7 +138,7 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         before = await to_thread.run_sync(measured_before, one, knowledge.experiments, service.runner)
-        told = _told_apart(one, knowledge)
+        told = _entries_in_tell(one, knowledge)
         shown = render.entry_values(one, related, told, knowledge.experiments, lang, evidence=before)
         return _entry_page(http, one, lang, seeds=1, **shown)
 
@@ -156,18 +156,19 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        told = _told_apart(one, knowledge)
+        told = _entries_in_tell(one, knowledge)
         shown = render.entry_values(one, related, told, knowledge.experiments, lang, plans, seed, compare)
         return _entry_page(http, one, lang, seeds=seeds, **shown)
 
 
-def _told_apart(entry: Entry, knowledge: Knowledge) -> list[Entry]:
-    """The entries that this one's "how to tell" refers to."""
+def _entries_in_tell(entry: Entry, knowledge: Knowledge) -> list[Entry]:
+    """The entries to which the rows of `tell` refer."""
     ids = dict.fromkeys(each.entry for each in entry.tell if each.entry)
     return [knowledge.library[each] for each in ids]
 
 
 def _by_item(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """The entries grouped by item."""
     items: dict[int, list[Entry]] = {}
     for each in entries:
         items.setdefault(each.item, []).append(each)
@@ -202,7 +203,7 @@ def _add_experiments(web: APIRouter, service: Service) -> None:
 
 
 def _add_streams(web: APIRouter, service: Service) -> None:
-    """The streams that the pages' scripts read: events as rendered HTML."""
+    """Adds the streams that the pages' scripts read, whose events have rendered HTML."""
 
     async def open_answer(http: Request) -> tuple[Knowledge, EventStream]:
         request, knowledge = requests.read_request(await read_json(http)), service.knowledge
@@ -213,7 +214,7 @@ def _add_streams(web: APIRouter, service: Service) -> None:
         knowledge, stream = begun
         assert isinstance(stream.first, AnswerReady)
         entry, lang = stream.first.answer.entry, stream.first.answer.lang
-        questions = {each.id: each.question[lang] for each in _told_apart(entry, knowledge)} if entry else {}
+        questions = {each.id: each.question[lang] for each in _entries_in_tell(entry, knowledge)} if entry else {}
         encode = partial(
             render.page_event, lang=lang, experiments=knowledge.experiments, entry=entry, questions=questions
         )

@@ -1,6 +1,6 @@
-"""A curve of a training run as a drawing that needs no script: its points, axes, marks, and a strip of inf and nan.
+"""Charts of a training run as SVG without scripts: curves, axes, marks, and strips for inf and nan.
 
-Each drawing is laid out twice, for a screen and for a telephone; lengths are in CSS pixels.
+Each chart is laid out twice, for a wide and for a narrow screen; lengths are in CSS pixels.
 """
 
 import math
@@ -15,10 +15,10 @@ from qa_service.presentation.chart_layers import tick_values
 from qa_service.presentation.numbers import format_number
 
 DRAWN = ("loss", "loss_scale", "grad_norm", "accuracy", "lr")
-"""The series that are drawn, the most telling first; others only if a mark is on them."""
+"""The series that are drawn, the most important first; others are drawn only if they have a mark."""
 MAX_CHARTS = 3
-_BESIDE: Mapping[str, str] = {"loss": "val_loss", "accuracy": "val_accuracy"}
-"""Series → the one that is drawn in the same chart."""
+_SAME_CHART: Mapping[str, str] = {"loss": "val_loss", "accuracy": "val_accuracy"}
+"""Series → another one that is drawn in the same chart."""
 _NAMES: Mapping[str, Text] = {
     "loss": Text("损失", "loss"), "val_loss": Text("验证损失", "validation loss"),
     "loss_scale": Text("损失放大系数", "loss scale"), "grad_norm": Text("梯度范数", "gradient norm"),
@@ -28,27 +28,27 @@ _NAMES: Mapping[str, Text] = {
 _STEP, _RECORD = Text("步", "step"), Text("第几条记录", "record")
 _LOG_SCALE = Text("（对数轴）", " (log scale)")
 _DECADES = 100.0
-"""Ratio of the largest to the least value from which on the axis is logarithmic."""
+"""The ratio of the largest to the smallest value above which the y axis is logarithmic."""
 _LEFT, _RIGHT, _BOTTOM, _STRIP, _ABOVE = 52.0, 14.0, 40.0, 17.0, 26.0
 _LABEL_WIDTH = 7.0
-"""Of a character of a label, at most."""
+"""The greatest width of a character of a label."""
 _WORDS = ("inf", "-inf", "nan")
 
 
 class Size(NamedTuple):
-    """The size of a drawing, and the class of it that is shown there."""
+    """The size of a layout, and its CSS class."""
 
     name: str
     width: int
     height: int
 
 
-SIZES = (Size("wide", 720, 260), Size("narrow", 340, 220))
+_SIZES = (Size("wide", 720, 260), Size("narrow", 340, 220))
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """A series: where each of its values lies on the x axis."""
+    """A series as points (x, value)."""
 
     key: str
     points: tuple[tuple[float, float], ...]
@@ -61,14 +61,16 @@ class _Curve:
 
 
 class _Axis(NamedTuple):
+    """An axis from `low`, at pixel `start`, to `high`, at pixel `end`."""
+
     low: float
     high: float
     start: float
-    """The place of `low`, in pixels."""
     end: float
     log: bool = False
 
     def place(self, value: float) -> float:
+        """The pixel of a value."""
         if self.high == self.low:
             return (self.start + self.end) / 2
         if self.log:
@@ -79,7 +81,7 @@ class _Axis(NamedTuple):
 
 
 def charts(diagnosis: Diagnosis, lang: Lang) -> list[dict[str, Any]]:
-    """The template values of the charts of a run: the loss first, then the series that carry a mark."""
+    """The template values of the charts of a run: the loss first, then the series that have a mark."""
     marked = {mark.series for mark in diagnosis.marks}
     series = diagnosis.run.series
     keys = [key for key in DRAWN if len(series.get(key, ())) > 1 and (key in marked or key != "lr")]
@@ -89,17 +91,18 @@ def charts(diagnosis: Diagnosis, lang: Lang) -> list[dict[str, Any]]:
 
 
 def series_name(key: str, lang: Lang) -> str:
-    """What a series is called."""
+    """The name of a series in a language; its key if it has none."""
     return _NAMES[key][lang] if key in _NAMES else key
 
 
 def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
+    """The template values of the chart of a series, with the series of `_SAME_CHART` if both have steps."""
     series = diagnosis.run.series
-    own = [each for each in (key, _BESIDE.get(key, "")) if series.get(each)]
+    own = [each for each in (key, _SAME_CHART.get(key, "")) if series.get(each)]
     known = all(record.step is not None for each in own for record in series[each])
     if not known:
-        own = own[:1]  # their records are not at the same places
-    curves = [_Curve(each, tuple(_placed(series[each], known=known))) for each in own]
+        own = own[:1]  # without steps the records of two series have no common x axis
+    curves = [_Curve(each, tuple(_points(series[each], known=known))) for each in own]
     marks = [mark for mark in diagnosis.marks if mark.series == key]
     values = [y for curve in curves for _, y in curve.finite()]
     log = _is_log(values)
@@ -110,13 +113,13 @@ def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
         "marks": [mark.text[lang] for mark in marks],
         "alt": _alt_text(curves, marks, across, lang),
         "curves": [series_name(curve.key, lang) for curve in curves],
-        "drawings": [_drawing(size, curves, marks, values, log=log, lang=lang) for size in SIZES],
+        "drawings": [_drawing(size, curves, marks, values, log=log, lang=lang) for size in _SIZES],
         "x_title": across,
         "y_title": series_name(key, lang) + (_LOG_SCALE[lang] if log else ""),
     }
 
 
-def _placed(records: Sequence[Record], *, known: bool) -> Iterator[tuple[float, float]]:
+def _points(records: Sequence[Record], *, known: bool) -> Iterator[tuple[float, float]]:
     for index, record in enumerate(records):
         yield float(record.step or 0) if known else float(index), record.value
 
@@ -132,7 +135,7 @@ def _word(value: float) -> str:
 def _drawing(
     size: Size, curves: Sequence[_Curve], marks: Sequence[Mark], values: Sequence[float], *, log: bool, lang: Lang
 ) -> dict[str, Any]:
-    """One layout: paths and places in pixels."""
+    """The template values of one layout: paths and positions in pixels."""
     words = [word for word in _WORDS if any(curve.nonfinite(word) for curve in curves)]
     top = _ABOVE + _STRIP * len(words) + (6 if words else 0)
     places = [x for curve in curves for x, _ in curve.points]
@@ -163,6 +166,7 @@ def _drawing(
 
 
 def _padded(values: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """The y domain: the range of the values and some room, down to 0 if that is near."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
@@ -184,9 +188,9 @@ def _ticks(values: Sequence[float], axis: _Axis) -> list[float]:
 
 
 def _path(curve: _Curve, x_axis: _Axis, y_axis: _Axis) -> str:
-    """The line through the finite values; it is interrupted where a value is inf or nan, and where steps go back.
+    """The SVG path through the finite values, interrupted at inf and nan, and where the step decreases.
 
-    Of the values in one column of pixels the first, the least, the largest and the last are drawn.
+    Of the values in one column of pixels, the first, the smallest, the largest and the last are drawn.
     """
     parts: list[str] = []
     column: list[tuple[float, float]] = []
@@ -207,7 +211,7 @@ def _path(curve: _Curve, x_axis: _Axis, y_axis: _Axis) -> str:
 
 
 def _lines(column: Sequence[tuple[float, float]], *, pen_up: bool) -> list[str]:
-    """Commands to the points of a column; one that stands alone is a dot, by a round cap."""
+    """Path commands for the points of a column of pixels; a single point becomes a dot, by its round cap."""
     if not column:
         return []
     places = {0, len(column) - 1}
@@ -218,13 +222,13 @@ def _lines(column: Sequence[tuple[float, float]], *, pen_up: bool) -> list[str]:
 
 
 def _ticks_path(curves: Iterable[_Curve], word: str, axis: _Axis, top: float) -> str:
-    """A short stroke in the strip for each value of this kind; those of one pixel are one."""
+    """The SVG path of the strokes in a strip: one for each pixel that has a value of this kind."""
     places = {round(axis.place(x)) for curve in curves for x in curve.nonfinite(word)}
     return "".join(f"M{x},{top + 3:g}v{_STRIP - 6:g}" for x in sorted(places))
 
 
 def _mark_places(marks: Sequence[Mark], axis: _Axis) -> Iterator[tuple[int, float, float]]:
-    """(number, place of the line, place of the number) of each mark; numbers do not cover each other."""
+    """(number, x of the line, x of the number) of each mark; the numbers do not overlap."""
     taken: list[float] = []
     for number, mark in enumerate(marks, start=1):
         if axis.low <= mark.step <= axis.high:
@@ -237,7 +241,7 @@ def _mark_places(marks: Sequence[Mark], axis: _Axis) -> Iterator[tuple[int, floa
 
 
 def _alt_text(curves: Sequence[_Curve], marks: Sequence[Mark], across: str, lang: Lang) -> str:
-    """Where each series begins and ends, its range, its first inf or nan, and the marks."""
+    """A text alternative: first and last value of each series, its range, its first inf or nan, and the marks."""
     sentences = []
     for curve in curves:
         name = series_name(curve.key, lang)

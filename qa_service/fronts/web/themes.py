@@ -32,7 +32,7 @@ THEMES = (
 
 
 def by_theme(experiments: Iterable[Experiment]) -> list[tuple[Text, list[Experiment]]]:
-    """(heading, experiments) by folder of `demos/`, whose names are the themes' slugs; all other folders come last."""
+    """(heading, experiments) by folder of `demos/`, which is named by a theme's slug; other folders come last."""
     remaining = sorted(experiments, key=lambda one: one.slug)
     groups = []
     for theme in THEMES:

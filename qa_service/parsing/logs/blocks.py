@@ -4,41 +4,42 @@ import math
 import re
 from collections.abc import Sequence
 
-from qa_service.parsing.logs.formats import COMPOSER, COQUI, STABLE_BASELINES, TABLE, ULTRALYTICS, named_groups
+from qa_service.parsing.logs.formats import COMPOSER, COQUI, STABLE_BASELINES, TABLE_FORMAT, ULTRALYTICS, named_groups
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, lower_name, meaning_of
 from qa_service.parsing.logs.pairs import parse_value, read_pairs
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan(?:\.0|\(\w*\))?|\.?inf(?:inity)?|1\.#\w+)",
     re.IGNORECASE,
 )
-_STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
+_STANDING_NUMBER = lazy_pattern(r"(?:^|[\s:(\[|,])[-+]?\d")
 _MAX_BOX_CHARS = 200
 _MAX_COLUMNS = 300
 _MIN_COLUMNS = 2
 _EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
-_YOLO_5 = re.compile(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
-_YOLO_VALIDATION = re.compile(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
+_YOLO_5 = lazy_pattern(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
+_YOLO_VALIDATION = lazy_pattern(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
 _YOLO_5_NAMES = {"box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss", "giou": "giou_loss"}
-_BOX_EDGE = re.compile(r"^\s*[-=+─]{6,}\s*$")
-_BOX_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
-_ITEM = re.compile(
+_BOX_EDGE = lazy_pattern(r"^\s*[-=+─]{6,}\s*$")
+_BOX_ROW = lazy_pattern(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
+_ITEM = lazy_pattern(
     r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
 )
-_PHRASE = re.compile(r"\S+(?: \S+)*")
-_REMARK = re.compile(r"\s*\([^()]{0,40}\)")
-_NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
+_PHRASE = lazy_pattern(r"\S+(?: \S+)*")
+_REMARK = lazy_pattern(r"\s*\([^()]{0,40}\)")
+_NAMES_ONLY = lazy_pattern(r"(?=\D*[^\W\d])\D*$")
 _MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
-"""Characters that a cell may stand beside its name."""
+"""Characters by which a cell may be shifted from the name of its column."""
 _BARS = str.maketrans("┃│║", "|||")
-_COMMENT = re.compile(r"^\s*#")
-"""Before the names of a table, as numpy writes them."""
-_DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
+_COMMENT = lazy_pattern(r"^\s*#")
+"""The mark that numpy writes before the header of a table."""
+_DECIMAL_COMMA = lazy_pattern(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
 _OPENS, _CLOSES, _MAX_LISTED = ("[", "("), ("]", ")"), 24
 """Around the numbers of a cell that holds several; further ones are left out."""
-_COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
+_COQUI_ITEM = lazy_pattern(r"^\s*\|? ?> ")
 
 
 def is_number(word: str) -> bool:
@@ -61,28 +62,28 @@ class HeaderTable:
 
     @classmethod
     def of(cls, text: str) -> "HeaderTable | None":
-        """The table that a line heads: it has names only, two or more of them known, one of a loss or metric."""
+        """The table whose header is this line: names only, two or more known, one of a loss or metric; else None."""
         if len(text) > 20_000 or "=" in text or "{" in text or _STANDING_NUMBER.search(text):
             return None
         if commented := _COMMENT.match(text):
             names = text[commented.end() :].split()
-            return cls(names, " ", TABLE.id) if cls._heads(names, " ") else None
+            return cls(names, " ", TABLE_FORMAT.id) if cls._heads(names, " ") else None
         if _YOLO_5.search(text) or _YOLO_VALIDATION.search(text):
             return cls._of_ultralytics(text)
         for separator in ("\t", "|", ",", ";", "  "):
             if separator in text.translate(_BARS):
                 names = _split(text, separator)
                 if cls._heads(names, separator):
-                    return cls(names, separator, TABLE.id, header=text)
+                    return cls(names, separator, TABLE_FORMAT.id, header=text)
         return None
 
     @classmethod
     def of_two(cls, above: Sequence[str], below: Sequence[str]) -> "HeaderTable | None":
-        """The table whose header has two lines of as many cells, the words of a name one below the other."""
+        """The table whose header has two lines of as many cells, the words of a name one below the other; else None."""
         if len(above) != len(below):
             return None
         names = [_REMARK.sub("", f"{first} {second}").strip() for first, second in zip(above, below, strict=True)]
-        return cls(names, "|", TABLE.id) if cls._heads(names, "|") else None
+        return cls(names, "|", TABLE_FORMAT.id) if cls._heads(names, "|") else None
 
     @classmethod
     def _of_ultralytics(cls, text: str) -> "HeaderTable":
@@ -91,17 +92,17 @@ class HeaderTable:
 
     @staticmethod
     def _heads(names: Sequence[str], separator: str) -> bool:
-        if not _MIN_COLUMNS <= len(names) <= _MAX_COLUMNS or any(is_number(name) or not name for name in names if name):
+        if not _MIN_COLUMNS <= len(names) <= _MAX_COLUMNS or any(map(is_number, names)):
             return False
         if any(len(name) > 120 or (":" in name and separator != ",") for name in names):
             return False
         known = sum(1 for name in names if meaning_of(name) or is_measure(name))
         return known >= _MIN_COLUMNS and any(is_measure(name) for name in names)
 
-    def read(self, number: int, text: str) -> Row | None:
-        """The row in a line; None for a line that is none."""
+    def read(self, number: int, text: str) -> LogRow | None:
+        """The row in a line; None if the line is not a row of this table."""
         cells = _split(text, self._separator)
-        exact = self.form == TABLE.id
+        exact = self.form == TABLE_FORMAT.id
         if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
             cells = cells[1:]
         if self._separator == "  " and len(cells) != len(self.names) == len(text.split()):
@@ -122,7 +123,7 @@ class HeaderTable:
             found[place] = text[begin:end]
         return [found.get(index, "") for index in range(len(self._spans))]
 
-    def read_cells(self, number: int, text: str, cells: Sequence[str]) -> Row | None:
+    def read_cells(self, number: int, text: str, cells: Sequence[str]) -> LogRow | None:
         """The row with these cells; None if a measure is neither a number nor empty, or none is a number."""
         values: dict[str, float] = {}
         place: dict[str, float] = {}
@@ -145,7 +146,7 @@ class HeaderTable:
                 values.setdefault(f"val_{name}" if self._validation else name, parse_value(word))
         if not values and not place:
             return None
-        return Row(
+        return LogRow(
             number=number, form=self.form, text=text, values=values, step=place.get("step"), epoch=place.get("epoch"),
             validation=self._validation, counter="table",
         )  # fmt: skip
@@ -166,12 +167,12 @@ def cells_of_names(text: str) -> list[str]:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where the words or phrases of a line begin and end, with two blanks or more between them."""
+    """(begin, end) of each phrase of a line; phrases are separated by two blanks or more."""
     return [match.span() for match in _PHRASE.finditer(text)]
 
 
 def _distance(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Between two stretches of a line, in characters; of those that overlap, between their ends as far as needed."""
+    """The distance of two spans in characters; among those that overlap, the distance of their ends breaks ties."""
     apart = max(first[0] - second[1], second[0] - first[1], 0)
     return apart + min(abs(first[0] - second[0]), abs(first[1] - second[1])) / 100
 
@@ -195,10 +196,10 @@ class Boxes:
     def __init__(self) -> None:
         self._open = self._ruled = False
         self._section = ""
-        self._rows: list[Row] = []
+        self._rows: list[LogRow] = []
 
-    def read(self, number: int, text: str) -> list[Row] | None:
-        """The rows of the box that a line closes, else none; None if the line belongs to no box."""
+    def read(self, number: int, text: str) -> list[LogRow] | None:
+        """The rows of the box that a line closes; [] for a line within a box, None for one that belongs to none."""
         if _BOX_EDGE.match(text):
             rows = self._close()
             self._open = self._ruled = True
@@ -217,14 +218,14 @@ class Boxes:
             self._section = name
         elif is_number(value):
             values = {f"{self._section}{name.replace(' ', '_')}": parse_value(value)}
-            self._rows.append(Row(number, STABLE_BASELINES.id, text, values, counter="box"))
+            self._rows.append(LogRow(number, STABLE_BASELINES.id, text, values, counter="box"))
         return []
 
-    def close(self) -> list[Row]:
+    def close(self) -> list[LogRow]:
         """The rows of a box that the log leaves open."""
         return self._close()
 
-    def _close(self) -> list[Row]:
+    def _close(self) -> list[LogRow]:
         rows, self._rows, self._section = self._rows, [], ""
         if len(rows) < _MIN_COLUMNS and self._ruled:
             return []
@@ -244,8 +245,8 @@ class Lists:
         self._form = ""
         self._step: float | None = None
 
-    def read(self, number: int, text: str) -> list[Row] | None:
-        """The row of an item, none for a heading; None for any other line, which ends the list."""
+    def read(self, number: int, text: str) -> list[LogRow] | None:
+        """The row of an item in a list; [] for a heading; None for any other line, which ends the list of items."""
         for form in (COMPOSER, COQUI):
             if match := form.line.match(text):
                 rest = text[match.end() :].strip(" :")
@@ -259,19 +260,19 @@ class Lists:
             self._form = ""
         return None if item is None else [item]
 
-    def _read_item(self, number: int, text: str) -> Row | None:
+    def _read_item(self, number: int, text: str) -> LogRow | None:
         if self._form == COQUI.id:
             if not _COQUI_ITEM.match(text):
                 return None
             values = {name: value for name, value in read_pairs(text).values.items() if not is_bookkeeping(name)}
-            return Row(number, self._form, text, values, step=self._step, counter="list")
+            return LogRow(number, self._form, text, values, step=self._step, counter="list")
         match = _ITEM.match(text)
         if match is None:
             return None
         name, value = match["name"].lower(), match["value"]
         validation = (match["phase"] or "").lower() == "eval"
         values = {} if not is_number(value) or is_bookkeeping(name) else {name: parse_value(value)}
-        return Row(
+        return LogRow(
             number, self._form, text, values, step=self._step if math.isfinite(self._step or 0) else None,
             validation=validation, counter="list",
         )  # fmt: skip

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from qa_service.model.values import Value
+from qa_service.patterns import lazy_pattern
 
 _MAX_CHARS = 6_000
 _DTYPES: Mapping[str, str] = {
@@ -31,19 +32,19 @@ _KINDS: Mapping[str, str] = {
 }  # fmt: skip
 _SWITCH = "|".join(_DTYPES)
 _ALL = "|".join(f"(?P<{kind}>{names})" for kind, names in _KINDS.items())
-_SETTING = re.compile(
+_SETTING = lazy_pattern(
     rf"(?<![\w./])-{{0,2}}['\"]?(?:(?P<switch>{_SWITCH})|{_ALL})['\"]?(?: \([^)]{{0,80}}\))?\s*(?::|=|\.{{3,}}|\s)\s*"
     r"['\"]?(?P<value>(?!--)[\w.+\-]+)",
     re.IGNORECASE,
 )
-_FLAG = re.compile(r"--(fp16|bf16|half)(?=\s|$)")
-_HINT = re.compile(
+_FLAG = lazy_pattern(r"--(fp16|bf16|half)(?=\s|$)")
+_HINT = lazy_pattern(
     r"fp16|bf16|half|dtype|precision|optim|batch|clip|grad|scale|interval|class|vocab|learning|lr|warm|decay|eps"
     r"|momentum"
     r"|adam|sgd|logging|print_freq|max_norm|16bit|labels",
     re.IGNORECASE,
 )
-_OPTIMIZER = re.compile(
+_OPTIMIZER = lazy_pattern(
     r"^\s*(?:optimi[sz]er[\s:=]*)?(?:torch\.optim\.)?(?P<bare>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB"
     r"|NAdam|RAdam|Adamax)"
     r" ?\($|\b(?:using|with) (?:\w+ )?(?P<used>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b(?: optimi[sz]er)?"
@@ -51,17 +52,17 @@ _OPTIMIZER = re.compile(
     r"|\b(?:optim\.|\$)(?P<made>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b",
     re.IGNORECASE,
 )
-_NATIVE = re.compile(
+_NATIVE = lazy_pattern(
     r"using 16-?bit|automatic mixed precision \(amp\)|native amp|mixed precision training enabled|fp16 enabled",
     re.IGNORECASE,
 )
-_CONFIGURATION = re.compile(
+_CONFIGURATION = lazy_pattern(
     r"\b(?:Namespace|\w*(?:Config|Arguments|Args|Optimizer)|AdamW?|SGD)\s?\(|\.{6,}"
     r"|(?<![a-z])['\"]?(?:(?:train_|per_device_train_|micro_)?batch_size|num_epochs|n_epochs|max_epochs"
     r"|weight_decay|num_workers"
     r"|seed|hidden_size|optimizer|optim|num_layers|dropout|warmup_steps|momentum|betas)['\"]?\s*[:=]"
 )
-_BLANKS = re.compile(r"\s{2,}")
+_BLANKS = lazy_pattern(r"\s{2,}")
 _TRUE = frozenset({"true", "1", "yes", "on", "auto", "o1", "o2"})
 
 

@@ -1,4 +1,4 @@
-"""A log in one line, for a person."""
+"""Describes a pasted log in one line, for people."""
 
 import math
 

@@ -6,7 +6,8 @@ To add a format, add a row, and a printer of its lines to tests/log_printers.py.
 import re
 from dataclasses import dataclass
 
-from qa_service.parsing.logs.harvest import NUMBER
+from qa_service.parsing.logs.harvest import NUMBER_PATTERN
+from qa_service.patterns import lazy_pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def _format(
     running_mean: bool = False,
 ) -> LogFormat:
     bounded = line.replace(r"\d+", r"\d{1,20}")  # a longer run of digits would take quadratic time
-    pattern = re.compile(bounded.replace("NUM", NUMBER), re.IGNORECASE)
+    pattern = lazy_pattern(bounded.replace("NUM", NUMBER_PATTERN), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
         first_epoch=first_epoch, running_mean=running_mean,
@@ -57,7 +58,7 @@ def _format(
 
 def format_of(text: str) -> tuple[LogFormat, re.Match[str]] | None:
     """The first format that a line has, and where its pattern was found; None if it has none."""
-    for form in FORMATS:
+    for form in TRAINER_LOG_FORMATS:
         for hint in form.hints:
             if hint in text:
                 if match := form.line.search(text):
@@ -71,7 +72,7 @@ def named_groups(match: re.Match[str]) -> dict[str, str]:
     return {name.rstrip("0123456789"): word for name, word in match.groupdict().items() if word is not None}
 
 
-FORMATS = (
+TRAINER_LOG_FORMATS = (
     _format(
         "hf_trainer", "Hugging Face Trainer", ("{'",), r"\{(?:'[^{}]*)?'(?:eval_"
         r"|train_)?loss'?: *'?(?:tensor\()?NUM", sign="hf_trainer"
@@ -219,27 +220,30 @@ FORMATS = (
 )  # fmt: skip
 """Tried in this order: the first that a line has is its format."""
 
-PLAIN = LogFormat(id="plain", name="", hints=(), line=re.compile(""))
-"""A loop of one's own: lines of "key: number" pairs with the same keys."""
-TABLE = LogFormat(id="table", name="", hints=(), line=re.compile(""))
+PLAIN_FORMAT = LogFormat(id="plain", name="", hints=(), line=lazy_pattern(""))
+"""A hand-written training loop: lines of "key: number" pairs with the same keys."""
+TABLE_FORMAT = LogFormat(id="table", name="", hints=(), line=lazy_pattern(""))
 """Rows under a header that names the columns."""
 ULTRALYTICS = LogFormat(
     id="ultralytics", name="Ultralytics YOLO", hints=(),
-    line=re.compile(r"gpu_mem.*box_loss|box_loss.*cls_loss", re.IGNORECASE), sign="ultralytics",
+    line=lazy_pattern(r"gpu_mem.*box_loss|box_loss.*cls_loss", re.IGNORECASE), sign="ultralytics",
 )  # fmt: skip
 """A table; its line is the header."""
-STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hints=(), line=re.compile(""))
+STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hints=(), line=lazy_pattern(""))
 """A box of names and values for each report."""
 COMPOSER = LogFormat(
     id="composer", name="Composer", hints=(),
-    line=re.compile(r"^(?:[\[,] ?(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
+    line=lazy_pattern(r"^(?:[\[,] ?(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
 )  # fmt: skip
 """A heading with the step, and a line for each value."""
 COQUI = LogFormat(
     id="coqui", name="Coqui TTS", hints=(),
-    line=re.compile(
+    line=lazy_pattern(
         r"^\s*--> +(?:TIME: .*?-- )?STEP: +(?P<step_in_epoch>\d+)/(?P<of>\d+) +-- +GLOBAL_STEP: +(?P<step>\d+)"
     ),
 )  # fmt: skip
 """The same with the step of the whole run."""
-BY_ID = {each.id: each for each in (*FORMATS, PLAIN, TABLE, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)}
+BY_ID = {
+    each.id: each
+    for each in (*TRAINER_LOG_FORMATS, PLAIN_FORMAT, TABLE_FORMAT, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)
+}

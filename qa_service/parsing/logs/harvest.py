@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?|\.nan|1\.#qnan|1\.#inf)"
+from qa_service.patterns import lazy_pattern
+
+NUMBER_PATTERN = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?|\.nan|1\.#qnan|1\.#inf)"
 
 # Key → its names in logs, longest first where one begins another.
 KEYS: Mapping[str, str] = {
@@ -23,17 +25,17 @@ KEYS: Mapping[str, str] = {
     "": r"[a-z]\w{0,20}_loss|loss_[a-z]\w{0,20}|l1|kl|reward",
 }  # fmt: skip
 """The key "" stands for a component of the loss or another quantity, whose own name is its key."""
-_PAIR = re.compile(
+_PAIR = lazy_pattern(
     r"(?<![\w/])(?=[a-z])(?:"
     + "|".join(f"(?P<k{index}>{names})" for index, names in enumerate(KEYS.values()))
-    + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER})(?!\w|\.\d)",
+    + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER_PATTERN})(?!\w|\.\d)",
     re.IGNORECASE,
 )
 _BY_GROUP = {f"k{index}": key for index, key in enumerate(KEYS)}
 
 
 class Harvest(NamedTuple):
-    """What a line says: key → value, and key → the part of the line that says so."""
+    """The values of a line: key → value, and key → the part of the line that states it."""
 
     values: dict[str, float]
     fragments: dict[str, str]

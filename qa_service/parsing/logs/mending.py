@@ -1,30 +1,30 @@
-"""What is mended when all lines are read: losses that a trainer leaves out, numbers that do not count after all."""
+"""Corrections that need all lines: losses that Megatron-LM does not print, leading numbers that count nothing."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from qa_service.parsing.logs.names import meaning_of
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _NEARLY_ZERO = 0.02
-"""Of the first loss: what is that small may be 0 or below it in the next records."""
+"""A loss below this share of the first one may be 0 or negative in the next records."""
 _FEW = 0.15
-"""Of the records, those that may lack a loss by chance: a negative one lacks in about half of them."""
+"""Missing losses are nan if at most this share of the records lacks one: of a loss about 0, half would be missing."""
 LEADING = "plain leading"
-"""Counter of a number that stands first in its line, without a name."""
-STATE = "trainer_state"
+"""The counter of rows whose step is a number without a name at the beginning of the line."""
+TRAINER_STATE = "trainer_state"
 
 
-def is_configured(row: Row) -> bool:
-    """Whether a line of JSON with a learning rate alone is one of a configuration, not of a record."""
-    return row.form == STATE and row.values.keys() == {"learning_rate"}
+def is_configured(row: LogRow) -> bool:
+    """Whether a row has only a learning rate from a line of JSON, which is then a configuration and no record."""
+    return row.form == TRAINER_STATE and row.values.keys() == {"learning_rate"}
 
 
-def restore_losses(rows: Sequence[Row]) -> None:
-    """Gives the records of Megatron-LM that have no loss, though no update was skipped, the nan that is not printed.
+def restore_losses(rows: Sequence[LogRow]) -> None:
+    """Sets the loss of Megatron-LM records that print none, though no update was skipped, to nan, in place.
 
-    It prints a mean only if it is above 0; so of a loss that may be negative, nothing is known.
+    Megatron-LM prints a mean only if it is above 0. Nothing is set where the loss may have been 0 or negative.
     """
     made = [row for row in rows if row.form == "megatron" and row.values.get("number_of_skipped_iterations") == 0]
     losses = {row.number: value for row in made for name, value in row.values.items() if meaning_of(name) == "loss"}
@@ -41,8 +41,8 @@ def restore_losses(rows: Sequence[Row]) -> None:
             row.values["lm_loss"] = math.nan
 
 
-def forget_numbers(rows: Sequence[Row]) -> None:
-    """Takes the steps from rows that begin with a number which does not count on."""
+def forget_numbers(rows: Sequence[LogRow]) -> None:
+    """Removes the steps of rows, in place, whose leading numbers decrease or are all equal, and so count nothing."""
     led = [row for row in rows if row.counter == LEADING]
     numbers = [row.step or 0.0 for row in led]
     if any(after < before for before, after in pairwise(numbers)) or (len(led) > 1 and len(set(numbers)) == 1):

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 
+from qa_service.patterns import lazy_pattern
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class KnownMessage:
     """A known message."""
 
     id: str
@@ -16,8 +18,8 @@ class Message:
     """The signs, as "kind:value"."""
 
 
-def _message(id_: str, hint: str, pattern: str, *signs: str) -> Message:
-    return Message(id=id_, hint=hint, pattern=re.compile(pattern, re.IGNORECASE), signs=signs)
+def _message(id_: str, hint: str, pattern: str, *signs: str) -> KnownMessage:
+    return KnownMessage(id=id_, hint=hint, pattern=lazy_pattern(pattern, re.IGNORECASE), signs=signs)
 
 
 _SCALER = ("in:float16", "in:grad_scaler")
@@ -147,11 +149,11 @@ MESSAGES = (
     _message("shapes", "size mismatch", r"size mismatch|mat1 and mat2 shapes cannot be multiplied"),
     _message("device_assert", "device-side assert", r"device-side assert triggered"),
 )  # fmt: skip
-"""Fingerprint → signs; those without signs are recognised because they are not about numerics."""
+"""Tried in this order; those without signs are listed to recognise failures that are not numerical."""
 _HINTS = tuple(dict.fromkeys(each.hint for each in MESSAGES))
 
 
-def find_message(line: str) -> tuple[Message, str] | None:
+def find_message(line: str) -> tuple[KnownMessage, str] | None:
     """The known message in a line, and its words; None if there is none."""
     lower = line.lower()
     if not any(hint in lower for hint in _HINTS):

@@ -1,16 +1,17 @@
-"""What a name means by its parts: a name that no table has is still known by the words it is made of.
+"""The meaning of a name by the words it is made of, for names that are in no table.
 
 "total_val_loss", 验证集平均损失 and "потери на валидации" are made of the same few parts, in another order. A part that
 is not known makes the name another quantity: "box_loss" is no "loss", but it tells how training goes.
 """
 
-import re
 from functools import lru_cache
 
-_SEPARATORS = re.compile(r"[\s/.\-:#_()\[\]]+")
-_SCRIPTS = re.compile(r"(?<=[a-z\d])(?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[a-z])")
+from qa_service.patterns import lazy_pattern
+
+_SEPARATORS = lazy_pattern(r"[\s/.\-:#_()\[\]]+")
+_SCRIPTS = lazy_pattern(r"(?<=[a-z\d])(?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[a-z])")
 """Where a name changes between Latin and East Asian letters: loss值."""
-_LATIN = re.compile(r"[A-Za-z]")
+_LATIN = lazy_pattern(r"[A-Za-z]")
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -98,13 +99,13 @@ _METRICS = words_of(
         metric fitness ade fde de ate rpe mr pck mpjpe mota motp hota idf1 lfwacc crps mase rmsd tm plddt drmsd
     """
 )
-"""Words of quantities that tell how a run goes."""
-_COEFFICIENT = re.compile(r"coef")
+"""Words of quantities that measure how a run goes."""
+_COEFFICIENT = lazy_pattern(r"coef")
 _HAS_COEFFICIENT = words_of("dice correlation pearson spearman kendall matthews silhouette jaccard gini")
 """Before "coefficient" they name a measure; other coefficients are settings."""
-_PREFIX, _AT = re.compile(r"^(?:min|max|avg|mean|best)(?=\w)"), re.compile(r"@[\d.:]+$")
+_PREFIX, _AT = lazy_pattern(r"^(?:min|max|avg|mean|best)(?=\w)"), lazy_pattern(r"@[\d.:]+$")
 """Beside the name of a metric: minADE, hit@10."""
-_METRIC_STEMS = re.compile(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
+_METRIC_STEMS = lazy_pattern(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
 _NO_METRICS = words_of(
     """
         weight weights coef coefficient coeff lambda decay fn func function type name dir path file threshold
@@ -114,18 +115,18 @@ _NO_METRICS = words_of(
         batch_size version smoothing
     """
 )
-"""Words that make a setting, a time or a size of a name."""
+"""Words that mark a name as a setting, a time or a size."""
 
-_PLACE = re.compile(r"_(?:at|after|for|in|of)_(?:the_)?(epoch|ep|steps?|iter(?:ation)?|it|update|batch)$")
-"""What makes the number behind "score at iteration" a place."""
-_OPEN = re.compile(
+_PLACE = lazy_pattern(r"_(?:at|after|for|in|of)_(?:the_)?(epoch|ep|steps?|iter(?:ation)?|it|update|batch)$")
+"""An ending that makes the number after it a step or an epoch: "score at iteration 5"."""
+_OPEN = lazy_pattern(
     r"(?:^|_)(?:over|last|past|first|within|after|next|every|the|a|at|of|on|for|in|per|to)$|_(?:last|past|first)_"
 )
-"""A name that ends like this goes on behind the number: "loss over the last 100 batches"."""
+"""An ending after which the name continues behind the number: "loss over the last 100 batches"."""
 
 
 def meaning_by_parts(name: str) -> str:
-    """The key of a name, if every part of it is known and they make one; else ""."""
+    """The key of a name, if all its parts are known and make one together; else ""."""
     if name.isalnum() and name.isascii() and name not in _WORDS:
         return ""
     if "_" in name and (place := _PLACE.search(name)):
@@ -155,7 +156,7 @@ def meaning_by_parts(name: str) -> str:
 
 
 def is_metric_by_parts(name: str) -> bool:
-    """Whether a part of a name is that of a quantity that tells how a run goes, and none makes a setting of it."""
+    """Whether a part of a name is a metric of a run, and no part marks the name as a setting."""
     parts = _parts(name)
     if parts[-1:] and _COEFFICIENT.match(parts[-1]) and not _HAS_COEFFICIENT.isdisjoint(parts):
         return True

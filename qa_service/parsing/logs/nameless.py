@@ -1,48 +1,49 @@
-"""Records whose values have no name that is known: bare tensors, own names behind a counter, what is learnt."""
+"""Records whose values have no known name: bare numbers, names after their numbers, unknown names after a counter."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 
-from qa_service.parsing.logs.formats import PLAIN
+from qa_service.parsing.logs.formats import PLAIN_FORMAT
 from qa_service.parsing.logs.names import meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
-_BARE = re.compile(
+_BARE = lazy_pattern(
     r"\s*(?P<count>(?:epoch|step|iter(?:ation)?)\s*[:#]?\s*\d{1,9}\s*[:,]\s*)?(?P<tensor>(?:\w+\.)?(?:tensor|array|devicearray)\()?(?P<number>[-+]?(?:\d{1,12}\.\d{0,20}(?:e[-+]?\d{1,3})?|nan|inf))"
     r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
     re.IGNORECASE,
 )
-_BEHIND = re.compile(
+_BEHIND = lazy_pattern(
     r"\s*(?:(?:[A-Za-z]{1,10} )?\d{1,9}(?:/\d{1,9})?\s?[:|]\s)?"
     r"(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
 )
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _FEWEST_COUNTED = 2
-"""Values with names are a record beside a counter without one from one more on."""
+"""Beside a counter without a name, a line needs more named values than this to be a record."""
 _MAX_BARE = 20_000
-_RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
+_RECORD = lazy_pattern(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
 
 
 class BareValues:
-    """Lines that hold one number and nothing else but its place, as `print(epoch, loss)` writes them."""
+    """Lines that hold one number and at most a counter, as `print(loss)` and `print("epoch 3:", loss)` write them."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._rows: list[LogRow] = []
         self._tensors = 0
 
-    def read(self, number: int, text: str) -> bool:
-        """Whether a line is one of them."""
+    def take(self, number: int, text: str) -> bool:
+        """Whether a line is one of them; its value is kept then."""
         match = _BARE.fullmatch(text) if len(text) < 200 and len(self._rows) < _MAX_BARE else None
         if match is None:
             return False
         self._tensors += bool(match["tensor"] or match["count"])
-        self._rows.append(Row(number, PLAIN.id, text, {"loss": parse_value(match["number"])}, counter="bare"))
+        self._rows.append(LogRow(number, PLAIN_FORMAT.id, text, {"loss": parse_value(match["number"])}, counter="bare"))
         return True
 
-    def rows(self) -> list[Row]:
-        """The losses of a log that names none, if they are many enough to be no accident; else none."""
+    def rows(self) -> list[LogRow]:
+        """The values as losses, if there are 6 or more, or 3 tensors or counted ones; else none."""
         return self._rows if self._tensors >= _FEWEST_TENSORS or len(self._rows) >= _FEWEST_NUMBERS else []
 
 
@@ -56,7 +57,7 @@ def names_behind(text: str) -> dict[str, float]:
 
 
 def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:
-    """Whether a line is a record for its counter: a step or an epoch, and two values or more, not all of them whole."""
+    """Whether a counter makes a line a record: it has a step or epoch, and two values or more, not all whole."""
     named = [value for name, value in values.items() if meaning_of(name) != "lr"]
     counts = (
         pairs.leading is not None
@@ -72,8 +73,8 @@ def is_record(text: str) -> bool:
     return bool(_RECORD.fullmatch(text[:2000]))
 
 
-def name_what_is_learnt(rows: Sequence[Row]) -> None:
-    """Gives values that have the name of their part of the data alone that of a loss, if they fall or break.
+def name_what_is_learnt(rows: Sequence[LogRow]) -> None:
+    """Renames values that are called by the part of the data alone to losses, if they fall or become non-finite.
 
     CatBoost prints "learn" and "test", others "train" and "val".
     """

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from qa_service.parsing.logs.morphemes import is_metric_by_parts, kinds_of, meaning_by_parts
+from qa_service.patterns import lazy_pattern
 
 _VALIDATION = (
     r"(?:val(?:i|id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
@@ -15,7 +16,7 @@ _TRAINING = (
     r"|addestramento|e[gğ]itim|обучени[ея])"
 )
 _OF = r"(?:_(?:de|da|do|del|di|sur|на|at|on|over))?"
-"""What stands between a quantity and its part of the data."""
+"""A preposition between a quantity and its part of the data."""
 _LOSS = (
     r"(?:(?:binary_|multi_)?logloss|loss|cost|损失值?|損失値?|误差|誤差|p[eé]rdida|perdita|perda|perte|verlust|потери"
     r"|лосс|손실|kay[iı]p|kayb[iı])"
@@ -27,7 +28,7 @@ _ACCURACY = (
     r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
-    key: re.compile(pattern)
+    key: lazy_pattern(pattern)
     for key, pattern in {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}(?:_?\d{{1,2}})?_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
         rf"(?:_(?:step|total|{_MEAN}))*|{_LOSS}{_OF}_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
@@ -65,14 +66,14 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
 where words repeat: a name that fits in none would take time exponential in its length."""
 MAX_NAME_CHARS = 200
 """A longer name has no meaning, and none is kept in the caches."""
-_SEPARATORS = re.compile(r"[\s/.\-:#]+")
-_COMPONENT = re.compile(
+_SEPARATORS = lazy_pattern(r"[\s/.\-:#]+")
+_COMPONENT = lazy_pattern(
     r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|l_[a-z]\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
     r"|bleu|auc|f1|[a-z]{1,4}_l|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
     r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)|\w+_err(?:or)?(?:_\w+)?"
 )
-_BOOKKEEPING = re.compile(
+_BOOKKEEPING = lazy_pattern(
     r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps"
     r"|wpb|bsz|wall|gb_free"
     r"|samples?\w*|percentage|remaining|elapsed|\w*runtime|v_num|size|cuda|device|port|pid|seed|version|throughput"
@@ -81,30 +82,30 @@ _BOOKKEEPING = re.compile(
     r"|batch_size|took"
     r"|trained|peak|max_mem|host|rank|workers?|num_\w+|total_weights|lines?|file|id|date)(?:_|$)|^s$"
 )
-_CRITERION = re.compile(
+_CRITERION = lazy_pattern(
     r"(?:train_)?(?:huber|mse|ce|bce|nll|cross_?entropy|focal|dice|ctc|l1|l2|mae|smooth_?l1|kl|contrastive|triplet"
     r"|info_?nce|recon\w*|rec|elbo|hinge|mel|denoising|diffusion|clip|classification|regression|pretrain\w*|sft"
     r"|dpo)_loss"
 )
-_PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
-_OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
+_PHRASE = lazy_pattern(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
+_OF_VALIDATION = lazy_pattern(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 """Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
-_PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
-_MARK = re.compile(r"[/.:]")
-_ERROR = re.compile(
+_PART = lazy_pattern(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
+_MARK = lazy_pattern(r"[/.:]")
+_ERROR = lazy_pattern(
     r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf)"
 )
-"""What is minimised where a log has no loss."""
-_PER_TOKEN = re.compile(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl)_(?:per_)?tok(?:en)?s?$")
-"""What a measure is divided by, which makes no count of it."""
+"""Names of the objective in a log without a loss."""
+_PER_TOKEN = lazy_pattern(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl)_(?:per_)?tok(?:en)?s?$")
+"""The words "per token" after a measure, which does not make it a count of tokens."""
 _SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
-_ENDS_IN_LOSS = re.compile(
+_ENDS_IN_LOSS = lazy_pattern(
     r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|(?<![a-z])(?:[dg]|had|has|have|get|got|see|saw)_))[\w-]*loss"
 )
-"""The loss of a run that has no other value with such a name."""
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""A name that is the loss of a run if no other of its names is of this form."""
+_CAMEL = lazy_pattern(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -126,7 +127,7 @@ def _meaning(name: str) -> str:
 
 
 def _tail(name: str) -> str:
-    """What stands behind the last "/", "." or ":" of a name; "" if there is none."""
+    """The part of a name after its last "/", "." or ":"; "" if it has none of these."""
     return re.split(r"[/.:]", name)[-1] if _MARK.search(name) else ""
 
 
@@ -140,7 +141,7 @@ def _meaning_of_phrase(name: str) -> str:
 
 
 def lower_name(name: str) -> str:
-    """The name in lower case; one in camel case that says nothing as one word, AverageReturn, with its words apart."""
+    """The name in lower case; one in camel case that is unknown as one word is split: AverageReturn, average_return."""
     lower = name.lower()
     if lower == name or is_measure(lower) or meaning_of(lower):
         return lower
@@ -149,7 +150,7 @@ def lower_name(name: str) -> str:
 
 
 def is_measure(name: str) -> bool:
-    """Whether a name, of any case, stands for something that tells how the training goes."""
+    """Whether a name, in any case, is that of a quantity that measures how the training goes."""
     return len(name) <= MAX_NAME_CHARS and _is_measure(name)
 
 
@@ -163,7 +164,7 @@ def _is_measure(name: str) -> bool:
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Whether a name is that of a time, a memory, a throughput or a size, which say nothing about numerics."""
+    """Whether a name is that of a time, a memory, a throughput or a size, which tell nothing about numerics."""
     return len(name) > MAX_NAME_CHARS or _is_bookkeeping(name)
 
 

@@ -1,65 +1,66 @@
-"""A line in the notation that the reader of pairs knows: one name before each number, numbers as Python writes them."""
+"""Normalises a line for `pairs`: one name before each number, numbers as Python writes them."""
 
 import re
 
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.patterns import lazy_pattern
 
 _NUM = r"[-+]?(?:\d[\d.]{0,20}(?:e[-+]?\d{1,3})?|nan|inf)"
-_SCALER_NUMBER = re.compile(r"(?<=loss scaler) \d{1,3}(?= reducing)")
-_FORTRAN = re.compile(r"(?<=\d)[dD](?=[-+]\d\d)")
+_SCALER_NUMBER = lazy_pattern(r"(?<=loss scaler) \d{1,3}(?= reducing)")
+_FORTRAN = lazy_pattern(r"(?<=\d)[dD](?=[-+]\d\d)")
 """1.5D+00"""
-_POWER = re.compile(
+_POWER = lazy_pattern(
     r"(?<=\d)\s?[×x*·⋅]\s?10(?:\s?(?:\^|\*\*)\s?[{(]?([-+]?\d{1,3})[})]?|([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))(?!\w)", re.IGNORECASE
 )
 """1.5×10^-3"""
 _RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
-_THOUSANDS = re.compile(r"(?<![\w.])(\d{1,7}(?:\.\d{1,3})?)([kKM])(?![\w/.])")
+_THOUSANDS = lazy_pattern(r"(?<![\w.])(\d{1,7}(?:\.\d{1,3})?)([kKM])(?![\w/.])")
 """12.5k, 3M"""
 _POWERS_OF_TEN = {"k": 1e3, "K": 1e3, "M": 1e6}
-_COUNTER = re.compile(r"^(\s*\[\s?\d{1,9})\s?\|\s?(?=\d{1,9}\s?\])")
+_COUNTER = lazy_pattern(r"^(\s*\[\s?\d{1,9})\s?\|\s?(?=\d{1,9}\s?\])")
 """[1|10]"""
-_TAG_FIRST = re.compile(
+_TAG_FIRST = lazy_pattern(
     rf"^\s*(?P<tag>[A-Za-z][\w.-]*(?:/[\w.-]+)+)\s+(?P<value>{_NUM})\s+(?P<step>\d{{1,12}})\s*$", re.IGNORECASE
 )
-"""The tag of TensorBoard, its value and the step."""
-_ARGUMENT = re.compile(r"(?<=\w)\((?:k|n|at|top)\s?=\s?(\d{1,4})\)(?=\s?[:=])", re.IGNORECASE)
+"""A TensorBoard tag, its value and the step."""
+_ARGUMENT = lazy_pattern(r"(?<=\w)\((?:k|n|at|top)\s?=\s?(\d{1,4})\)(?=\s?[:=])", re.IGNORECASE)
 """NDCG(k=20)"""
-_SPREAD = re.compile(rf"(?<=\d)\s?(?:\+-|\+/-|±)\s?{_NUM}", re.IGNORECASE)
+_SPREAD = lazy_pattern(rf"(?<=\d)\s?(?:\+-|\+/-|±)\s?{_NUM}", re.IGNORECASE)
 """The spread of a mean: 0.5 ± 0.1."""
-_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
+_NORM = lazy_pattern(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
 """|g|, the norm of the gradient."""
-_COMMA = re.compile(
+_COMMA = lazy_pattern(
     r"(?<![\d.,])(?<!\d:)(?P<whole>\d{1,7}),(?P<part>\d{1,9}(?:e[-+]?\d{1,3})?)(?![\d.,]*\d)", re.IGNORECASE
 )
-_CONTINENTAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{1,9}(?![\d.,]*\d)")
+_CONTINENTAL = lazy_pattern(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{1,9}(?![\d.,]*\d)")
 """1.234,5"""
-_DIGITS_AT_COMMA = re.compile(r"\d,\d")
-_POINT = re.compile(r"\d\.\d")
-_NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
-_TUPLE = re.compile(
+_DIGITS_AT_COMMA = lazy_pattern(r"\d,\d")
+_POINT = lazy_pattern(r"\d\.\d")
+_NAMED_BEFORE = lazy_pattern(r"[:=：\w]\s*[-+]?$")
+_TUPLE = lazy_pattern(
     r"(?P<name>[A-Za-z][\w ]{0,20}?)\s*[\[(](?P<one>[A-Za-z]\w{0,10})\s?[/|,]\s?(?P<two>[A-Za-z]\w{0,10})[\])]"
     r"\s*[:=]?\s*(?P<first>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)\s?[/|,]\s?(?P<second>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)(?![\w.])",
     re.IGNORECASE,
 )
 """Two values under one name: "loss (train/val): 0.5/0.6"."""
-_TURNED = re.compile(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
-"""A value before the one that it has become: "0.7 -> 0.6"."""
-_SERIES = re.compile(
+_OLD_VALUE = lazy_pattern(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
+"""The old value of a change, with its arrow: "0.7 -> 0.6"."""
+_SERIES = lazy_pattern(
     rf"(?:[=\-]{{1,4}}>|→|[:=：])\s?[\[(]?\s?(?P<values>{_NUM}%?(?:\s?(?P<by>[,/|])\s?{_NUM}%?)"
     rf"(?:\s?(?P=by)\s?{_NUM}%?){{0,15}})(?![\w.:])",
     re.IGNORECASE,
 )
-"""Several values, one behind the other."""
+"""Several values in a row."""
 _MAX_SERIES, _MAX_NAMES_CHARS = 4, 200
-_BEFORE_NAMES = re.compile(r"[\])}>{(\[:;|,]|\s{2,}")
-_NAME = re.compile(r"[^\W\d][\w @.%\-]{0,39}")
-_DECIMAL = re.compile(r"\d\.\d|nan|inf|e-", re.IGNORECASE)
-_NESTED = re.compile(r"(?P<outer>[A-Za-z]\w{0,30})['\"]?\s?[:=]\s?\{(?P<inner>[^{}]{1,600})\}")
-_KEY = re.compile(r"(?P<mark>['\"]?)(?P<key>[A-Za-z]\w{0,40})(?=(?P=mark)\s?[:=])")
+_BEFORE_NAMES = lazy_pattern(r"[\])}>{(\[:;|,]|\s{2,}")
+_NAME = lazy_pattern(r"[^\W\d][\w @.%\-]{0,39}")
+_DECIMAL = lazy_pattern(r"\d\.\d|nan|inf|e-", re.IGNORECASE)
+_NESTED = lazy_pattern(r"(?P<outer>[A-Za-z]\w{0,30})['\"]?\s?[:=]\s?\{(?P<inner>[^{}]{1,600})\}")
+_KEY = lazy_pattern(r"(?P<mark>['\"]?)(?P<key>[A-Za-z]\w{0,40})(?=(?P=mark)\s?[:=])")
 """A record that is the value of a measure, and a name in it: "loss: {'a': 0.5}"."""
 _NAMED_BEHIND = rf"{_NUM}\s?\([A-Za-z][\w-]{{0,20}}\)"
-_SUMMAND = re.compile(rf"[=+]\s?(?P<value>{_NUM})\s?\((?P<name>[A-Za-z][\w-]{{0,20}})\)", re.IGNORECASE)
-_SUM = re.compile(rf"=\s?{_NAMED_BEHIND}(?:\s?\+\s?{_NAMED_BEHIND}){{1,12}}", re.IGNORECASE)
+_SUMMAND = lazy_pattern(rf"[=+]\s?(?P<value>{_NUM})\s?\((?P<name>[A-Za-z][\w-]{{0,20}})\)", re.IGNORECASE)
+_SUM = lazy_pattern(rf"=\s?{_NAMED_BEHIND}(?:\s?\+\s?{_NAMED_BEHIND}){{1,12}}", re.IGNORECASE)
 """A sum whose parts have their names behind them: "= 0.5 (cls) + 0.25 (box)"."""
 
 
@@ -88,7 +89,7 @@ def _with_plain_numbers(line: str) -> str:
     if "k" in line or "K" in line or "M" in line:
         line = _THOUSANDS.sub(_in_full, line)
     if "→" in line or "->" in line or "=>" in line:
-        line = _TURNED.sub("", line)
+        line = _OLD_VALUE.sub("", line)
     return _COUNTER.sub(r"\1/", line) if "|" in line else line
 
 
@@ -105,15 +106,15 @@ def _with_plain_names(line: str) -> str:
 
 
 def _unfold(match: re.Match[str]) -> str:
-    """A record that is the value of a measure, with the name of the measure before names that say nothing."""
+    """A record that is the value of a measure, with the measure's name put before its unknown names."""
     outer, inner = match["outer"], match["inner"]
     if not is_measure(outer) or "value" in inner:
         return match[0]
-    named = _KEY.sub(lambda key: key[0] if _says(key["key"]) else f"{key['mark']}{outer}_{key['key']}", inner)
+    named = _KEY.sub(lambda key: key[0] if _is_known(key["key"]) else f"{key['mark']}{outer}_{key['key']}", inner)
     return f"{{{named}}}"
 
 
-def _says(name: str) -> bool:
+def _is_known(name: str) -> bool:
     return is_measure(name) or bool(meaning_of(name)) or is_bookkeeping(name)
 
 
@@ -129,7 +130,7 @@ def _spread(match: re.Match[str]) -> str:
 
 
 def _with_names(line: str) -> str:
-    """The line with each value of a series behind its own name: "loss/acc -> 0.5/0.8", "loss, acc: 0.5, 0.8"."""
+    """The line with its own name before each value of a series: "loss/acc -> 0.5/0.8", "loss, acc: 0.5, 0.8"."""
     made, position = "", 0
     for count, match in enumerate(_SERIES.finditer(line)):
         if count == _MAX_SERIES:
@@ -150,14 +151,14 @@ def _with_names(line: str) -> str:
 
 
 def _names_before(text: str, by: str, count: int) -> list[str]:
-    """The names of the last values of a series, as they stand before it; [] if these are no names of quantities."""
+    """The names that stand before a series of `count` values, for its last ones; [] if they are not of quantities."""
     found = text.rstrip(" ])}").split(by)[-count:]
     found[0] = _BEFORE_NAMES.split(found[0])[-1]
     names = [name.strip() for name in found]
     if len(names) < 2 or any(not _NAME.fullmatch(name) or _POINT.search(name) for name in names):
         return []
     whole = [_whole_name(name, names) for name in names]
-    known = sum(map(_says, whole))
+    known = sum(map(_is_known, whole))
     return names if known >= len(names) - (len(names) > 3) and any(map(is_measure, whole)) else []
 
 

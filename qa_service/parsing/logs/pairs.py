@@ -1,7 +1,7 @@
-"""Every pair of a name and a number in a line, whatever its format: "lr: 1e-3", "loss=nan", "lm loss 8.1 (8.3)".
+"""Reads every pair of a name and a number in a line, whatever its format: "lr: 1e-3", "loss=nan", "lm loss 8.1 (8.3)".
 
-The line is split at its numbers; what stands before a number is its gap, and names it. The gaps of a log repeat from
-line to line, so a cache of them makes a line as cheap as its split.
+The line is split at its numbers; the text before a number, its gap, has its name. The gaps of a log repeat from line to
+line and are cached, so that most lines cost no more than the split.
 """
 
 import math
@@ -12,38 +12,39 @@ from functools import lru_cache
 from qa_service.parsing.logs.morphemes import kinds_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.notation import plainly
+from qa_service.patterns import lazy_pattern
 
-_SPLIT = re.compile(
+_SPLIT = lazy_pattern(
     r"(?<![A-Za-z0-9_.@#])"
     r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
     r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg]|nats?|bits?|db)?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
 )
-_WRAPPER = re.compile(
+_WRAPPER = lazy_pattern(
     r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
 )
-_DELIMITER = re.compile(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
-_REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
+_DELIMITER = lazy_pattern(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
+_REMARK = lazy_pattern(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
-_COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
-"""What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
-_IS = re.compile(
+_COPULA = lazy_pattern(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
+"""The copula between a name and its number in a Chinese sentence: 损失为 0.37."""
+_COPULA_EN = lazy_pattern(
     r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
     r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
     re.IGNORECASE,
 )
 """The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
 _EDGES = " \t'\"*`•~≈↓↑▸"
-_BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
+_BRACKETED = lazy_pattern(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
-_CELL = re.compile(r"\s*[|│┃║]$")
+_CELL = lazy_pattern(r"\s*[|│┃║]$")
 """A line of a table between a name and its number."""
-_OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
+_OF_NAME = lazy_pattern(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
-_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
+_LEADING = lazy_pattern(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
-_PART = re.compile(
+_PART = lazy_pattern(
     r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
     r"|(?P<held2>验证|测试|検証|검증)|训练|訓練|훈련",
     re.IGNORECASE,
@@ -52,41 +53,41 @@ _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _PARTS_ALONE = frozenset({"train", "val", "valid"})
-_OWN_NAME = re.compile(r"(?:[^\W\d]|_)[\w./@\-]{0,60}")
-_TAGGED = re.compile(
+_OWN_NAME = lazy_pattern(r"(?:[^\W\d]|_)[\w./@\-]{0,60}")
+_TAGGED = lazy_pattern(
     r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
 )
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
-_NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
+_NAMED_VALUE = lazy_pattern(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
 """The same as a dictionary: train_loss: {"value": 0.5}."""
-_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
-_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
+_LONE_WORD = lazy_pattern(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
+_CAMEL = lazy_pattern(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
-_OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
+_OF_JULIA = lazy_pattern(r"(?<=\d)f(?=[-+]?\d)")
 """0.5f0, a number of single precision."""
-_TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
+_TWO_COUNTERS = lazy_pattern(r"epoch/(?:iter\w*|step|batch)")
 """Names that two numbers share: "epoch/iter: 20/5399"."""
-_PLACE = re.compile(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
+_PLACE = lazy_pattern(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
 """Epoch15, which makes no other quantity of the loss behind it."""
-_OF_TWO_WORDS = re.compile(r"coef\w{0,9}|index|distance|rate|ratio|gap")
+_OF_TWO_WORDS = lazy_pattern(r"coef\w{0,9}|index|distance|rate|ratio|gap")
 """Words that only make a measure together with the one before them."""
-_PER = re.compile(
+_PER = lazy_pattern(
     r"(?<=\w) per(?: \w{1,20}){0,2} (?:episode|epoch|step|iteration|batch|sample|frame|token|game|update)$",
     re.IGNORECASE,
 )
-"""What a quantity is counted for: "return per training episode"."""
-_IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
+"""The unit that a quantity is divided by: "return per training episode"."""
+_IN_CELL = lazy_pattern(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
 """A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
-_UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
+_UNICODE = lazy_pattern(r"(?<![\w])u(?=['\"])")
 """The mark of Python 2 before a string: {u'loss': 0.5}."""
 _TOTALS = frozenset({"t", "total", "sum", "all"})
 _FEWEST_PARTS = 3
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
-_LISTED = re.compile(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
+_LISTED = lazy_pattern(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
 """A list of the parts of a measure: "loss: x 0.5, y 0.25"."""
-_LISTED_NAME = re.compile(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
-_ASIDE = frozenset(
+_LISTED_NAME = lazy_pattern(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
+_NO_QUALIFIERS = frozenset(
     (
         "a",
         "an",
@@ -120,20 +121,20 @@ _ASIDE = frozenset(
     )
 )
 """Words before "loss" that do not make it another loss, as "discriminator" or "box" do."""
-_COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合|批次?|个?batch)", re.IGNORECASE)
+_COUNTED = lazy_pattern(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合|批次?|个?batch)", re.IGNORECASE)
 """第 3 轮: in Chinese the name stands after the number."""
-_DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
+_DATA_SET = lazy_pattern(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
-_SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
-"""What stands before a bracket with names in it."""
+_SECTION = lazy_pattern(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
+"""The word before a bracket with names in it."""
 _MAX_SECTIONED = 60
 _OF_ANY_PART = frozenset({"step", "epoch", "lr", "grad_norm", "loss_scale"})
-"""Meanings that a validation has no value of its own for."""
-_RATE = re.compile(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
+"""Meanings of which a validation has no value of its own."""
+_RATE = lazy_pattern(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
 """Behind a number in parentheses that is no mean: (120.5 ex/s)."""
 _OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
-"""What opens a list of values behind a name, and what stands between them; further values of it are left out."""
-_QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
+"""What opens a list of values after a name, what separates them, and how many are kept."""
+_QUOTED = lazy_pattern(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
@@ -142,7 +143,7 @@ and a weight, as in "(* 1 = 0.5 loss)"."""
 
 @dataclass(slots=True)
 class Pairs:
-    """What a line says."""
+    """The names and numbers of a line."""
 
     values: dict[str, float] = field(default_factory=dict)
     """Name, in lower case, words joined by "_" → its first value; a mean in parentheses has the name "NAME_average"."""
@@ -175,8 +176,8 @@ def read_pairs(line: str) -> Pairs:
             prefix = begins
             continue
         whole, prefix = prefix, ""
-        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap, listed) if listed else "")
-        name = name or _name_like_the_last(gap, last, parts[index]) or _alone(gap, parts[index])
+        name = whole or _name_in_part(_name_of(gap), part, pairs) or (_listed_name(gap, listed) if listed else "")
+        name = name or _name_like_the_last(gap, last, parts[index]) or _unmarked_name(gap, parts[index])
         value = parse_value(parts[index])
         if gap.isspace() and "." in parts[index] and "." in parts[max(1, index - 2)] and is_measure(last):
             listing.follows(last, value, pairs)
@@ -197,7 +198,7 @@ def read_pairs(line: str) -> Pairs:
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
         elif name:
-            name = name if name not in pairs.values else _apart(name, parts, index, pairs)
+            name = name if name not in pairs.values else _distinct_name(name, parts, index, pairs)
             pairs.values.setdefault(name, value)
             pairs.parts.setdefault(name, part)
             pairs.known += bool(meaning_of(name))
@@ -244,8 +245,8 @@ def _name_tagged(pairs: Pairs, line: str) -> None:
         pairs.known += bool(meaning_of(tag[1]))
 
 
-def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
-    """A name for a measure whose name another value has: with what stands before its bracket, as in "tot[loss=0.5]"."""
+def _distinct_name(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
+    """A distinct name for a measure whose name is taken: with the word before its bracket, as in "tot[loss=0.5]"."""
     if not is_measure(name) or len(pairs.values) > _MAX_SECTIONED:
         return name
     before = "".join(parts[max(0, index - 9) : index])[-_MAX_GAP_CHARS:]
@@ -265,8 +266,8 @@ def _name_total(pairs: Pairs) -> None:
         pairs.known += 1
 
 
-def _alone(gap: str, number: str) -> str:
-    """What stands alone before a number with decimals, a part of the data or the words of a cell; else "".
+def _unmarked_name(gap: str, number: str) -> str:
+    """The name of a number with decimals that is a part of the data alone, or the words of its cell; else "".
 
     "train 0.5  val 0.6", "| drift 0.5 |".
     """
@@ -281,7 +282,7 @@ def _name_like_the_last(gap: str, last: str, number: str) -> str:
     """The word between a value that has a name and a number with decimals, as in "g_loss 0.5 flat 0.25"; else ""."""
     match = _LONE_WORD.fullmatch(gap) if last and ("." in number or number[-1:].isalpha()) else None
     word = match[1].lower() if match else ""
-    return word if is_measure(last) and word not in _ASIDE else ""
+    return word if is_measure(last) and word not in _NO_QUALIFIERS else ""
 
 
 @lru_cache(maxsize=20_000)
@@ -307,8 +308,8 @@ def _begins_name(gap: str, parts: list[str], index: int) -> str:
     return f"{match[1]}-{parts[index]}".lower() if match and not meaning_of(match[1].lower()) else ""
 
 
-def _name_in(name: str, part: str, pairs: Pairs) -> str:
-    """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
+def _name_in_part(name: str, part: str, pairs: Pairs) -> str:
+    """The name of a value in a part of the data: a name that occurs again belongs to the part that was named last."""
     if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
     meaning = meaning_of(name)
@@ -329,7 +330,7 @@ def _may_be_held_out(name: str) -> bool:
 
 
 def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
-    """Whether a whole number that has no known name counts: it begins the line, or stands in brackets by itself."""
+    """Whether a whole number without a known name is a counter: it begins the line, or is alone in brackets."""
     if meaning_of(name) or not parts[index].isdigit():
         return False
     if index == 1 and parts[0].strip() in ("", "[", "(", "#", "|"):
@@ -340,7 +341,7 @@ def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
 
 
 def _name_parts(pairs: Pairs) -> None:
-    """Names values by what stands beside them: "L", and those of a part of the data that have no other name."""
+    """Renames values by the others of the line: "L", and those called by their part of the data alone."""
     loss = next((name for name in pairs.values if meaning_of(name) in ("loss", "val_loss")), "")
     if not loss and pairs.known and not pairs.values.get("l", 0.0).is_integer():
         pairs.values["loss"] = pairs.values.pop("l")
@@ -400,7 +401,7 @@ def parse_value(word: str) -> float:
 
 @lru_cache(maxsize=20_000)
 def _name_of(gap: str) -> str:
-    """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
+    """The name that a gap ends with; "" if there is none; `_OF`, `_AVERAGE`, `_NEXT` or `_TIMES` for a mere mark."""
     starred = gap.rstrip().endswith("*")
     if listed := _QUOTED.search(gap):
         return _last_name(listed[1], explicit=True)
@@ -423,14 +424,14 @@ def _name_of(gap: str) -> str:
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
     if not copulas:
-        gap, copulas = _IS.subn(r"\1\2", gap)
+        gap, copulas = _COPULA_EN.subn(r"\1\2", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     gap = gap.rstrip(":=：＝->→" + _EDGES)
     return _last_name(_BRACKETED.sub(r"\1", gap) if explicit else gap, explicit=explicit)
 
 
 def _last_name(text: str, *, explicit: bool) -> str:
-    """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
+    """The longest known name at the end of a text; if `explicit`, before a colon or "=", also an unknown one."""
     text = _UNICODE.sub("", _REMARK.sub("", text))
     if explicit and " per " in text:
         text = _PER.sub("", text)
@@ -462,8 +463,9 @@ def _last_measure(words: list[str]) -> str:
 
 
 def _is_component(name: str) -> bool:
-    """Whether a name is that of a measure; without a colon, one in Chinese must be known in all its parts, but for
-    those of a loss: what stands before a number there may be any part of a sentence.
+    """Whether a name without a colon is that of a measure.
+
+    A name in Chinese must have a loss or accuracy in it or be known in all its parts: it may be any part of a sentence.
     """
     if not is_measure(name) or name.isascii():
         return is_measure(name)
@@ -476,6 +478,6 @@ def _qualified(name: str, before: list[str]) -> str:
     word = before[-1].lower() if before else ""
     if name == "cost" and word in ("time", "times"):
         return "time_cost"
-    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z][\w-]*", word) and word not in _ASIDE:
+    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z][\w-]*", word) and word not in _NO_QUALIFIERS:
         return name if _PLACE.match(word) else f"{word}_{name}"
     return name

@@ -1,18 +1,18 @@
-"""Where a line stands in the training, and which of its values are no places."""
+"""The step and the epoch of a line, and which of its other values are measurements."""
 
 from qa_service.parsing.logs.names import is_bookkeeping, meaning_of
 from qa_service.parsing.logs.pairs import Pairs
 
 _PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
-"""Before the number of an epoch they name no value."""
+"""Before a whole number, an epoch, these are no names of values: "Train 3"."""
 _WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
 _EPISODES = frozenset({"episode", "episodes", "ep", "épisode", "round", "回合"})
 _LENGTHS = frozenset({"steps", "timesteps", "step_count"})
-"""Beside an episode they say how long it was."""
+"""In a line with an episode these are its length, not the step of the run."""
 
 
 def own_values(pairs: Pairs) -> dict[str, float]:
-    """The values that tell how the training goes: no places, times, sizes."""
+    """The values that measure the training: no steps, epochs, times or sizes; a count of right answers as a share."""
     values = {}
     for name, value in pairs.values.items():
         bare = name.removesuffix("_average")
@@ -25,11 +25,12 @@ def own_values(pairs: Pairs) -> dict[str, float]:
 
 
 def epoch_of(pairs: Pairs) -> float | None:
+    """The epoch that a line names; None if it names none."""
     return next((value for name, value in pairs.values.items() if meaning_of(name) == "epoch"), None)
 
 
 def step_of(pairs: Pairs) -> tuple[float | None, float | None]:
-    """The step, and the steps per epoch if it is one of "n/N" without a name."""
+    """(step, steps per epoch): the second if the step counts within an epoch, by its name or as "n/N" without one."""
     names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
     if any(name in _EPISODES for name in names):
         names = [name for name in names if name not in _LENGTHS]
@@ -48,5 +49,6 @@ def _distance_from_run(name: str) -> int:
 
 
 def counter_of(pairs: Pairs) -> str:
+    """Which counter gives the step of a line, so that steps of different counters are not mixed."""
     names = [name for name in pairs.values if meaning_of(name) == "step"]
     return f"plain {min(names, key=_distance_from_run)}" if names else "plain counter"

@@ -1,10 +1,11 @@
-"""What containers, launchers and loggers put before a line: times, ranks, levels. And colours."""
+"""Strips what containers, launchers and loggers put before a line (times, ranks, levels), and colours."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_ANSI = re.compile(
+from qa_service.patterns import lazy_pattern
+
+_ANSI = lazy_pattern(
     r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m"
     r"|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]"
 )
@@ -12,7 +13,7 @@ _COLOURED = ("\x1b", "[0m", "[1m", "[3", "[9")
 _TIME = r"\d\d?:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DAY = r"(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d[-/]\d\d[-/]\d{2,4}|\d\d/\d\d|\d\d-\d\d)"
 _LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL)"
-_PREFIX = re.compile(
+_PREFIX = lazy_pattern(
     rf"\s*(?:"
     rf"\[?{_DAY}[T _]{_TIME}(?:\s?[AP]M)?(?:Z|\s?[+-]\d\d:?\d\d)?(?: std(?:out|err) [FP])?\]?:?"  # a time, also of k8s
     rf"|\[{_DAY}[T ]{_TIME}[^\]]{{0,60}}\]:?"  # [04/12 10:00:00 d2.utils.events]:
@@ -32,16 +33,16 @@ _PREFIX = re.compile(
     rf"|[a-z_]+\.[\w.]+(?::\d+)?(?:\s*[-|]|\s+{_LEVEL}:?)(?=\s)"
     rf")",
 )  # fmt: skip
-_NUMBERED = re.compile(r"\s*(?P<rank>\d{1,4}): ?")
+_NUMBERED = lazy_pattern(r"\s*(?P<rank>\d{1,4}): ?")
 """What `srun --label` puts before each line: the number of its process."""
 _MIN_NUMBERED = 5
-_JOINT = re.compile(r"\s*[-|:>](?=\s)")
+_JOINT = lazy_pattern(r"\s*[-|:>](?=\s)")
 """Between the parts of a prefix."""
 _MAX_PREFIXES = 8
 
 
 class Stripped(NamedTuple):
-    """A line without what stands before it."""
+    """A line without its prefixes."""
 
     text: str
     rank: str

@@ -6,10 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from qa_service.parsing.logs import rules
-from qa_service.parsing.logs.formats import BY_ID, PLAIN, TABLE, ULTRALYTICS, LogFormat, format_of, named_groups
+from qa_service.parsing.logs.formats import (
+    BY_ID,
+    PLAIN_FORMAT,
+    TABLE_FORMAT,
+    ULTRALYTICS,
+    LogFormat,
+    format_of,
+    named_groups,
+)
 from qa_service.parsing.logs.harvest import harvest, key_of, parse_number
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.reading import LogLine, LogReading, Point
+from qa_service.patterns import lazy_pattern
 
 _MAX_LINE_CHARS = 800
 """Of a longer line, the beginning is read."""
@@ -18,21 +27,20 @@ _MAX_LINES = 360
 _MAX_NONFINITE_LINES = 60
 _BEFORE_NONFINITE = 6  # lines that are read before the first nan: did the values rise?
 _SHAPE = str.maketrans("", "", "0123456789.+-e ")
-_NONFINITE = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECASE)
+_NONFINITE = lazy_pattern(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECASE)
 _MIN_PLAIN_LINES = 2
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
-_VALUE = re.compile(r"\d|nan|inf", re.IGNORECASE)
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_WORD = re.compile(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
-_RECORD = re.compile(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
+_ANSI = lazy_pattern(r"\x1b\[[0-9;?]*[A-Za-z]")
+_RANK = lazy_pattern(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
+_VALUE = lazy_pattern(r"\d|nan|inf", re.IGNORECASE)
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_WORD = lazy_pattern(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
+_RECORD = lazy_pattern(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
 _SENTENCE_HAN, _SENTENCE_WORDS = 8, 6
 _MAX_PROSE_CHARS = 5000  # of a line that holds a record
-_COUNTERS = frozenset({"step", "epoch", "lr"})
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 """Groups of a format's pattern that are no values."""
 _MEASURES = frozenset({"loss", "grad_norm", "val_loss"})
-_CELLS = re.compile(r"\s*\|\s*|\s*[,\t]\s*|\s+")
+_CELLS = lazy_pattern(r"\s*\|\s*|\s*[,\t]\s*|\s+")
 _Piece = tuple[int, str]
 """(number of a line, text)."""
 
@@ -54,9 +62,9 @@ def read_log(text: str) -> LogReading | None:
 
 
 def _words_beside(line: str) -> str:
-    """What is said on the line of a record or a quoted message, beside it: "it is stuck: {'loss': 2.3} what now?".
+    """The prose on the line of a record or a quoted message: "it is stuck: {'loss': 2.3} what now?".
 
-    Less than a sentence is what programs print there, and counts as nothing: "".
+    "" for less than a sentence, which is more likely printed by the program.
     """
     words, records = _RECORD.subn(" ", line[:_MAX_PROSE_CHARS])
     if not records:
@@ -86,7 +94,7 @@ def _alike(pieces: list[_Piece], read: list[_Piece], logged: set[int]) -> dict[i
 
 
 def _unread_lines(alike: Mapping[int, int], lines: list[LogLine]) -> list[LogLine]:
-    """For each line that was not read the line it is like; headers are like none."""
+    """For each line that was not read, the line that it resembles; those that resemble a header are left out."""
     by_number = {line.number: line for line in lines}
     return [by_number[number] for number in alike.values() if number in by_number]
 
@@ -115,7 +123,7 @@ def _read_lines(pieces: list[_Piece]) -> tuple[list[LogLine], set[int]]:
             continue
         line = _read_line(number, text)
         if line is not None:
-            (plain if line.format == PLAIN.id else lines).append(line)
+            (plain if line.format == PLAIN_FORMAT.id else lines).append(line)
     lines += _repeated(plain)
     lines.sort(key=lambda each: each.number)
     lines = _merge_state(lines)
@@ -153,7 +161,7 @@ def _read_plain(number: int, text: str) -> LogLine | None:
     if not _MEASURES & values.keys() and "accuracy" not in values:
         return None
     return LogLine(
-        number=number, text=text, format=PLAIN.id, step=_whole(values.get("step")), epoch=values.get("epoch"),
+        number=number, text=text, format=PLAIN_FORMAT.id, step=_whole(values.get("step")), epoch=values.get("epoch"),
         values=values, fragments=fragments,
     )  # fmt: skip
 
@@ -211,7 +219,7 @@ class _Table:
         separated = "|" in text or "\t" in text or text.count(",") >= len(names) - 1 or ultralytics
         if not separated or len(known) < 2 or not any("loss" in key for key in known):
             return None
-        return cls(number, names, keys, ULTRALYTICS if ultralytics else TABLE)
+        return cls(number, names, keys, ULTRALYTICS if ultralytics else TABLE_FORMAT)
 
     def read(self, number: int, text: str) -> LogLine | None:
         """A row with a number in each known column; None for any other line."""
@@ -249,7 +257,7 @@ def _summarise(lines: list[LogLine], prose: str, unread: list[LogLine]) -> LogRe
     scales = [point.value for point in series.get("loss_scale", ())]
     first = rules.scale_before(lines)
     known = BY_ID.get(form)
-    classes = rules.classes_at_chance(series.get("loss", ()), in_bits=bool(known and known.in_bits))
+    classes = rules.classes_if_flat_at_chance(series.get("loss", ()), in_bits=bool(known and known.in_bits))
     return LogReading(
         format=form,
         framework=known.name if known else "",

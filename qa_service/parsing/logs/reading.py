@@ -1,4 +1,4 @@
-"""What was read from a log."""
+"""The values that the reading of a pasted log gives."""
 
 import math
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class LogLine:
     values: Mapping[str, float] = field(default_factory=dict)
     """Key, as in `harvest.KEYS`, → value."""
     fragments: Mapping[str, str] = field(default_factory=dict)
-    """Key → the part of the line that says so."""
+    """Key → the part of the line that states its value."""
     message: str = ""
     """Id of the known message that it is, see `messages`; "" for none."""
 
@@ -43,7 +43,7 @@ class LogReading:
     """A log in a question."""
 
     format: str
-    """Id of the format that most lines have, see `formats.FORMATS`; "" for messages and tracebacks alone."""
+    """Id of the format that most lines have (`formats.TRAINER_LOG_FORMATS`); "" for messages and tracebacks alone."""
     framework: str
     """Its name, as people write it; "" if it is unknown."""
     lines: tuple[LogLine, ...]

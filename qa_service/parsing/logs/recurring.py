@@ -1,7 +1,7 @@
-"""Lines that no other reader knows, but that a program prints again and again: what stands before a number names it.
+"""Records in lines that no other reader knows but that recur with other numbers; the words before a number name it.
 
-A sentence that comes back word for word with other numbers is no prose. So lines are kept by their words, and read at
-the end: a kind of line is a record if it recurs and tells of a quantity, or counts on beside values with decimals.
+A sentence that recurs word for word with other numbers is no prose. So lines are grouped by their words and read at the
+end: a kind of line is a record if it recurs and names a quantity, or has a counter and values with decimals.
 """
 
 import math
@@ -12,50 +12,51 @@ from functools import lru_cache
 from itertools import pairwise
 
 from qa_service.parsing.logs.configuration import is_configuration
-from qa_service.parsing.logs.formats import PLAIN
+from qa_service.parsing.logs.formats import PLAIN_FORMAT
 from qa_service.parsing.logs.morphemes import kinds_of, words_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
 _MAX_LINE_CHARS = 600
 _MAX_KINDS, _MAX_OF_KIND, _MAX_LINES = 300, 4_000, 20_000
 _MAX_VALUES = 40
 _MIN_PARTS = 2
 _SAMPLE = 50
-"""By so many lines it is decided whether a kind is a record."""
+"""Lines by which it is decided whether a kind is a record."""
 _MAX_MISSES = 2_000
-"""After so many lines whose words had not occurred before, no new kind is opened."""
+"""After this many lines whose words had not occurred before, no further line is kept."""
 _ABOVE = 2
-"""Lines between the names of columns and the first row, with a rule of dashes."""
+"""Lines from the names of columns to the first row at most: a rule of dashes may be between them."""
 _MIN_BARE = 3
-"""Lines of numbers without any word are records from that many on."""
+"""Lines of numbers without any word are records from this many on."""
 _DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
-_IGNORED = re.compile(
+_IGNORED = lazy_pattern(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
     r"(?:[kmgt]i?b\b|m?s\b|us\b|secs?\b|seconds?\b|min(?:ute)?s?\b|hours?\b|h\b|[a-z]{1,8}/s(?:ec)?\b|s/[a-z]{1,8}\b|fps\b|hz\b|"
     r"°?c\b|w\b)|[\w.-]{0,40}/[\w./-]{1,80}\.[A-Za-z]\w{0,5}\b|\b[\w-]{1,60}\.(?:py|pth?|ckpt|pkl|npy|npz|json|ya?ml|txt|h5|cpp|cc|jpg|png)\b",
     re.IGNORECASE,
 )
 """Dates, times, durations, sizes, rates, paths."""
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"(?<![A-Za-z0-9_.@#])([-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d{1,3})?"
     r"|nan|inf(?:inity)?))(?:%|nats)?(?![A-Za-z0-9_]|\.\d)",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
-_EXPLICIT = re.compile(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
-_OF_MACHINES = re.compile(
+_CLAUSE = lazy_pattern(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
+_EXPLICIT = lazy_pattern(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_OF_MACHINES = lazy_pattern(
     r"\b(?:[cg]pus?|workers?|queue|used|busy|free|cached?|download\w*|fetch\w*|served?|requests?|bytes|port|pid|process(?:es|ed)?"
     r"|threads?|disk|latency|shards?|files?|images?|users?|memory|http|usage|uploaded|copied|loaded|saved|wrote)\b",
     re.IGNORECASE,
 )
 """Words of lines that tell of machines and data: without a measure they are no record."""
-_DIGIT = re.compile(r"(?<![\w@])\d")
-_CELLS = re.compile(r"\s{2,}|\t|\|")
+_DIGIT = lazy_pattern(r"(?<![\w@])\d")
+_CELLS = lazy_pattern(r"\s{2,}|\t|\|")
 _MIN_CELLS, _ROWS_OF_TABLE = 3, 40
-_OF = re.compile(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d][\w./@%\-]*")
+_OF = lazy_pattern(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
+_WORD = lazy_pattern(r"[^\W\d][\w./@%\-]*")
 _FILLERS = words_of(
     """
         is was are were at of to the a an and in on for with by as has reached equals equal be now it its so far
@@ -84,11 +85,11 @@ class LabelledTable:
     """Rows of numbers behind a label, under a line of names: "        MRR   hit@10" and "l(raw)   0.05   0.11"."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[LogRow] = []
         self._names: list[str] = []
         self._line = 0
 
-    def read(self, number: int, text: str) -> bool:
+    def take(self, number: int, text: str) -> bool:
         """Whether a line is the head of such a table, or a row of it."""
         if "  " not in text and "\t" not in text and "|" not in text:
             return False
@@ -106,7 +107,7 @@ class LabelledTable:
             return False
         label = re.sub(r"\W+", "_", cells[0]).strip("_").lower()
         values = {f"{label}.{name.lower()}": parse_value(cell) for name, cell in zip(behind, cells[1:], strict=True)}
-        self.rows.append(Row(number, PLAIN.id, text, values, counter="labelled"))
+        self.rows.append(LogRow(number, PLAIN_FORMAT.id, text, values, counter="labelled"))
         return True
 
 
@@ -125,7 +126,7 @@ class RecurringLines:
         last, self._last = self._last, (number, text)
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
             return
-        if self._labelled.read(number, text):
+        if self._labelled.take(number, text):
             return
         shape = text.translate(_DIGITS)
         if "n" in shape:
@@ -142,9 +143,9 @@ class RecurringLines:
             kind.lines.append((number, text))
             self._count += 1
 
-    def rows(self, first: int | None, *, has_loss: bool) -> list[Row]:
+    def rows(self, first: int | None, *, has_loss: bool) -> list[LogRow]:
         """The rows of the kinds that are records. `first` is the line of the first row that others have found."""
-        found: list[Row] = self._labelled.rows
+        found: list[LogRow] = self._labelled.rows
         for shape, kind in self._kinds.items():
             if len(kind.lines) > 1:
                 bare = not re.search(r"[^\W\d_]", shape)
@@ -165,24 +166,26 @@ def _columns_named(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Columns:
-    """What the numbers of a kind of line tell, place by place."""
+    """The numbers of a kind of line, by columns."""
 
     lines: list[tuple[int, str, list[_Value]]]
     columns: list[list[_Value]]
     counter: int | None
+    """The index of the column that counts; None if none does."""
     told: list[int]
+    """The indices of the columns that may be quantities."""
 
     @property
     def measured(self) -> bool:
         return any(is_measure(self.columns[index][0].name) for index in self.told)
 
     def _first_without_name(self) -> int | None:
-        """The first column that moves, where none has a name: what is printed behind the step is the loss."""
+        """The first column that changes, if a step is counted and no column has a name: it is taken for the loss."""
         if any(self.columns[index][0].name for index in self.told) or self.counter is None:
             return None
         return next((index for index in self.told if len({each.value for each in self.columns[index]}) > 1), None)
 
-    def rows(self, *, has_loss: bool) -> list[Row]:
+    def rows(self, *, has_loss: bool) -> list[LogRow]:
         """A row for each line."""
         names = _names(self.columns, self.told)
         if not has_loss and "loss" not in map(meaning_of, names.values()):
@@ -196,12 +199,12 @@ class _Columns:
             epoch = next((each.value for each in values if meaning_of(each.name) == "epoch"), None)
             counter = f"plain {counted}" if meaning_of(counted) == "step" else "recurring"
             told = {names[index]: values[index].value for index in self.told}
-            rows.append(Row(number, PLAIN.id, text, told, step=step, epoch=epoch, counter=counter))
+            rows.append(LogRow(number, PLAIN_FORMAT.id, text, told, step=step, epoch=epoch, counter=counter))
         return rows if self.told else []
 
 
-def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[Row]:
-    """The rows of a kind of line, if it is a record; by its first lines it is decided."""
+def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[LogRow]:
+    """The rows of a kind of line; [] if its first lines say that it is no record."""
     header = _columns_named(kind.above) if bare else []
     sample = _columns_of(kind.lines[:_SAMPLE], header)
     if sample is None or (bare and not header and (has_loss or len(kind.lines) < _MIN_BARE)):
@@ -236,12 +239,12 @@ def _columns_of(lines: Sequence[tuple[int, str]], header: Sequence[str]) -> _Col
             for each in column:
                 each.name = name
     counter = next((index for index, column in enumerate(columns) if _counts_on(column)), None)
-    told = [index for index, column in enumerate(columns) if index != counter and _tells(column)]
+    told = [index for index, column in enumerate(columns) if index != counter and _may_be_quantity(column)]
     return _Columns(kept, columns, counter, told)
 
 
 def _names(columns: Sequence[Sequence[_Value]], told: Sequence[int]) -> dict[int, str]:
-    """The name of each column that tells something; the only one without a name is the loss, if there is no other."""
+    """The name of each column that may be a quantity: "value_N" without one, "loss" if it is the only column."""
     names: dict[int, str] = {}
     for index in told:
         name = columns[index][0].name or (f"value_{index + 1}" if len(told) > 1 else "loss")
@@ -266,7 +269,7 @@ def _looks_printed(found: _Columns) -> bool:
     return moving and not any(name and is_bookkeeping(name) for name in names)
 
 
-def _tells(column: Sequence[_Value]) -> bool:
+def _may_be_quantity(column: Sequence[_Value]) -> bool:
     """Whether a column may be a quantity: it has decimals or is not finite, and is no place, time or size."""
     name = column[0].name
     if meaning_of(name) in ("step", "epoch") or (name and is_bookkeeping(name)):
@@ -275,7 +278,7 @@ def _tells(column: Sequence[_Value]) -> bool:
 
 
 def _counts_on(column: Sequence[_Value]) -> bool:
-    """Whether whole numbers grow from line to line, or are named as a step or epoch."""
+    """Whether whole numbers count: they grow in each line, or, named as a step or epoch, in any."""
     if any(not each.whole or not math.isfinite(each.value) for each in column):
         return False
     named = meaning_of(column[0].name) in ("step", "epoch")

@@ -10,14 +10,14 @@ from qa_service.model.training_run import Record
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.names import choose_names, meaning_of
 
-MAX_SERIES = 200
+_MAX_SERIES = 200
 """Of more names, those with the most values are kept."""
 _SEVERAL_WRITERS = 1.5
 _RECENT_STEPS = 16
 
 
 @dataclass(slots=True)
-class Row:
+class LogRow:
     """The values of one line or record."""
 
     number: int
@@ -49,13 +49,13 @@ class RowSeries:
     restarts: list[int] = field(default_factory=list)
     """Indices of the rows whose step goes back."""
     by_epoch: bool = False
-    """Whether the steps are epochs, for want of steps."""
+    """Whether the steps are epochs, because no row has a step."""
 
 
-def make_series(rows: Sequence[Row], *, has_lines: bool = True) -> RowSeries:
+def make_series(rows: Sequence[LogRow], *, has_lines: bool = True) -> RowSeries:
     """The series of the rows, each key from one name, with steps that count over the whole run."""
     counts = Counter(name for row in rows for name in row.values)
-    kept = {name: count for name, count in counts.most_common(MAX_SERIES) if not _is_place(name)}
+    kept = {name: count for name, count in counts.most_common(_MAX_SERIES) if not _is_place(name)}
     keys = choose_names(kept)
     steps, restarts = _count_steps(rows)
     by_epoch = all(step is None for step in steps) and _are_whole([row.epoch for row in rows])
@@ -80,7 +80,7 @@ def _is_place(name: str) -> bool:
     return meaning_of(name) in ("step", "epoch")
 
 
-def _count_steps(rows: Sequence[Row]) -> tuple[list[int | None], list[int]]:
+def _count_steps(rows: Sequence[LogRow]) -> tuple[list[int | None], list[int]]:
     """The step of each row over the whole run, and the rows where a counter of the whole run goes back."""
     steps: list[int | None] = [_whole(row.step) for row in rows]
     by_counter: defaultdict[str, list[int]] = defaultdict(list)
@@ -97,7 +97,7 @@ def _count_steps(rows: Sequence[Row]) -> tuple[list[int | None], list[int]]:
     return steps, sorted(restarts)
 
 
-def _place_validations(rows: Sequence[Row], steps: list[int | None]) -> None:
+def _place_validations(rows: Sequence[LogRow], steps: list[int | None]) -> None:
     """A validation counts its own batches, or nothing: it stands at the step of the training before it."""
     last: int | None = None
     for index, row in enumerate(rows):
@@ -107,7 +107,7 @@ def _place_validations(rows: Sequence[Row], steps: list[int | None]) -> None:
             steps[index] = steps[index] if last is None and not row.in_epoch else last
 
 
-def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
+def _counts_in_epoch(rows: Sequence[LogRow], indices: Sequence[int]) -> bool:
     """Whether a counter begins anew in each epoch: its format says so, or it goes back where the epoch goes on."""
     if rows[indices[0]].in_epoch:
         return True
@@ -122,7 +122,7 @@ def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
     return back > on
 
 
-def _add_epochs(rows: Sequence[Row], indices: Sequence[int], steps: list[int | None]) -> None:
+def _add_epochs(rows: Sequence[LogRow], indices: Sequence[int], steps: list[int | None]) -> None:
     """Adds the steps of the epochs before: as many as an epoch has, or as were seen of each."""
     epochs = [int(epoch) for index in indices if (epoch := rows[index].epoch) is not None and math.isfinite(epoch)]
     form = BY_ID.get(rows[indices[0]].form)
@@ -159,7 +159,7 @@ def _whole(value: float | None) -> int | None:
     return int(value) if value is not None and math.isfinite(value) and abs(value) < 2**63 else None
 
 
-def canonical_values(row: Row, keys: Mapping[str, str]) -> dict[str, float]:
+def canonical_values(row: LogRow, keys: Mapping[str, str]) -> dict[str, float]:
     """The values of a row under the keys of their series, without means: what signs are derived from."""
     return {
         key: value

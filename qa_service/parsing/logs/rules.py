@@ -12,6 +12,7 @@ from qa_service.model.observation import Observation, Sign
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.messages import MESSAGES, find_message
 from qa_service.parsing.logs.reading import LogLine, Point
+from qa_service.patterns import lazy_pattern
 
 Series = Mapping[str, Sequence[Point]]
 _Found = tuple[str, LogLine, str]
@@ -38,7 +39,7 @@ _FIRST_STEPS = 1
 _LATER_RECORDS = 2
 _LATER_STEPS = 20
 _MAX_FRAGMENT_CHARS = 60
-_FROM_SCALE = re.compile(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
+_FROM_SCALE = lazy_pattern(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
 
 
 def is_bad(key: str, value: float) -> bool:
@@ -119,7 +120,7 @@ def _messages(lines: Sequence[LogLine]) -> Iterator[_Found]:
 
 
 def _nonfinite(lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L1, L2, L12: nan and inf, where they stand, and whether from the first record on or later."""
+    """Nan and inf, where they stand, and whether from the first record on or later."""
     for line in lines:
         for key, value in line.values.items():
             if not is_bad(key, value):
@@ -162,7 +163,7 @@ def begins_at_start(records: Sequence[LogLine]) -> bool:
 
 
 def _hidden_by_filter(lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L7, L9: the Hugging Face logger prints a loss of 0.0 where every loss was nan, beside a grad_norm of nan."""
+    """The Hugging Face logger prints a loss of 0.0 where every loss was nan, beside a grad_norm of nan."""
     for line in lines:
         if line.values.get("loss") == 0 and math.isnan(line.values.get("grad_norm", 0.0)):
             yield "what:zero", line, "loss"
@@ -181,7 +182,7 @@ def _zeros(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
 
 
 def _constant(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L6: the loss is the same to all digits."""
+    """The loss is the same to all digits."""
     points = series.get("loss", ())
     tail = _tail(points, lambda value: value == points[-1].value)
     if len(tail) >= _CHANCE_RECORDS and math.isfinite(tail[0].value) and tail[0].value != 0:
@@ -190,8 +191,8 @@ def _constant(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
         yield "where:loss", line, "loss"
 
 
-def classes_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
-    """L5: C if the loss stays at ln C (log2 C in bits) to the end and has never been far above; None if it does not."""
+def classes_if_flat_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
+    """C if the loss stays at ln C (log2 C in bits) to the end and has never been far above; None if it does not."""
     values = [point.value for point in points if math.isfinite(point.value)]
     last = values[-12:]
     if len(last) < _CHANCE_RECORDS:
@@ -209,7 +210,7 @@ def classes_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int 
 
 
 def _chance(series: Series, lines: Sequence[LogLine], classes: int | None) -> Iterator[_Found]:
-    """L5, L11: the loss stays at ln C, or the accuracy at 1/2."""
+    """The loss stays at ln C, or the accuracy at 1/2."""
     if classes is not None:
         line = _line(lines, series["loss"][-_CHANCE_RECORDS])
         yield "what:chance", line, "loss"
@@ -224,7 +225,7 @@ def _chance(series: Series, lines: Sequence[LogLine], classes: int | None) -> It
 
 
 def _growth(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L3: the loss or the gradient norm rises by a large factor, record by record, to a nan or to the end."""
+    """The loss or the gradient norm rises by a large factor, record by record, to a nan or to the end."""
     for key in ("loss", "grad_norm"):
         points = series.get(key, ())
         bad = next((i for i, point in enumerate(points) if not math.isfinite(point.value)), None)
@@ -247,7 +248,7 @@ def _rising(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _spikes(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L13: the loss jumps far above the median of the records before it, and comes back or does not."""
+    """The loss jumps far above the median of the records before it, and comes back or does not."""
     points = [point for point in series.get("loss", ()) if math.isfinite(point.value)]
     if len(points) < 6 or points[0].value <= 0 or min(point.value for point in points) <= 0:
         return
@@ -266,7 +267,7 @@ def _spikes(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
 
 
 def _scale(lines: Sequence[LogLine]) -> Iterator[_Found]:
-    """L8: the loss scale falls without finding its place, or is at its floor.
+    """The loss scale falls without finding its place, or is at its floor.
 
     A few reductions at the beginning of a run are normal.
     """

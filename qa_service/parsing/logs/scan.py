@@ -1,4 +1,4 @@
-"""Reads every line of a training log, as fast as its length allows: rows of values, events, settings."""
+"""Reads every line of a training log, in time linear in its length: rows of values, events, settings."""
 
 import json
 import math
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from qa_service.model.training_run import RunEvent, RunEventKind
+from qa_service.model.training_run import RunEventKind, TrainingEvent
 from qa_service.model.values import Value
 from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names, is_number
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
-from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
+from qa_service.parsing.logs.formats import PLAIN_FORMAT, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.held_out import heads_validation, is_of_validation, mark_sections, validation_name
-from qa_service.parsing.logs.mending import LEADING, STATE, forget_numbers, is_configured, restore_losses
+from qa_service.parsing.logs.mending import LEADING, TRAINER_STATE, forget_numbers, is_configured, restore_losses
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
 from qa_service.parsing.logs.names import is_measure, meaning_of
@@ -20,8 +20,9 @@ from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.places import counter_of, epoch_of, own_values, step_of
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.recurring import RecurringLines
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 from qa_service.parsing.logs.sentences import headed_measure, is_prose, said_loss, told_change, told_measure
+from qa_service.patterns import lazy_pattern
 
 MAX_LINE_CHARS = 8_000
 """Of a longer line, the beginning is read."""
@@ -34,32 +35,31 @@ _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
 _MAX_SINGLE_WORDS = 4
 _BARS = ("|", "│", "┃")
-_EPOCH_HEADING = re.compile(
+_EPOCH_HEADING = lazy_pattern(
     r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*(?:轮|个epoch)[\u4e00-\u9fff]{0,8})?[\W_]*$",
     re.IGNORECASE,
 )
-_EXCEPTION = re.compile(
+_EXCEPTION = lazy_pattern(
     r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
 )
-_WIDE = re.compile(r"\S\s{2,}(?=\S)")
-_NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
-_RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
-"""What makes a learning rate that is printed once one of a record, and no setting."""
-_PAIR_ALONE = re.compile(
+_WIDE = lazy_pattern(r"\S\s{2,}(?=\S)")
+_NAMED_AT_END = lazy_pattern(r"\w=[-+.\w]+\s*$")
+_RATE_OF_NOW = lazy_pattern(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
+"""A word that makes a learning rate which is printed once a record, not a setting."""
+_PAIR_ALONE = lazy_pattern(
     r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}(?:\s[A-Za-z%]{1,4})?|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$"
 )
 """A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
-_TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
-"""What torch prints behind the value of a tensor."""
+_TENSOR = lazy_pattern(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
+"""The attributes that torch prints after the value of a tensor."""
 _TRACEBACK = "Traceback (most recent call last)"
-_FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
-_BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
-_GLUED = re.compile(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
-"""Where another process has written behind a bar."""
-_SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
-"""The share that a bar has done, which is no value of the words before it."""
+_BAR = lazy_pattern(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_GLUED = lazy_pattern(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
+"""The place where another process has written after a progress bar on its line."""
+_SHARE = lazy_pattern(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
+"""The percentage of a progress bar, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
@@ -67,10 +67,10 @@ _PLACES = frozenset({"step", "epoch", "of", "scale"})
 
 @dataclass(slots=True)
 class LogScan:
-    """All that a log says."""
+    """The contents of a log."""
 
-    rows: list[Row] = field(default_factory=list)
-    events: list[RunEvent] = field(default_factory=list)
+    rows: list[LogRow] = field(default_factory=list)
+    events: list[TrainingEvent] = field(default_factory=list)
     settings: dict[str, Value] = field(default_factory=dict)
     messages: dict[int, str] = field(default_factory=dict)
     """Number of a line → id of the known message that it is."""
@@ -89,7 +89,7 @@ def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
 
 
 def _pieces(line: str) -> Iterable[str]:
-    """The parts of a line that a progress bar has overwritten one another with, empty ones left out."""
+    """The parts of a line, of which a progress bar has overwritten one with the next; empty ones are left out."""
     if "%|" in line:
         line = _GLUED.sub("\r", line)
     if "\r" not in line and "\b" not in line:
@@ -115,11 +115,11 @@ class _Scanner:
         """The line of the last bar, and its step."""
         self._rank = ""
         self._skipped = 0.0
-        self._singles: dict[str, list[Row]] = {}
+        self._singles: dict[str, list[LogRow]] = {}
         self._validation_line = -1
         self._bare = BareValues()
         self._recurring = RecurringLines()
-        self._changes: list[Row] = []
+        self._changes: list[LogRow] = []
         self._headed = (-1, "")
         """The last line that ends with the name of a measure and has no number, and that name."""
 
@@ -172,13 +172,13 @@ class _Scanner:
         restore_losses(self._scan.rows)
         return self._scan
 
-    def _is_in_block(self, row: Row) -> bool:
+    def _is_in_block(self, row: LogRow) -> bool:
         """Whether a row of one name and its value stands right above another such row."""
         below = (each for each in self._scan.rows if each.number == row.number + 1)
         return any(_PAIR_ALONE.match(each.text) for each in below) and bool(_PAIR_ALONE.match(row.text))
 
     def _add_recurring(self) -> None:
-        """Adds what recurs, unless another reader has taken the line after all."""
+        """Adds the rows of recurring lines, except of lines that another reader has taken since."""
         taken = {row.number for row in self._scan.rows}
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         begins = min((row.number for row in self._scan.rows), default=None)
@@ -228,13 +228,13 @@ class _Scanner:
         return True
 
     def _mark_other(self, number: int, text: str) -> None:
-        """A line of another process: understood, but the same run is read from the first."""
+        """Counts a record of another process as read; its values are left out, as the first process shows the run."""
         if any(is_measure(name) for name in read_pairs(text[:_MAX_FORMAT_CHARS]).values):
             self._mark(number)
 
     def _read_values(self, number: int, text: str) -> None:
         kinds = (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._read_below)
-        for read in (*kinds, self._bare.read):
+        for read in (*kinds, self._bare.take):
             if read(number, text):
                 return
         self._recurring.keep(number, text)
@@ -271,12 +271,14 @@ class _Scanner:
         if bar:
             self._bar_line = number, float(bar[1])
         if found is None:
-            return bar is not None and self._mark(number) and False
+            if bar:
+                self._mark(number)
+            return False
         form, match = found
         self._mark(number)
         pairs = read_pairs(_SHARE.sub("|", text) if bar else text)
         row = self._row_of_format(number, text, form, named_groups(match), pairs)
-        if form.id == STATE:
+        if form.id == TRAINER_STATE:
             self._join_state(row)
         elif row.values:
             self._add_rows([row])
@@ -286,14 +288,14 @@ class _Scanner:
             self._scan.settings["running_mean"] = True
         return True
 
-    def _row_of_format(self, number: int, text: str, form: LogFormat, named: dict[str, str], pairs: Pairs) -> Row:
+    def _row_of_format(self, number: int, text: str, form: LogFormat, named: dict[str, str], pairs: Pairs) -> LogRow:
         values = own_values(pairs)
         for name in named.keys() - _PLACES:
             values.setdefault(name, parse_value(named[name]))
         if "scale" in named:
             values.clear()
             values["loss_scale"] = parse_value(named["scale"])
-        elif form.id == "deepspeed":  # what it attempted, where it only waits
+        elif form.id == "deepspeed":  # the scale that was attempted, where the line names no new one
             attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
             change = told_change(text) if attempted is None else ("loss_scale", attempted)
             values = dict([change]) if change else {}
@@ -314,13 +316,13 @@ class _Scanner:
         epoch = parse_value(named["epoch"]) if "epoch" in named else epoch_of(pairs)
         if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
-        row = Row(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
+        row = LogRow(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
         in_epoch = form.step_in_epoch and updates is None and (of is not None or "epoch" in named)
         row.in_epoch = in_epoch or counter.startswith("bar ")
         return self._place(row)
 
-    def _place(self, row: Row) -> Row:
-        """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
+    def _place(self, row: LogRow) -> LogRow:
+        """Completes a row by the lines around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
         if is_of_validation(text) or row.number == self._validation_line + 1:
             row.validation = True
@@ -333,12 +335,12 @@ class _Scanner:
         bar, self._bar = self._bar, None
         return bar[0] if bar else None
 
-    def _join_state(self, row: Row) -> None:
+    def _join_state(self, row: LogRow) -> None:
         """The lines of an indented trainer_state.json belong to one record until a name repeats."""
         last = self._scan.rows[-1] if self._scan.rows else None
         if (
             last is not None
-            and last.form == STATE
+            and last.form == TRAINER_STATE
             and not last.values.keys() & row.values.keys()
             and (row.step is None or last.step is None)
             and (row.epoch is None or last.epoch is None)
@@ -367,7 +369,7 @@ class _Scanner:
         if name and number == line + 1 and is_number(text.strip()):
             self._mark(number)
             self._add_rows(
-                [self._place(Row(number, PLAIN.id, text, {name: parse_value(text.strip())}, counter="below"))]
+                [self._place(LogRow(number, PLAIN_FORMAT.id, text, {name: parse_value(text.strip())}, counter="below"))]
             )
             return True
         self._headed = (number, headed_measure(text))
@@ -383,7 +385,9 @@ class _Scanner:
         measures = [name for name in values if is_measure(name)]
         said = None if measures else said_loss(text)
         if not measures and not said and (told := told_measure(text)):
-            self._singles.setdefault(told[0], []).append(Row(number, PLAIN.id, text, dict([told]), counter="plain"))
+            self._singles.setdefault(told[0], []).append(
+                LogRow(number, PLAIN_FORMAT.id, text, dict([told]), counter="plain")
+            )
             return False
         if said:
             values = dict([said])
@@ -391,11 +395,13 @@ class _Scanner:
         if not measures and tells_by_counting(pairs, values):
             measures = list(values)
         if not measures and values and is_record(text):
-            self._singles.setdefault(" ".join(values), []).append(Row(number, PLAIN.id, text, values, counter="plain"))
+            self._singles.setdefault(" ".join(values), []).append(
+                LogRow(number, PLAIN_FORMAT.id, text, values, counter="plain")
+            )
             return False
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             step, of = step_of(pairs)
-            row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=epoch_of(pairs))
+            row = LogRow(number, PLAIN_FORMAT.id, text, values, step=step, of=of, epoch=epoch_of(pairs))
             row.counter = counter_of(pairs)
             self._keep_single(number, self._place(row))
             return False  # it may be a setting too
@@ -405,7 +411,7 @@ class _Scanner:
         counter = counter_of(pairs)
         if step is None and pairs.leading is not None:
             step, counter = pairs.leading, LEADING
-        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=epoch_of(pairs), counter=counter)
+        row = LogRow(number, PLAIN_FORMAT.id, text, values, step=step, of=of, epoch=epoch_of(pairs), counter=counter)
         row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
         row = self._place(row)
         if len(pairs.values) == 1 and step is None and not said:
@@ -417,13 +423,19 @@ class _Scanner:
     def _keep_change(
         self, number: int, text: str, name: str, value: float, step: float | None, epoch: float | None
     ) -> bool:
-        """A line that says what the rate or the scale becomes is of the log if it is not the only line."""
-        row = Row(number, PLAIN.id, text, {name: value}, step=step, epoch=epoch, counter="change")
+        """Keeps a line that says what the rate or the scale becomes, which counts if it is not the only record.
+
+        Returns whether no other reader needs the line; one with a learning rate may be a setting too.
+        """
+        row = LogRow(number, PLAIN_FORMAT.id, text, {name: value}, step=step, epoch=epoch, counter="change")
         self._changes.append(self._place(row))
         return name == "loss_scale"
 
-    def _keep_single(self, number: int, row: Row) -> bool:
-        """A line with one value is of the log if another has the same name, or it is a loss."""
+    def _keep_single(self, number: int, row: LogRow) -> bool:
+        """Keeps a line with one value, which counts at once if it is a measure, else if its name recurs.
+
+        Returns whether no other reader needs the line.
+        """
         name = next(iter(row.values))
         words = len([word for word in row.text.split() if word not in _BARS])
         if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]|\bto [-+.\d]", row.text):
@@ -445,8 +457,8 @@ class _Scanner:
             self._singles.setdefault(name, []).append(row)
         return True
 
-    def _follows(self, number: int, row: Row) -> bool:
-        """Whether a value with decimals and no known name stands in a block of pairs, right below a measure."""
+    def _follows(self, number: int, row: LogRow) -> bool:
+        """Whether a value with decimals and no known name stands right below a record or another single value."""
         kept = (self._scan.rows[-1:], *self._singles.values())
         above = any(rows and rows[-1].number == number - 1 for rows in kept)
         return above and not is_configuration(row.text) and not read_settings(row.text) and not _are_whole(row)
@@ -466,13 +478,13 @@ class _Scanner:
 
     # what is kept
 
-    def _mark(self, number: int) -> bool:
+    def _mark(self, number: int) -> None:
+        """Counts a line as read, once."""
         if number != self._last_read:
             self._last_read = number
             self._scan.lines_read += 1
-        return True
 
-    def _add_rows(self, rows: Iterable[Row]) -> None:
+    def _add_rows(self, rows: Iterable[LogRow]) -> None:
         for row in rows:
             skipped = next((row.values[name] for name in row.values if meaning_of(name) == "skipped"), 0.0)
             if row.form == "deepspeed_step":  # counts all since the start
@@ -491,16 +503,16 @@ class _Scanner:
             return
         whole = int(step) if step is not None and math.isfinite(step) else None
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
-        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
+        self._scan.events.append(TrainingEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
 
 
 def _is_result(name: str) -> bool:
-    """Whether a name is that of a measure, and neither of the rate nor of the scale."""
+    """Whether a name is that of a measure other than the learning rate and the loss scale."""
     return is_measure(name) and meaning_of(name) not in ("loss_scale", "lr")
 
 
-def _are_whole(row: Row) -> bool:
+def _are_whole(row: LogRow) -> bool:
     return all(value.is_integer() for value in row.values.values())
 
 

@@ -1,29 +1,30 @@
-"""Values that are said in words, and what has too many words to be a record."""
+"""Values that are stated in prose, and the test for lines with too many words to be records."""
 
 import re
 
 from qa_service.parsing.logs.held_out import begins_held_out
 from qa_service.parsing.logs.names import is_measure
 from qa_service.parsing.logs.pairs import parse_value
+from qa_service.patterns import lazy_pattern
 
 _MAX_SAID_CHARS, _MAX_TOLD_CHARS = 160, 60
 _PLAIN_WORDS = 10
 _WORDS_PER_PAIR = 8
 _NUMBER_SAID = r"(?P<value>[-+]?(?:\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf))"
-_LOSS_AT_END = re.compile(
+_LOSS_AT_END = lazy_pattern(
     r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}(?:[=:]|\s-)\s*"
     + _NUMBER_SAID
     + r"\s*\.?\s*$",
     re.IGNORECASE,
 )
-_TOLD = re.compile(
+_TOLD = lazy_pattern(
     rf"\W{{0,4}}(?P<name>[^\W\d][\w/-]*(?: [\w/-]+){{0,3}}) (?:is|was) {_NUMBER_SAID}\s*%?\.?\s*", re.IGNORECASE
 )
-_LOSS_BEHIND = re.compile(
+_LOSS_BEHIND = lazy_pattern(
     rf"(?<![\w.%])(?<![=:]\s){_NUMBER_SAID}\s+(?:(?:avg|mean|train(?:ing)?|val(?:idation)?|test)\s+)?loss\b(?!\s*[=:\d])",
     re.IGNORECASE,
 )
-_CHANGED = re.compile(
+_CHANGED = lazy_pattern(
     r"^\W{0,6}(?:(?:\w+ )?(?:epoch|step|iter(?:ation)?)\s?\[?\d{1,9}\]?(?:/\d{1,9})?\W{1,4})?[^.?]{0,80}?"
     r"\b(?:(?P<lr>(?:the )?(?:learning[ _-]?rate|lr)s?)"
     r"|(?P<scale>(?:the )?(?:(?:loss|grad(?:ient)?|amp)[ _-]?)?scaler?))"
@@ -31,20 +32,22 @@ _CHANGED = re.compile(
     r"(?P<value>[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d{1,3})?))(?: (?:at|from|in|for|after) .{0,30})?\s?\W{0,3}$",
     re.IGNORECASE,
 )
-_CHANGES = re.compile(
+_CHANGES = lazy_pattern(
     r"\b(?:reduc|decreas|decay|lower|halv|drop|anneal|adjust|chang|increas|rais|updat|doubl|grow|set(?:ting)?\b|now\b)",
     re.IGNORECASE,
 )
-_CHANGED_IN_CHINESE = re.compile(
+_CHANGED_IN_CHINESE = lazy_pattern(
     r"(?:(?P<lr>学习率|學習率|lr)|(?P<scale>(?:损失|梯度|loss)\s?(?:缩放|scale)(?:系数|因子|比例|值)?))[^\d，。,]{0,8}?"
     r"(?:调整|调|降低|降|衰减|减小|减半|设置|设|变|更新|改)[^\d，。,]{0,4}?(?:为|到|至|成)\s?[:：]?\s?"
     r"(?P<value>\d[\d,]*\.?\d*(?:e[-+]?\d{1,3})?)\s?\W{0,3}$",
     re.IGNORECASE,
 )
-_OVERFLOWS = re.compile(r"overflow|溢出|缩放|\binf\b|\bnan\b|scaler?\b", re.IGNORECASE)
-_I = re.compile(r"\b(?:i|we|you|my|our|your|they|it)\b", re.IGNORECASE)
+_OVERFLOWS = lazy_pattern(r"overflow|溢出|缩放|\binf\b|\bnan\b|scaler?\b", re.IGNORECASE)
+_I = lazy_pattern(r"\b(?:i|we|you|my|our|your|they|it)\b", re.IGNORECASE)
 _MAX_CHANGE_CHARS = 140
-_HEADS = re.compile(r"^\W{0,6}(?P<name>[^\W\d][\w/-]{0,40}(?: [\w/-]{1,20}){0,4}?)(?: is)?\s?[:=：]\s*$", re.IGNORECASE)
+_HEADS = lazy_pattern(
+    r"^\W{0,6}(?P<name>[^\W\d][\w/-]{0,40}(?: [\w/-]{1,20}){0,4}?)(?: is)?\s?[:=：]\s*$", re.IGNORECASE
+)
 
 
 def headed_measure(text: str) -> str:
@@ -71,7 +74,7 @@ def told_change(text: str) -> tuple[str, float] | None:
 
 
 def said_loss(text: str) -> tuple[str, float] | None:
-    """(name, value) of a loss that a sentence ends with, or that stands behind its number: "0.73 loss @ step 400"."""
+    """(name, value) of a loss that a sentence ends with, or that follows its number: "0.73 loss @ step 400"."""
     match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text) if len(text) < _MAX_SAID_CHARS else None
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Run by alembic: brings the database behind the store's connection up to date."""
+"""Run by alembic: migrates the database of the connection that `store.engine` passes in."""
 
 from alembic import context
 

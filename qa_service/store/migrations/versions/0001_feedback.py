@@ -1,4 +1,4 @@
-"""Feedback: was an answer helpful, and why not."""
+"""Creates the table of feedback: whether an answer was helpful, and why not."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Forward; the table of a store older than its migrations stays as it is."""
+    """Creates the table, unless the store is older than its migrations and has it."""
     if "feedback" in sa.inspect(op.get_bind()).get_table_names():
         return
     op.create_table(
@@ -22,5 +22,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Drops the table."""
     op.drop_table("feedback")

@@ -1,4 +1,4 @@
-"""Questions, kept where the operator allows it, and how often what was asked."""
+"""Creates the tables of questions, kept if the operator allows it, and of counts of answers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Forward."""
+    """Creates the tables, and an index by which feedback is joined to questions."""
     op.create_index("ix_feedback_answer_id", "feedback", ["answer_id"])
     op.create_table(
         "questions",
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Drops the tables and the index."""
     op.drop_table("asked")
     op.drop_table("questions")
     op.drop_index("ix_feedback_answer_id", "feedback")

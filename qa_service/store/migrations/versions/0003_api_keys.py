@@ -1,4 +1,4 @@
-"""API keys, where several machines share the database."""
+"""Creates the table of API keys, for machines that share the database."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Forward."""
+    """Creates the table."""
     op.create_table(
         "api_keys",
         sa.Column("name", sa.String(200), primary_key=True),
@@ -19,5 +19,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Drops the table."""
     op.drop_table("api_keys")
