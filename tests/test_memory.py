@@ -115,6 +115,17 @@ def test_pages_of_mapped_files_are_given_back_and_come_again(tmp_path):
     assert numbers[-1] == (1 << 18) - 1
 
 
+@linux
+def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
+    """Another file may be unmapped between the look at the mappings and the call, and a stack lie at its address."""
+    file = tmp_path / "file"
+    file.write_bytes(bytes(4 << 20))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: 1 << 12]) == 0
+        give_back_memory()
+        assert _kib(os.getpid(), "Rss", re.escape(str(file))) >= 4 << 10
+
+
 def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     """Not while one is being answered, nor again before another has come."""
     given_back: list[int] = []

@@ -92,16 +92,19 @@ def collapse_private_memory() -> None:
                 _libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)
 
 
-def release_files(*access: str) -> None:
-    """Take the pages of mapped files out of this process; what it still uses comes back from the kernel's cache.
+def release_libraries(*access: str) -> None:
+    """Take the pages of shared libraries out of this process; what it still uses comes back from the kernel's cache.
 
-    `access` says which mappings, as /proc/self/maps has it: "r-xp" for libraries' code. Importing torch reads 80 MiB of
-    it that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.
+    `access` says which mappings, as /proc/self/maps has it: "r-xp" for their code. Importing torch reads 80 MiB of it
+    that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.
+
+    A library is never unmapped. Another file may be, by another thread after its mapping was read here; what then lies
+    at its addresses, perhaps a thread's memory, would be lost.
     """
     kinds = "|".join(access)
     with suppress(OSError):
         for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE):
-            if re.match(rf"\S+ (?:{kinds}) \S+ \S+ \S+ +/", mapping) and re.search(
+            if re.match(rf"\S+ (?:{kinds}) \S+ \S+ \S+ +/.*\.so[.\d]*\n", mapping) and re.search(
                 r"^Anonymous: +0 kB$", mapping, re.MULTILINE
             ):
                 start, end = (int(bound, 16) for bound in mapping.split(maxsplit=1)[0].split("-"))

@@ -165,14 +165,14 @@ def forget_array(mapped: NDArray[Any]) -> None:
     memory.forget_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 
 
-def forget_mapped_files() -> None:
+def forget_mapped_files(*, also_in_small_pages: bool = False) -> None:
     """The same for each file of `map_arrays` that the kernel has in huge pages; the others cost milliseconds to map
     again, 64 KiB at a time.
     """
     for content, file in [*_mapped.items()]:
         if file.is_in_huge_pages is None:
             file.is_in_huge_pages = _settle(content, file)
-        if file.is_in_huge_pages:
+        if file.is_in_huge_pages or also_in_small_pages:
             forget_array(np.frombuffer(content, np.uint8))
 
 

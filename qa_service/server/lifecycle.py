@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField, StoreUnavailable
-from qa_service.lab.kernel import close_to_other_processes, release_files
+from qa_service.lab.kernel import close_to_other_processes, release_libraries
 from qa_service.retrieval.array_file import forget_mapped_files
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.priority import TextPriority
@@ -85,7 +85,8 @@ def give_back_memory() -> None:
     if sys.platform.startswith("linux"):
         with suppress(AttributeError):  # another C library than GNU's
             ctypes.CDLL(None).malloc_trim(0)
-    release_files("r-xp", "r--p", "r--s")
+    release_libraries("r-xp", "r--p")
+    forget_mapped_files(also_in_small_pages=True)
 
 
 def let_go_between_texts() -> None:
