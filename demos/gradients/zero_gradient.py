@@ -178,7 +178,7 @@ class Training:
         for w, g in zip(self.weights, gradients, strict=True):
             w.grad = g
         self.adam.step()
-        return torch.stack([g.norm() for g in gradients]).norm().item()
+        return float(torch.stack([g.norm() for g in gradients]).norm())
 
 
 def encode(x: Tensor, weights: list[Tensor], slope: float) -> Tensor:
