@@ -74,6 +74,25 @@ def test_gan_discriminator_too_sure(snippet):
         assert loss.item() == pytest.approx(usual.item(), abs=1e-6)
 
 
+def test_gradient_norm_zero(snippet):
+    """Dead is 0 in both, underflow in float16 alone, frozen None, a sound model 0 in neither."""
+
+    def norms(model, **given):
+        printed = snippet.diagnose(model, **given).printed
+        return [(own, exact) for _, _, _, own, _, exact in (line.split() for line in printed.splitlines())]
+
+    dead = plain_model()
+    with torch.no_grad():
+        dead[2].bias.fill_(-100.0)
+    assert norms(dead)[0] == ("0.0", "0.0") and norms(dead)[-1] != ("0.0", "0.0")
+    small = plain_model().half()
+    tiny = norms(small, criterion=lambda out, y: nn.functional.cross_entropy(out, y) * 1e-9)
+    assert all(own == "0.0" and float(exact) > 0 for own, exact in tiny)
+    assert all(float(own) > 0 and float(exact) > 0 for own, exact in norms(plain_model()))
+    sound = norms(healthy_model())
+    assert ("None", "None") in sound and all(own != "0.0" for own, _ in sound)
+
+
 def test_gradients_vanish(snippet):
     sick, sound, mixed = [
         [float(line.split()[-1]) for line in snippet.diagnose(model).printed.splitlines()]
