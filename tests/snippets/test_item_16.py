@@ -571,6 +571,7 @@ def test_where_two_runs_part(snippet):
     model, (x, y) = healthy_model(), batch()
     first = lines(model, x=x, y=y)
     assert first == lines(model, x=x, y=y) and first[0].startswith("weights")
+    assert len({line.split()[4] for line in first[1:]}) == 3, "the weights move from step to step"
     other = lines(model, x=x + 1e-3, y=y)
     assert other[0] == first[0] and other[1] != first[1]  # the weights agree, the batch does not
     with torch.no_grad():
