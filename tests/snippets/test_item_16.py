@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from snippets.reader import batch, check_weights_change, healthy_model, plain_model
@@ -184,6 +185,12 @@ def test_layer_norm_eps_half(snippet):
 def test_long_dot_product_float16(snippet):
     library, single = [float(line.split()[-1]) for line in snippet.run().printed.splitlines()]
     assert single < 1e-5 and library < 0.01
+    ones, place = torch.ones(5000, dtype=torch.float16), torch.zeros(5000, dtype=torch.long)
+    table = torch.zeros(1, 1, dtype=torch.float16, requires_grad=True)
+    nn.functional.embedding(place, table).sum().backward()
+    one_by_one = torch.zeros(1, dtype=torch.float16).index_add(0, place, ones), table.grad, np.cumsum(ones.numpy())[-1]
+    assert [float(total) for total in one_by_one] == [2048] * 3, "what step 2 names stops"
+    assert ones.sum() == ones.cumsum(0)[-1] == 5000, "what it leaves out does not"
 
 
 def test_loss_scale_keeps_falling(snippet):
