@@ -51,7 +51,9 @@ def test_autocast_overrides_float32(snippet):
     x = 1000 + torch.randn(4, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         plain, wide = layer(x.float()), run(layer, x)
+        kept, loss = plain.softmax(-1), nn.functional.mse_loss(plain, plain)
     assert plain.dtype is torch.bfloat16 and wide.dtype is torch.float32
+    assert kept.dtype is torch.bfloat16 and loss.dtype is torch.float32, "the list of a CPU, as the scope says"
     torch.testing.assert_close(wide, layer(x))
 
 
@@ -375,7 +377,11 @@ def test_loss_scaling_with_accumulation(snippet):
     nn.functional.cross_entropy(model(x), y).backward()
     norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
     assert snippet.run(model, x=x, y=y).numbers[-1] == pytest.approx(norm, rel=1e-3)
-    snippet.run()
+    model.zero_grad()
+    nn.functional.cross_entropy(model(x[:50]), y[:50]).backward()
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    found = snippet.run(model, x=x[:50], y=y[:50]).numbers[-1]
+    assert found == pytest.approx(norm, rel=1e-3), "a short last piece weighs by its samples"
 
 
 def test_merging_lora_loses_the_update(snippet):
