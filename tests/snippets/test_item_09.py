@@ -79,8 +79,12 @@ def test_residual_jacobian_is_a_product(snippet):
     assert snippet.run(swap={"blocks**-0.5": "1.0"}).numbers[-1] > 20
 
 
-def test_sampler_trainer_mismatch(snippet):
+def test_sampler_trainer_mismatch(snippet, capsys):
     mismatch = snippet.run().names.mismatch
+    alike, mask = torch.zeros(2, 50), torch.ones(2, 50, dtype=torch.bool)
+    for d, spread in ((torch.full((2, 50), 0.01), 0.0), (torch.tensor([0.01, -0.01]).repeat(2, 25), 0.01)):
+        mismatch(d, alike, mask)
+        assert float(capsys.readouterr().out.split()[3]) == pytest.approx(spread, abs=2e-4), "the spread alone"
     mask = torch.tensor([[True, True, False], [True, True, True], [False, False, False]])
     logp = torch.full((3, 3), -1.0)
     logp[0, 2] = -math.inf

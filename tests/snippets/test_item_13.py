@@ -116,6 +116,17 @@ def test_gradient_near_zero_at_a_saddle(snippet):
     assert smallest == pytest.approx(-slope, rel=0.01)
     assert all(math.isfinite(number) for number in snippet.diagnose().numbers)
 
+    curvatures = torch.cat([torch.tensor([50.0, -0.3]), torch.linspace(0, 1, 998)])
+    near = nn.Linear(1, 1000, bias=False)
+    for expected, spectrum in ((-0.3, curvatures), (0, curvatures.clamp(min=0)), (1, torch.ones(1000))):
+
+        def quadratic(w, y, spectrum=spectrum):
+            return 0.5 * (spectrum * w.square()).sum()
+
+        _, size, smallest = snippet.diagnose(near, x=torch.ones(1, 1), criterion=quadratic).numbers
+        assert size == pytest.approx(spectrum.max().item(), rel=1e-3)
+        assert smallest == pytest.approx(expected, abs=0.01), "far below the largest, and still found"
+
 
 def test_weight_decay_and_flatness(snippet):
     model = plain_model()

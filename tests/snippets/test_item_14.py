@@ -8,13 +8,18 @@ from snippets.reader import batch, plain_model
 from torch import nn
 
 
-def test_average_of_rank_means(snippet):
+def test_average_of_rank_means(snippet, monkeypatch):
     _, y = batch()
     some = torch.where(torch.arange(64) < 50, -100, y)
     ran = snippet.run(plain_model(), y=some)
     usual = nn.functional.cross_entropy(ran.names.model(ran.names.x), some)
     torch.testing.assert_close(ran.names.loss, usual)
-    assert snippet.run(y=torch.full((64,), -100)).names.loss == 0
+    empty = torch.full((64,), -100)
+    assert snippet.run(y=empty).names.loss == 0
+    for name, value in (("is_available", True), ("is_initialized", True), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.add_(14))
+    assert snippet.run(y=empty).names.count == 14, "a rank without labels adds nothing to the count"
 
 
 def test_correlated_weights_variance(snippet):

@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from snippets.reader import batch, check_weights_change, healthy_model, plain_model
@@ -50,7 +51,9 @@ def test_autocast_overrides_float32(snippet):
     x = 1000 + torch.randn(4, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         plain, wide = layer(x.float()), run(layer, x)
+        kept, loss = plain.softmax(-1), nn.functional.mse_loss(plain, plain)
     assert plain.dtype is torch.bfloat16 and wide.dtype is torch.float32
+    assert kept.dtype is torch.bfloat16 and loss.dtype is torch.float32, "the list of a CPU, as the scope says"
     torch.testing.assert_close(wide, layer(x))
 
 
@@ -184,6 +187,12 @@ def test_layer_norm_eps_half(snippet):
 def test_long_dot_product_float16(snippet):
     library, single = [float(line.split()[-1]) for line in snippet.run().printed.splitlines()]
     assert single < 1e-5 and library < 0.01
+    ones, place = torch.ones(5000, dtype=torch.float16), torch.zeros(5000, dtype=torch.long)
+    table = torch.zeros(1, 1, dtype=torch.float16, requires_grad=True)
+    nn.functional.embedding(place, table).sum().backward()
+    one_by_one = torch.zeros(1, dtype=torch.float16).index_add(0, place, ones), table.grad, np.cumsum(ones.numpy())[-1]
+    assert [float(total) for total in one_by_one] == [2048] * 3, "what step 2 names stops"
+    assert ones.sum() == ones.cumsum(0)[-1] == 5000, "what it leaves out does not"
 
 
 def test_loss_scale_keeps_falling(snippet):
@@ -368,7 +377,11 @@ def test_loss_scaling_with_accumulation(snippet):
     nn.functional.cross_entropy(model(x), y).backward()
     norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
     assert snippet.run(model, x=x, y=y).numbers[-1] == pytest.approx(norm, rel=1e-3)
-    snippet.run()
+    model.zero_grad()
+    nn.functional.cross_entropy(model(x[:50]), y[:50]).backward()
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    found = snippet.run(model, x=x[:50], y=y[:50]).numbers[-1]
+    assert found == pytest.approx(norm, rel=1e-3), "a short last piece weighs by its samples"
 
 
 def test_merging_lora_loses_the_update(snippet):
@@ -571,6 +584,7 @@ def test_where_two_runs_part(snippet):
     model, (x, y) = healthy_model(), batch()
     first = lines(model, x=x, y=y)
     assert first == lines(model, x=x, y=y) and first[0].startswith("weights")
+    assert len({line.split()[4] for line in first[1:]}) == 3, "the weights move from step to step"
     other = lines(model, x=x + 1e-3, y=y)
     assert other[0] == first[0] and other[1] != first[1]  # the weights agree, the batch does not
     with torch.no_grad():
