@@ -260,8 +260,10 @@ def test_nan_from_an_empty_mask(snippet):
 def test_nan_from_bad_input_data(snippet):
     x, y = bad_batch(row=5)
     x[:, 4] = 7
+    x[:, 6] = torch.tensor(0.1).nextafter(torch.arange(64) % 2.0)  # constant up to rounding
+    x[:, 7] *= 1e-9
     ran = snippet.diagnose(x=x, y=y, new_loader=[batch(), (x, y)])
-    for line in ("bad rows [5]", "bad columns [2]", "constant columns [4]", "bad batch 1"):
+    for line in ("bad rows [5]", "bad columns [2]", "constant columns [4, 6]", "bad batch 1"):
         assert line in ran.printed
     printed = snippet.diagnose().printed
     assert "bad rows []" in printed and "constant columns []" in printed and "bad batch" not in printed
@@ -443,6 +445,11 @@ def test_perplexity_inf(snippet):
     dropping = nn.Sequential(nn.Dropout(0.5), plain_model())
     usual = nn.functional.cross_entropy(dropping.eval()(x), y).item()
     assert snippet.diagnose(dropping.train(), new_loader=[(x, y)]).numbers[0] == pytest.approx(usual, rel=1e-4)
+    tokens, targets = torch.randint(7, (3, 5)), torch.randint(7, (3, 5))
+    language_model = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 7))
+    usual = nn.functional.cross_entropy(language_model(tokens).flatten(0, 1), targets.flatten()).item()
+    ran = snippet.diagnose(language_model, new_loader=[(tokens, targets)])
+    assert ran.numbers[0] == pytest.approx(usual, rel=1e-4), "batch × length × vocabulary"
 
 
 def test_sinkhorn_underflow(snippet):
@@ -458,6 +465,8 @@ def test_std_of_a_single_value(snippet):
     x[:, 2] = 0.1
     assert snippet.run(x=x).numbers[0] == 1 and "True" in snippet.run(x=x).printed
     assert "True" in snippet.run(x=x[:1]).printed, "a single row"
+    x[:, 5] *= 1e-9
+    assert snippet.run(x=x).numbers[0] == 1, "tiny units are no constant"
     assert snippet.run().numbers[0] == 0
 
 

@@ -160,7 +160,8 @@ def test_unnormalised_features_at_chance(snippet):
     assert snippet.run(x=x + 20).numbers[0] > 10
     constant = x.clone()
     constant[:, 3] = 5
-    assert snippet.run(x=constant).names.x_ready.isfinite().all()
+    names = snippet.run(x=constant).names
+    assert names.x_ready.isfinite().all() and names.std[3] == 1, "a constant column stays unscaled"
     ran = snippet.run()
     assert ran.numbers[0] < 0.5 and ran.names.x_ready.std(0).sub(1).abs().max() < 1e-5
 
