@@ -15,6 +15,7 @@ from processes import TIMEOUT_SECONDS, run_async, until
 from qa_service.answering import diagnosing
 from qa_service.answering import service as answering
 from qa_service.app import create_app
+from qa_service.diagnosis import engine, reading
 from qa_service.errors import BadField, Overloaded, RateLimited, Unauthorized
 from qa_service.lab.clients import CLIENT, Client, names_of_run
 from qa_service.lab.queue import FairQueue
@@ -157,8 +158,8 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
         order.append(name)
         assert permits.acquire(timeout=TIMEOUT_SECONDS)
 
-    monkeypatch.setattr(diagnosing, "read_training_run", read_run)
-    monkeypatch.setattr(diagnosing, "diagnose", lambda run: run)
+    monkeypatch.setattr(reading, "read_training_run", read_run)
+    monkeypatch.setattr(engine, "diagnose", lambda run: run)
 
     def send(client: str) -> threading.Thread:
         context = contextvars.copy_context()

@@ -110,9 +110,9 @@ from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.retrieval import matcher, training
 
-train = training.train
+train_classifier = training.train_classifier
 say = lambda word: os.write(1, word.encode() + b" ")  # at once: the processes share the pipe
-training.train = lambda corpus: (say("trained"), train(corpus))[1]
+training.train_classifier = lambda corpus: (say("trained"), train_classifier(corpus))[1]
 library = Library.read(TOYS / "kb", load_specs(TOYS / "demos"))
 cache = Path({str(tmp_path)!r})
 """

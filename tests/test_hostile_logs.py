@@ -11,7 +11,6 @@ from checking import check_each
 from fastapi.testclient import TestClient
 from processes import until
 
-from qa_service.answering import diagnosing
 from qa_service.answering.diagnosing import BYTES_PER_CHARGE, diagnose_file
 from qa_service.app import create_app
 from qa_service.errors import BadRequest, Overloaded
@@ -129,14 +128,14 @@ def test_a_long_log_counts_as_several_requests():
 
 def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
     """While some are read and others wait, a further one is refused at once, and takes none of the server's threads."""
-    go, reading = threading.Event(), threading.Semaphore(0)
+    go, begun = threading.Event(), threading.Semaphore(0)
 
     def hanging(_data: bytes, _name: str) -> None:
-        reading.release()
+        begun.release()
         go.wait(180)
         raise BadRequest(zh="", en="")
 
-    monkeypatch.setattr(diagnosing, "read_training_run", hanging)
+    monkeypatch.setattr(reading, "read_training_run", hanging)
     refusals: list[str] = []
 
     def ask() -> None:
@@ -150,7 +149,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
         for each in threads:
             each.start()
         until(lambda: len(refusals) > 0)
-        assert reading.acquire(timeout=60)
+        assert begun.acquire(timeout=60)
     finally:
         go.set()
         for each in threads:
