@@ -13,6 +13,7 @@ from processes import until
 
 from qa_service.answering.diagnosing import BYTES_PER_CHARGE, diagnose_file
 from qa_service.app import create_app
+from qa_service.diagnosis import reading
 from qa_service.errors import BadRequest, Overloaded
 from qa_service.lab.clients import CLIENT, Client
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
