@@ -8,7 +8,7 @@ from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Part, Value
 from qa_service.parse_cache import ParseCache
 from qa_service.parsing.changes import Rescaling, Reseeding, asks_again, read_rescaling, read_reseeding
-from qa_service.parsing.language import detect_language, is_other_language, own_language, spoken
+from qa_service.parsing.language import detect_language, is_other_language, language_shown, strip_tracebacks
 from qa_service.parsing.logs import LogReading, read_log
 from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import SIGN_TABLES, observe_question, speaks_of_training
@@ -231,7 +231,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     observations = observe_question(question, log)
     return ParsedQuestion(
         text=text,
-        lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
+        lang=lang or language_shown(strip_tracebacks(prose)) or conversation or language_shown(unabridged) or "en",
         params={} if choice else _settings(prose, log) | _in_use(extract_parameters(lower), observations),
         observations=observations,
         particulars=read_particulars(question),
@@ -240,7 +240,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         choice=choice,
         mention=None if log or choice else find_mention(simplify_chinese(question)),
         corrected=corrected,
-        is_foreign=is_other_language(spoken(prose)),
+        is_foreign=is_other_language(strip_tracebacks(prose)),
         rescaling=None if log or choice else read_rescaling(lower),
         reseeding=None if log or choice else read_reseeding(lower),
     )

@@ -47,12 +47,12 @@ def is_other_language(text: str) -> bool:
     return bool(_OTHER_WORDS.search(text))
 
 
-def spoken(text: str) -> str:
+def strip_tracebacks(text: str) -> str:
     """The text without the frames and messages of tracebacks, which are English whatever language the reader speaks."""
     return _OF_A_TRACEBACK.sub("", text)
 
 
-def own_language(text: str) -> Lang | None:
+def language_shown(text: str) -> Lang | None:
     """The language that a text shows; None for one without, such as "0.9?", "bf16", "sigmoid + batch norm", or German.
 
     Chinese characters show Chinese, except where an English sentence quotes one or two of them.
@@ -67,4 +67,4 @@ def own_language(text: str) -> Lang | None:
 
 def detect_language(text: str) -> Lang:
     """The language that a text shows, else English."""
-    return own_language(text) or "en"
+    return language_shown(text) or "en"

@@ -192,7 +192,7 @@ class _Prose:
         sick |= {self._clause(match.start()) for match in signs.ONSET.finditer(self.folded)}
         stated = sick | {self._clause(match.start()) for _, match in self.symptoms}
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
-        if alone := signs.LONE_TIME.fullmatch(self.folded.strip(" .,!?。\n")):
+        if alone := signs.ONLY_A_TIME.fullmatch(self.folded.strip(" .,!?。\n")):
             first = (alone["en"] or alone["zh"]) in ("0", "1")
             self._add("when", "first_step" if first else "later", 0, len(self.folded))
         if sick and (start := signs.HEALTHY_START.search(self.folded)):
@@ -217,7 +217,7 @@ class _Prose:
         near = {value for value, match in self.symptoms if abs(self._clause(match.start()) - clause) <= 1}
         if not near or not near <= signs.LASTING:
             return False
-        if signs.EVEN.search(self.folded, max(0, time.start() - 8), time.start()):
+        if signs.EVEN_BEFORE.search(self.folded, max(0, time.start() - 8), time.start()):
             return True
         return bool(signs.DURATION.match(time.group())) and not signs.SINCE.match(self.folded, time.end())
 
@@ -240,20 +240,20 @@ class _Prose:
             self.folded, match.end()
         )
         if off:
-            if not signs.CURED.search(self.folded, match.end(), min(len(self.folded), match.end() + _NEAR)):
+            if not signs.CURE_STATED.search(self.folded, match.end(), min(len(self.folded), match.end() + _NEAR)):
                 return ()
             return (("in", value), ("fine", "float32")) if value in _NARROW else (("in", value),)
         if not self._works_with(match, start, end):
             return (("in", value),)
-        return (("fine", value),) if value in signs.MADE_FINE else ()
+        return (("fine", value),) if value in signs.SETTINGS_THAT_HELP else ()
 
     def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
         """Whether the clause of a setting says that it works there, and names no symptom in between."""
         start, end = max(start, match.start() - 2 * _NEAR), min(end, match.end() + 2 * _NEAR)
         before = self._clause_before(match.start(), match.start())
-        if signs.ASKS_WHY.search(before) or signs.UNSTATED.search(before) or signs.ONCE.search(before):
+        if signs.ASKS_WHY.search(before) or signs.UNSTATED.search(before) or signs.FORMERLY_BEFORE.search(before):
             return False
-        for cured in signs.CURED.finditer(self.folded, start, end):
+        for cured in signs.CURE_STATED.finditer(self.folded, start, end):
             low, high = sorted(((match.start(), match.end()), cured.span()))
             between = self.folded[low[1] : high[0]]
             sick = any(low[1] <= each.start() < high[0] for value, each in self.symptoms if value != "finite")
@@ -278,7 +278,7 @@ class _Prose:
         for index, (value, match) in enumerate(mentions):
             later = [other.start() for _, other in mentions[index + 1 : index + 9]]
             outcome = self._outcome(value, match, later)
-            if outcome == "tried" or (outcome == "fine" and value in signs.MADE_FINE):
+            if outcome == "tried" or (outcome == "fine" and value in signs.SETTINGS_THAT_HELP):
                 self._add(outcome, value, *match.span())
         if sound := signs.CLEAN_DATA.search(self.folded):
             self._add("tried", "data_check", *sound.span())
@@ -331,7 +331,7 @@ class _Prose:
         failed = signs.FAILED.search(self.folded, match.start(), min(len(self.folded), max(reach, *listed, 0)))
         if failed and value in _DTYPES and not listed and not self._is_next_said(match, failed):
             failed = None
-        cured = signs.CURED.search(
+        cured = signs.CURE_STATED.search(
             self.folded, match.end(), min(len(self.folded), max(reach, match.end() + _CURED_NEAR))
         )
         if cured and self._names_dtype(match.end(), cured.start()):
@@ -363,7 +363,7 @@ class _Prose:
         same = self._sentence_start(remedy.start()) == self._sentence_start(cured.start())
         between = self.folded[remedy.end() : cured.start()]
         sick = any(symptom.value != "finite" for symptom, _ in signs.matches(_SYMPTOMS, between))
-        once = signs.ONCE.search(self._clause_before(remedy.start(), remedy.start()))
+        once = signs.FORMERLY_BEFORE.search(self._clause_before(remedy.start(), remedy.start()))
         told = (
             not once
             and not signs.HOW_MUCH.search(between)

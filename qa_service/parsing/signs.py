@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from qa_service.model.observation import SIGN_VOCABULARY
 from qa_service.parsing.required import grams
-from qa_service.parsing.tables import Stated
+from qa_service.parsing.tables import PatternRule
 from qa_service.patterns import lazy_pattern
 
 _T = TypeVar("_T")
@@ -245,7 +245,7 @@ HEALTHY_START = lazy_pattern(
     r"(?:fine|ok(?:ay)?|normal(?:ly)?|good|well|stable|healthy)(?![a-z])"
 )
 """States for how long all was well: "the first 500 steps were fine"."""
-LONE_TIME = lazy_pattern(
+ONLY_A_TIME = lazy_pattern(
     r"(?:(?:it|this|that) )?(?:(?:only )?(?:happen|start|begin|began|occur|appear)(?:s|ed)? |is |was )?"
     r"(?:at|from|around|on|after|since)?"
     r" ?(?:about |around |roughly )?(?:the )?(?:step|epoch|iter(?:ation)?|batch) #?(?P<en>\d{1,9})k?"
@@ -451,12 +451,12 @@ FAILED = lazy_pattern(
 """After a remedy: it was in vain."""
 ASKS_WHY = lazy_pattern(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
-ONCE = lazy_pattern(
+FORMERLY_BEFORE = lazy_pattern(
     r"^\s*我?们?(?:以前|之前|原来|原本|本来)|(?<![a-z])(?:previously|originally|formerly|used to"
     r"|(?:old|earlier|previous) version)(?![a-z])"
 )
 """In a clause before a setting: there it worked before something else changed."""
-CURED = lazy_pattern(
+CURE_STATED = lazy_pattern(
     r"好了|(?:就|又|才|也|都|输出|结果)对了|好好的|(?<!不)(?:是|都|也)对的"
     r"|(?:输出|结果|回答|生成|完全|[就都也是])+正确(?=\s*(?:$|[,。;!]|的\s*(?:$|[,。;])|但|而))"
     r"|没有?(?:出现)?(?:过)?(?:这个|这种|此|该|同样的?)(?:现象|问题|情况|错误)|就没有?(?:再)?(?:出现)?\s*(?:nan|inf|了|事|溢出|[,。;]|$)"
@@ -486,7 +486,7 @@ DURATION = lazy_pattern(r"(?:跑|训练?|迭代)")
 """A time that begins like this is a duration, unless it is said that something happened after it."""
 SINCE = lazy_pattern(r"\s*(?:[之以]?后|才|左右|的?时候?)")
 """After a time: something happened then."""
-EVEN = lazy_pattern(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
+EVEN_BEFORE = lazy_pattern(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
 """Before a time: it is a duration."""
 QUESTION_PARTICLE = lazy_pattern(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
@@ -498,7 +498,7 @@ HOW_MUCH = lazy_pattern(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|
 """Between a remedy and those words: to what it has to be changed is asked."""
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
-MADE_FINE = frozenset(SIGN_VOCABULARY["fine"])
+SETTINGS_THAT_HELP = frozenset(SIGN_VOCABULARY["fine"])
 """Settings and remedies with a sign of kind `fine`, which says that it works with them."""
 UNSTATED = lazy_pattern(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
@@ -553,7 +553,7 @@ REPLACED = lazy_pattern(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?
 
 
 def matches(
-    table: Iterable[Stated[_T]], text: str, present: frozenset[str] | None = None
+    table: Iterable[PatternRule[_T]], text: str, present: frozenset[str] | None = None
 ) -> list[tuple[_T, re.Match[str]]]:
     """Every match of every pattern, with what the pattern states, by position. `present` are the text's grams."""
     if present is None:

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Stated(Generic[_T]):
+class PatternRule(Generic[_T]):
     """A pattern, what it states, and the `grams` of which a text needs one for it to match, if known."""
 
     value: _T
@@ -30,7 +30,7 @@ class Table(Generic[_T]):
     def __init__(self, rows: Iterable[tuple[_T, str]]) -> None:
         self._patterns = tuple(rows)
 
-    def __iter__(self) -> Iterator[Stated[_T]]:
+    def __iter__(self) -> Iterator[PatternRule[_T]]:
         return iter(self._stated)
 
     def recall(self, parsed: ParseCache) -> None:
@@ -38,5 +38,5 @@ class Table(Generic[_T]):
         recall_required_grams((pattern for _, pattern in self._patterns), parsed)
 
     @cached_property
-    def _stated(self) -> tuple[Stated[_T], ...]:
-        return tuple(Stated(value, lazy_pattern(each), required_grams(each)) for value, each in self._patterns)
+    def _stated(self) -> tuple[PatternRule[_T], ...]:
+        return tuple(PatternRule(value, lazy_pattern(each), required_grams(each)) for value, each in self._patterns)

@@ -7,7 +7,7 @@ from typing import Any
 from qa_service.errors import BadField, BadRequest, UnknownModel
 from qa_service.model import Lang, Request
 from qa_service.parsing import check_text
-from qa_service.parsing.language import own_language
+from qa_service.parsing.language import language_shown
 from qa_service.schemas.allowed import check_seed
 
 MODELS = ("numstab", "numstab-text")
@@ -37,7 +37,7 @@ class Conversation:
     @property
     def lang(self) -> Lang | None:
         """The language of the last turn whose language can be detected; None if there is none."""
-        return next(filter(None, map(own_language, reversed(self.turns))), None)
+        return next(filter(None, map(language_shown, reversed(self.turns))), None)
 
     @property
     def runs(self) -> bool:

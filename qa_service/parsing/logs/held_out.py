@@ -37,12 +37,12 @@ def is_of_validation(text: str) -> bool:
     return bool(named) and not _TRAINS.search(head[:30])
 
 
-def begins_held_out(text: str) -> bool:
+def begins_with_held_out(text: str) -> bool:
     """Whether a text begins with the name of held-out data, such as "Validation"."""
     return bool(_VALIDATION.search(text.lower()))
 
 
-def heads_validation(text: str) -> bool:
+def is_validation_heading(text: str) -> bool:
     """Whether a line is a heading that makes the next one a line about held-out data."""
     return bool(_VALIDATION_HEADING.match(text))
 

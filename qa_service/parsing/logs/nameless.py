@@ -47,7 +47,7 @@ class BareValues:
         return self._rows if self._tensors >= _FEWEST_TENSORS or len(self._rows) >= _FEWEST_NUMBERS else []
 
 
-def names_behind(text: str) -> dict[str, float]:
+def values_before_names(text: str) -> dict[str, float]:
     """The values of a line that has each number before its name, "2.25 loss, 0.1 lr"; {} for any other."""
     found = [match for part in text[:400].split(",") if (match := _BEHIND.fullmatch(part))]
     known = {
@@ -56,7 +56,7 @@ def names_behind(text: str) -> dict[str, float]:
     return known if len(known) > 1 and any(meaning_of(name) == "loss" for name in known) else {}
 
 
-def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:
+def is_counted_record(pairs: Pairs, values: Mapping[str, float]) -> bool:
     """Whether a counter makes a line a record: it has a step or epoch, and two values or more, not all whole."""
     named = [value for name, value in values.items() if meaning_of(name) != "lr"]
     counts = (
@@ -73,7 +73,7 @@ def is_record(text: str) -> bool:
     return bool(_RECORD.fullmatch(text[:2000]))
 
 
-def name_what_is_learnt(rows: Sequence[LogRow]) -> None:
+def rename_objectives_to_loss(rows: Sequence[LogRow]) -> None:
     """Renames values that are called by the part of the data alone to losses, if they fall or become non-finite.
 
     CatBoost prints "learn" and "test", others "train" and "val".

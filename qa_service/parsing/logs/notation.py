@@ -64,7 +64,7 @@ _SUM = lazy_pattern(rf"=\s?{_NAMED_BEHIND}(?:\s?\+\s?{_NAMED_BEHIND}){{1,12}}", 
 """A sum whose parts have their names behind them: "= 0.5 (cls) + 0.25 (box)"."""
 
 
-def plainly(line: str) -> str:
+def normalise_notation(line: str) -> str:
     """The line with one name before each number where it can be known, and numbers as Python writes them.
 
     The norm of the gradient is spelt out, the number that Apex gives to a loss scaler is gone, decimal commas are

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from qa_service.parsing.logs.morphemes import kinds_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
-from qa_service.parsing.logs.notation import plainly
+from qa_service.parsing.logs.notation import normalise_notation
 from qa_service.patterns import lazy_pattern
 
 _SPLIT = lazy_pattern(
@@ -161,7 +161,7 @@ class Pairs:
 
 def read_pairs(line: str) -> Pairs:
     """The pairs of a line, in time linear in its length."""
-    line = plainly(line)
+    line = normalise_notation(line)
     parts = _SPLIT.split(line)
     pairs = Pairs()
     for number, name in _COUNTED.findall(line) if "第" in line else ():

@@ -144,8 +144,12 @@ class RecurringLines:
             self._count += 1
 
     def rows(self, first: int | None, *, has_loss: bool) -> list[LogRow]:
-        """The rows of the kinds that are records. `first` is the line of the first row that others have found."""
-        found: list[LogRow] = self._labelled.rows
+        """The rows of the recurring shapes of lines that are records.
+
+        `first` is the line of the first row that other readers have found, or None; `has_loss` whether theirs include a
+        loss.
+        """
+        found = [*self._labelled.rows]
         for shape, kind in self._kinds.items():
             if len(kind.lines) > 1:
                 bare = not re.search(r"[^\W\d_]", shape)

@@ -10,18 +10,30 @@ from qa_service.model.training_run import RunEventKind, TrainingEvent
 from qa_service.model.values import Value
 from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names, is_number
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
+from qa_service.parsing.logs.corrections import (
+    LEADING,
+    TRAINER_STATE,
+    drop_noncounting_steps,
+    is_setting_alone,
+    restore_losses,
+)
 from qa_service.parsing.logs.formats import PLAIN_FORMAT, LogFormat, format_of, named_groups
-from qa_service.parsing.logs.held_out import heads_validation, is_of_validation, mark_sections, validation_name
-from qa_service.parsing.logs.mending import LEADING, TRAINER_STATE, forget_numbers, is_configured, restore_losses
+from qa_service.parsing.logs.held_out import is_of_validation, is_validation_heading, mark_sections, validation_name
 from qa_service.parsing.logs.messages import find_message
-from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
+from qa_service.parsing.logs.nameless import (
+    BareValues,
+    is_counted_record,
+    is_record,
+    rename_objectives_to_loss,
+    values_before_names,
+)
 from qa_service.parsing.logs.names import is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.places import counter_of, epoch_of, own_values, step_of
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.recurring import RecurringLines
 from qa_service.parsing.logs.rows import LogRow
-from qa_service.parsing.logs.sentences import headed_measure, is_prose, said_loss, told_change, told_measure
+from qa_service.parsing.logs.sentences import changed_setting, is_prose, measure_in_heading, stated_loss, stated_measure
 from qa_service.patterns import lazy_pattern
 
 MAX_LINE_CHARS = 8_000
@@ -162,13 +174,13 @@ class _Scanner:
             self._add_rows(self._changes)
             self._scan.lines_read += len(self._changes)
         self._add_recurring()
-        name_what_is_learnt(self._scan.rows)
+        rename_objectives_to_loss(self._scan.rows)
         for row in self._scan.rows:
-            if is_configured(row):
+            if is_setting_alone(row):
                 self._scan.settings.setdefault("lr", row.values["learning_rate"])
-        self._scan.rows = [row for row in self._scan.rows if not is_configured(row)]
+        self._scan.rows = [row for row in self._scan.rows if not is_setting_alone(row)]
         self._scan.rows.sort(key=lambda row: row.number)
-        forget_numbers(self._scan.rows)
+        drop_noncounting_steps(self._scan.rows)
         restore_losses(self._scan.rows)
         return self._scan
 
@@ -297,7 +309,7 @@ class _Scanner:
             values["loss_scale"] = parse_value(named["scale"])
         elif form.id == "deepspeed":  # the scale that was attempted, where the line names no new one
             attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
-            change = told_change(text) if attempted is None else ("loss_scale", attempted)
+            change = changed_setting(text) if attempted is None else ("loss_scale", attempted)
             values = dict([change]) if change else {}
         step = parse_value(named["step"]) if "step" in named else None
         of = parse_value(named["of"]) if "of" in named else None
@@ -354,7 +366,7 @@ class _Scanner:
 
     def _read_heading(self, number: int, text: str) -> bool:
         match = _EPOCH_HEADING.match(text) if len(text) < _MAX_PLAIN_CHARS else None
-        if match is None and heads_validation(text[:_MAX_PLAIN_CHARS]):
+        if match is None and is_validation_heading(text[:_MAX_PLAIN_CHARS]):
             self._validation_line = number
         if match is None:
             return False
@@ -372,19 +384,19 @@ class _Scanner:
                 [self._place(LogRow(number, PLAIN_FORMAT.id, text, {name: parse_value(text.strip())}, counter="below"))]
             )
             return True
-        self._headed = (number, headed_measure(text))
+        self._headed = (number, measure_in_heading(text))
         return False
 
     def _read_plain(self, number: int, text: str) -> bool:
         pairs = read_pairs(text)
         values = own_values(pairs)
-        if not pairs.known and (behind := names_behind(text)):
+        if not pairs.known and (behind := values_before_names(text)):
             values = behind
-        if (change := told_change(text)) and (len(values) < 2 or not any(map(_is_result, values))):
+        if (change := changed_setting(text)) and (len(values) < 2 or not any(map(_is_result, values))):
             return self._keep_change(number, text, *change, step_of(pairs)[0], epoch_of(pairs))
         measures = [name for name in values if is_measure(name)]
-        said = None if measures else said_loss(text)
-        if not measures and not said and (told := told_measure(text)):
+        said = None if measures else stated_loss(text)
+        if not measures and not said and (told := stated_measure(text)):
             self._singles.setdefault(told[0], []).append(
                 LogRow(number, PLAIN_FORMAT.id, text, dict([told]), counter="plain")
             )
@@ -392,7 +404,7 @@ class _Scanner:
         if said:
             values = dict([said])
             measures = list(values)
-        if not measures and tells_by_counting(pairs, values):
+        if not measures and is_counted_record(pairs, values):
             measures = list(values)
         if not measures and values and is_record(text):
             self._singles.setdefault(" ".join(values), []).append(

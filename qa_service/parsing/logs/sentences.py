@@ -2,7 +2,7 @@
 
 import re
 
-from qa_service.parsing.logs.held_out import begins_held_out
+from qa_service.parsing.logs.held_out import begins_with_held_out
 from qa_service.parsing.logs.names import is_measure
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.patterns import lazy_pattern
@@ -50,14 +50,14 @@ _HEADS = lazy_pattern(
 )
 
 
-def headed_measure(text: str) -> str:
+def measure_in_heading(text: str) -> str:
     """The name of a measure that a line ends with, for a number on the next one; "" for any other line."""
     match = _HEADS.match(text) if len(text) < _MAX_TOLD_CHARS else None
     name = "_".join(match["name"].lower().split()) if match else ""
     return name if is_measure(name) else ""
 
 
-def told_change(text: str) -> tuple[str, float] | None:
+def changed_setting(text: str) -> tuple[str, float] | None:
     """(name, value) of a line that says that the learning rate or the loss scale becomes a number.
 
     "Epoch 12: reducing learning rate of group 0 to 5e-5", "overflow, loss scale adjusted to 1024".
@@ -73,16 +73,16 @@ def told_change(text: str) -> tuple[str, float] | None:
     return ("loss_scale", value) if _OVERFLOWS.search(text) and value > 0 else None
 
 
-def said_loss(text: str) -> tuple[str, float] | None:
+def stated_loss(text: str) -> tuple[str, float] | None:
     """(name, value) of a loss that a sentence ends with, or that follows its number: "0.73 loss @ step 400"."""
     match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text) if len(text) < _MAX_SAID_CHARS else None
     if match is None:
         return None
-    held_out = begins_held_out(match[0])
+    held_out = begins_with_held_out(match[0])
     return "val_loss" if held_out else "loss", parse_value(match["value"])
 
 
-def told_measure(text: str) -> tuple[str, float] | None:
+def stated_measure(text: str) -> tuple[str, float] | None:
     """(name, value) of a line that says no more than that a measure is a number: "Validation perplexity is 6.6"."""
     match = _TOLD.fullmatch(text) if len(text) < _MAX_TOLD_CHARS else None
     name = "_".join(match["name"].lower().split()) if match else ""

@@ -16,7 +16,7 @@ LEADING = "plain leading"
 TRAINER_STATE = "trainer_state"
 
 
-def is_configured(row: LogRow) -> bool:
+def is_setting_alone(row: LogRow) -> bool:
     """Whether a row has only a learning rate from a line of JSON, which is then a configuration and no record."""
     return row.form == TRAINER_STATE and row.values.keys() == {"learning_rate"}
 
@@ -41,7 +41,7 @@ def restore_losses(rows: Sequence[LogRow]) -> None:
             row.values["lm_loss"] = math.nan
 
 
-def forget_numbers(rows: Sequence[LogRow]) -> None:
+def drop_noncounting_steps(rows: Sequence[LogRow]) -> None:
     """Removes the steps of rows, in place, whose leading numbers decrease or are all equal, and so count nothing."""
     led = [row for row in rows if row.counter == LEADING]
     numbers = [row.step or 0.0 for row in led]
