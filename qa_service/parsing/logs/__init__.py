@@ -5,7 +5,7 @@ finds the lines, `harvest` reads the pairs of known keys and numbers, `describe`
 is to be diagnosed, `scan` reads every line: `prefixes` strips what loggers prepend, `notation` normalises numbers and
 names, `pairs` reads all names and numbers, `sentences` values in prose, `nameless` values without known names, `blocks`
 records over several lines, `recurring` lines of one repeated form that nothing else has read, `configuration` the
-settings; `held_out` tells the part of the data, `places` the step, `corrections` corrects what only the whole log shows,
+settings; `held_out` tells the part of the data, `places` the step, `corrections` repairs what only all lines show,
 `rows` makes series. A name that is in no table of `names` is known by its parts, see `morphemes`.
 """
 
