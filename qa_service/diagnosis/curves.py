@@ -22,12 +22,12 @@ _WARM_UP_SHARE = 0.9
 _SIGN_CHANGES = 4
 _LARGEST = 1e120
 MAX_RECORDS = 4000
-"""Longer series are thinned to at most this number of records (see `thinned`)."""
+"""Longer series are downsampled to at most this number of records (see `downsampled`)."""
 _CLIMB, _MOSTLY = 8, 0.6
 """Records that a climb has at least, and the share of its steps that go up."""
 
 
-def thinned(run: TrainingRun) -> TrainingRun:
+def downsampled(run: TrainingRun) -> TrainingRun:
     """The run with at most `MAX_RECORDS` records in each series.
 
     Kept are the first, the last, those about the first nan or inf, and of the others some at equal distances.
@@ -239,7 +239,7 @@ def place(point: Record, lang: Lang) -> str:
     return "最后一处" if lang == "zh" else "the last record"
 
 
-def say(zh: str, en: str, **shown: float | str | Record) -> Text:
+def format_text(zh: str, en: str, **shown: float | str | Record) -> Text:
     """A text with numbers, words and places filled in, each as the language writes it."""
 
     def words(lang: Lang) -> dict[str, str]:
@@ -259,6 +259,6 @@ def lines_of(*points: Record | None) -> tuple[int, ...]:
     return tuple(sorted({point.line for point in points if point is not None and point.line is not None}))
 
 
-def harm_at(name: HarmId, text: Text, *points: Record) -> Harm:
+def harm_of_records(name: HarmId, text: Text, *points: Record) -> Harm:
     """A harm with these records as its lines, dated at the step of the last."""
     return Harm(id=name, text=text, lines=lines_of(*points), step=points[-1].step)

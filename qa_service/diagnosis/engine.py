@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
+from qa_service.diagnosis import layer_rules, log_rules, nan_context_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
-from qa_service.diagnosis.curves import thinned
+from qa_service.diagnosis.curves import downsampled
 from qa_service.diagnosis.evidence import DiagnosticRule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
+from qa_service.diagnosis.weights import CERTAIN, EXPERT_WEIGHTS, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 
 RULES: tuple[DiagnosticRule, ...] = (
-    *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
+    *log_rules.RULES, *onset_rules.RULES, *nan_context_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
 """Functions of a run that yield findings."""
 
@@ -43,7 +43,7 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     """The report on a run. A run without a harm is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
         return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
-    return replace(_diagnose(thinned(run)), run=run)
+    return replace(_diagnose(downsampled(run)), run=run)
 
 
 def _diagnose(run: TrainingRun) -> Diagnosis:
@@ -52,7 +52,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         return Diagnosis(
             run=run,
             status="healthy",
-            summary=report.healthy(run),
+            summary=report.healthy_verdict(run),
             margins=report.distances_from_harm(run),
             unseen=report.unseen(run),
             marks=report.marks(run),
@@ -72,7 +72,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     return Diagnosis(
         run=run,
         status=status,
-        summary=report.sick(status, harms, hypotheses),
+        summary=report.sick_verdict(status, harms, hypotheses),
         harms=harms,
         hypotheses=hypotheses,
         excluded=excluded,
@@ -96,13 +96,13 @@ def _question(
     if first == "hidden_nan":  # it says how the nan was hidden; what made it is still to be asked
         others = [*(cause for cause, _ in ranked if cause != first), "nonfinite_data", "log_of_zero"]
         one, other = list(dict.fromkeys(others))[:2]
-        return report.splitting_question(one, other, run) or report.TWO_RUNS
+        return report.discriminating_question(one, other, run) or report.CONTROL_RUNS_QUESTION
     if not first or not (status == "undecided" or hypotheses[0].certainty == "possible"):
         return None
     if len(hypotheses) > 1:
-        return report.splitting_question(first, hypotheses[1].cause, run) or report.TWO_RUNS
+        return report.discriminating_question(first, hypotheses[1].cause, run) or report.CONTROL_RUNS_QUESTION
     rival = next((cause for cause, _ in ranked if cause != first), "")
-    return report.splitting_question(first, rival, run) if rival else None
+    return report.discriminating_question(first, rival, run) if rival else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _is_measured(run: TrainingRun) -> bool:
 
 def _as_judged(finding: Finding) -> Finding:
     """The finding at its judged weight: the corrections are estimated from runs that show nothing but series."""
-    judged = JUDGED.get(finding.feature)
+    judged = EXPERT_WEIGHTS.get(finding.feature)
     return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 

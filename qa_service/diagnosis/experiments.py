@@ -23,7 +23,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.growth_rules import critical_rate
 from qa_service.diagnosis.schedule_rules import turning_point
-from qa_service.model.diagnosis import Experimented
+from qa_service.model.diagnosis import Reproduction
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Value
 
@@ -45,13 +45,13 @@ class _Plan:
             self.from_run.append(name)
         return self
 
-    def done(self) -> Experimented:
-        return Experimented(
+    def done(self) -> Reproduction:
+        return Reproduction(
             experiment=self.experiment, params=self.params, cured=self.cured, from_run=tuple(self.from_run)
         )
 
 
-def experiment_of(cause: str, run: TrainingRun) -> Experimented | None:
+def experiment_of(cause: str, run: TrainingRun) -> Reproduction | None:
     """The experiment of a cause at this run's numbers; None for a cause that no experiment shows."""
     plan = _PLANS.get(cause)
     return plan(run).done() if plan else None

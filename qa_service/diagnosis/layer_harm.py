@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from statistics import fmean, median
 
-from qa_service.diagnosis.curves import finite, is_objective, records, say, values_of, warms_up
+from qa_service.diagnosis.curves import finite, format_text, is_objective, records, values_of, warms_up
 from qa_service.diagnosis.layer_rules.case import Case
 from qa_service.diagnosis.layer_rules.formats import swallowed_share
 from qa_service.diagnosis.layer_rules.normalisation import post_norm
@@ -41,7 +41,7 @@ def measured_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _with_loss(why: Text, case: Case) -> Text:
-    seen = say("损失停在 {level}", "the loss ends at {level}", level=case.level)
+    seen = format_text("损失停在 {level}", "the loss ends at {level}", level=case.level)
     return Text(f"{why.zh}；{seen.zh}", f"{why.en}; {seen.en}")
 
 
@@ -63,14 +63,14 @@ def _near_guessing(case: Case) -> Text | None:
     middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
-    known = case.guess is not None
+    known = case.constant_baseline_loss is not None
     if (
         known
         and _share(case) > _GUESSING
         and last > _STILL_FALLS * middle
         and (not shares or max(shares[-2:]) < 2 / classes)
     ):
-        return say("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
+        return format_text("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
     return None
 
 
@@ -79,61 +79,63 @@ def _does_not_improve(case: Case) -> Text | None:
     held_out = values_of(finite(records(case.run, "val_loss")))
     long = len(case.losses) >= 1.5 * _STEPS
     if case.chance is None and long and case.stuck and held_out and held_out[-1] > 0.7 * case.start_loss > 0:
-        return say("损失和验证损失都没有变好", "Neither the loss nor that of validation is better than at the start")
+        return format_text(
+            "损失和验证损失都没有变好", "Neither the loss nor that of validation is better than at the start"
+        )
     return None
 
 
 def _recurrent(case: Case) -> Text | None:
     if case.stuck and case.recurrent_spread[1] > 1.3:
-        return say("循环权重太大", "The recurrent weights are too large")
+        return format_text("循环权重太大", "The recurrent weights are too large")
     return None
 
 
 def _swallowed(case: Case) -> Text | None:
     if swallowed_share(case) > 0.8 and _share(case) > _POOR:
-        return say(
+        return format_text(
             "从最初几步起，大多数 16 位权重就没有变", "From the first steps on most of the 16-bit weights do not change"
         )
     return None
 
 
 def _units_alike(case: Case) -> Text | None:
-    if case.symmetric and (_share(case) > _POOR or case.overshot):
-        return say("每层的各单元初始值相同", "The units of each layer began alike")
+    if case.symmetric and (_share(case) > _POOR or case.oversized_outputs):
+        return format_text("每层的各单元初始值相同", "The units of each layer began alike")
     return None
 
 
 def _saturated(case: Case) -> Text | None:
     if case.saturated is not None and case.saturated[1] > 0.5 and _share(case) > _POOR:
-        return say("激活从一开始就饱和", "Activations are saturated from the start")
+        return format_text("激活从一开始就饱和", "Activations are saturated from the start")
     return None
 
 
 def _misscaled(case: Case) -> Text | None:
     """A wrong scale of weights or inputs, a faded signal, a huge first update, or post-norm without warm-up."""
-    share, normed, gain = _share(case), case.normed, case.gain or 1.0
+    share, normed, gain = _share(case), case.has_normalisation, case.gain or 1.0
     spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
     if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
-        return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
+        return format_text("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
     if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
-        return say("初始权重的大小不对", "The initial weights have the wrong size")
+        return format_text("初始权重的大小不对", "The initial weights have the wrong size")
     if share > _POOR and not case.scaled_inputs and not normed:
-        return say("输入没有归一化", "The inputs are not scaled")
-    if share > _POOR and case.faded and not case.symmetric:
-        return say("信号在各层里消失了", "The signal is lost on its way through the layers")
+        return format_text("输入没有归一化", "The inputs are not scaled")
+    if share > _POOR and case.input_insensitive and not case.symmetric:
+        return format_text("信号在各层里消失了", "The signal is lost on its way through the layers")
     if share > _POOR and (case.first_update or 0.0) > 0.2:
-        return say(
+        return format_text(
             "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"
         )
     if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
-        return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
+        return format_text("post-LN 没有预热", "Post-norm blocks without a warm-up")
     return None
 
 
 def _overconfident(case: Case) -> Text | None:
     """For an accurate model: its loss is still above half that of guessing, since its logits began far too large."""
     if case.large_first_loss and not case.multiplied and _share(case) > _POOR:
-        return say(
+        return format_text(
             "输出一开始就太大：多数答对了，答错的却极有把握",
             "The outputs began far too large: most answers are right, and the wrong ones are given with certainty",
         )
@@ -141,14 +143,14 @@ def _overconfident(case: Case) -> Text | None:
 
 
 def _overshot(case: Case) -> Text | None:
-    if case.overshot:
-        return say("输出一开始就远大于目标，损失没有降到底", "The outputs began far larger than the targets")
+    if case.oversized_outputs:
+        return format_text("输出一开始就远大于目标，损失没有降到底", "The outputs began far larger than the targets")
     return None
 
 
 def _accumulated(case: Case) -> Text | None:
     if (case.number("carried") or 0.0) > 0.9 and case.run.settings.get("optimizers") == 1 and _share(case) > _POOR:
-        return say("每一步的梯度都加在上一步的上面", "Each step adds its gradients to those of the step before")
+        return format_text("每一步的梯度都加在上一步的上面", "Each step adds its gradients to those of the step before")
     return None
 
 

@@ -42,7 +42,7 @@ CASES = [
     ),
     (rules.nonfinite_loss, "loss_inf_first", run_of([*decay(8), INF, NAN]), run_of([*decay(8), NAN, NAN])),
     (
-        rules.comes_and_goes,
+        rules.intermittent_nan_loss,
         "nan_comes_and_goes",
         run_of([1.5, NAN, 1.2, NAN, 0.9, 0.7, 0.6]),
         run_of([1.5, 1.2, NAN, NAN, NAN]),
@@ -74,7 +74,7 @@ CASES = [
         run_of(decay(12)),
     ),
     (
-        rules.thrown_up,
+        rules.initial_loss_spike,
         "thrown_up",
         run_of([1.5, 240.0, 20.0, *level(20, 1.4, 0.03)]),
         run_of([1.5, 240.0, *decay(20, 3.0, 0.2)]),

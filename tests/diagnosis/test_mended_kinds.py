@@ -10,10 +10,10 @@ from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
-from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
+from qa_service.diagnosis.stalled_loss import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.diagnosis.validation_rules import validation
-from qa_service.diagnosis.weights import JUDGED
+from qa_service.diagnosis.weights import EXPERT_WEIGHTS
 from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
 
@@ -265,6 +265,8 @@ def test_the_weights_of_a_trial_are_those_that_were_judged():
         (each.cause, finding.feature): finding.weight
         for each in diagnose(tried).hypotheses
         for finding in each.findings
-        if finding.feature in JUDGED
+        if finding.feature in EXPERT_WEIGHTS
     }
-    assert judged and all(weight == JUDGED[feature].get(cause, 0.0) for (cause, feature), weight in judged.items())
+    assert judged and all(
+        weight == EXPERT_WEIGHTS[feature].get(cause, 0.0) for (cause, feature), weight in judged.items()
+    )

@@ -13,7 +13,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
     gain = case.gain
     if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
-    normed = case.normed
+    normed = case.has_normalisation
     saturated = case.saturated is not None and case.saturated[1] > 0.5
     if gain > (2.5 if normed else 1.8):
         yield from findings(

@@ -16,7 +16,7 @@ def reduction(case: Case) -> Iterator[Finding]:
     head = next((each for each in operations if each != "ToCopy"), "")
     kind = str(case.run.settings.get("loss", ""))
     summed = case.run.settings.get("reduction") == "sum" and head == kind
-    slow = case.harmed or case.creeps
+    slow = case.harmed or case.slow_descent
     if (summed or head == "Sum" or case.multiplied or _is_sum_of_errors(case)) and (
         slow or (case.first_update or 0) > 0.05
     ):

@@ -33,7 +33,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
         for name, values in modules.items()
         if values.get("batch_count", 0) > 0
     ]
-    if not counts or not (case.harmed or case.creeps or "val_loss" in case.run.series):
+    if not counts or not (case.harmed or case.slow_descent or "val_loss" in case.run.series):
         return
     count, name = min(counts)
     if count <= 4:
