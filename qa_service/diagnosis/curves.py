@@ -24,7 +24,7 @@ _LARGEST = 1e120
 MAX_RECORDS = 4000
 """Longer series are downsampled to at most this number of records (see `downsampled`)."""
 _CLIMB, _MOSTLY = 8, 0.6
-"""Records that a climb has at least, and the share of its steps that go up."""
+"""The least length of a climb in records, and the least share of its steps that go up."""
 
 
 def downsampled(run: TrainingRun) -> TrainingRun:
@@ -189,7 +189,7 @@ def number_setting(run: TrainingRun, name: str) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def is_half(run: TrainingRun) -> bool:
+def uses_float16(run: TrainingRun) -> bool:
     """Whether the run computes in float16, as its settings, a loss scale or skipped updates show."""
     dtype = setting(run, "autocast") or setting(run, "dtype")
     if dtype:
@@ -199,12 +199,12 @@ def is_half(run: TrainingRun) -> bool:
     )
 
 
-def is_bfloat(run: TrainingRun) -> bool:
+def uses_bfloat16(run: TrainingRun) -> bool:
     """Whether the settings say bfloat16."""
     return "bf" in (setting(run, "autocast") or setting(run, "dtype"))
 
 
-def is_single(run: TrainingRun) -> bool:
+def uses_full_precision(run: TrainingRun) -> bool:
     """Whether the settings say float32 or float64."""
     return (setting(run, "autocast") or setting(run, "dtype")) in (
         "float32",

@@ -101,7 +101,7 @@ def _starts_downscaled(values: Sequence[float]) -> bool:
 
 
 def has_generalisation_gap(run: TrainingRun) -> bool:
-    """Whether validation is far worse than training at the end: by a quarter of all samples and ten times the loss."""
+    """Whether validation is far worse than training at the end: by 0.25 of accuracy and ten times the loss."""
     keys = ("accuracy", "val_accuracy", "loss", "val_loss")
     series = [finite(records(run, key)) for key in keys]
     if not all(series):

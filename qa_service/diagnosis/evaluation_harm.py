@@ -64,29 +64,29 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
             bad,
         )
         return
-    how = gap(run)
+    how = validation_gap(run)
     points = finite(held_out)
     if how:
         text = {
-            "apart": format_text(
+            "generalisation_gap": format_text(
                 "训练损失 {train}，验证损失 {held}，准确率也差得远",
                 "The training loss is {train}, that of validation {held}, and the accuracies are as far apart",
                 train=end_level(values_of(train)),
                 held=points[-1].value,
             ),
-            "never": format_text(
+            "never_improves": format_text(
                 "训练损失降到 {train}，验证损失却从没降过，现在是 {held}",
                 "The training loss falls to {train}; the validation loss has never fallen and is {held}",
                 train=end_level(values_of(train)),
                 held=points[-1].value,
             ),
-            "turned": format_text(
+            "overfits": format_text(
                 "验证损失最低到过 {best}，后来升到 {held}，训练损失还在降",
                 "The validation loss was {best} at its lowest and has risen to {held} while the training loss falls",
                 best=min(values_of(points)),
                 held=points[-1].value,
             ),
-            "lost": format_text(
+            "both_worsen": format_text(
                 "验证损失最低到过 {best}，后来升到 {held}，训练损失也没有更好",
                 "The validation loss was {best} at its lowest and has risen to {held}; training is no better",
                 best=min(values_of(points)),
@@ -96,29 +96,29 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
         yield harm_of_records("evaluation", text, points[-1])
 
 
-def gap(run: TrainingRun, *, apart: bool = True) -> str:
-    """How the losses of training and validation part; "" if they do not.
+def validation_gap(run: TrainingRun, *, apart: bool = True) -> str:
+    """How the validation loss departs from the training loss; "" if it does not.
 
-    "apart": far apart at the end, in loss and accuracy (tested only if `apart`). "never": validation never improved.
-    "turned": it did at first, and training goes on. "lost": both get worse again.
+    "generalisation_gap": far apart at the end, in loss and accuracy (tested only if `apart`). "never_improves":
+    validation never improved. "overfits": it did at first, and training goes on. "both_worsen": both get worse again.
     """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
     if apart and has_generalisation_gap(run):
-        return "apart"
+        return "generalisation_gap"
     if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
     half = end < 0.5 * start_level(train)
     never = best > 0.95 * held_out[0]
     if half and never and last > max(1.15 * held_out[0], 3 * end, 0.5 * train[0]):
-        return "never"
+        return "never_improves"
     learns = end < 0.85 * train[0] and train[0] - end > 4 * noise(train) / math.sqrt(max(3, len(train) // 20))
     if learns and best > 0.9 * held_out[0] and best > 0.8 * train[0] and last > 1.2 * end:
-        return "never"
+        return "never_improves"
     lowest = held_out.index(best)
     rising = len(held_out) - lowest > 3 and share_ascending(held_out[lowest:]) >= 0.7
     far = last > max(1.3 * best, 2 * end, 0.35 * train[0]) or last > max(1.1 * best, 10 * end, 0.5 * train[0])
     if half and (not never or lowest > 0) and rising and far:
-        return "turned"
+        return "overfits"
     worse = last > max(4 * best, 0.5 * train[0]) and end > 0.2 * train[0]
-    return "lost" if worse and rising and lowest < len(held_out) - 1 else ""
+    return "both_worsen" if worse and rising and lowest < len(held_out) - 1 else ""

@@ -8,17 +8,17 @@ from qa_service.diagnosis.curves import (
     first_nonfinite,
     format_text,
     is_adaptive,
-    is_bfloat,
-    is_half,
-    is_single,
     records,
     setting,
+    uses_bfloat16,
+    uses_float16,
+    uses_full_precision,
 )
 from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.number_grid import infer_dtype
-from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
+from qa_service.diagnosis.printed_precision import infer_dtype
+from qa_service.diagnosis.skipping_harm import loss_scale_trend, skipped_steps
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 
@@ -26,7 +26,7 @@ from qa_service.model.training_run import TrainingRun
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
     """The loss scale goes down to its floor, or more than three updates are skipped."""
     scales = finite(records(run, "loss_scale"))
-    if scale_path(run) == "staircase":
+    if loss_scale_trend(run) == "staircase":
         text = format_text(
             "损失缩放系数 {first} → {last}（{at}），没有停下",
             "The loss scale goes {first} → {last} ({at}) without finding its place",
@@ -50,7 +50,15 @@ def loss_scale(run: TrainingRun) -> Iterator[Finding]:
 
 def number_format(run: TrainingRun) -> Iterator[Finding]:
     """The number format: by the settings, by the grid of printed numbers, and of Adam's state."""
-    feature = "bfloat" if is_bfloat(run) else "single" if is_single(run) else "half" if is_half(run) else ""
+    feature = (
+        "bfloat"
+        if uses_bfloat16(run)
+        else "single"
+        if uses_full_precision(run)
+        else "half"
+        if uses_float16(run)
+        else ""
+    )
     words = {
         "bfloat": ("用 bfloat16 训练", "Trained in bfloat16"),
         "single": ("用 float32 训练", "Trained in float32"),

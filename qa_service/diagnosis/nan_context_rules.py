@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.curves import finite, format_text, is_half, records, shares_of
+from qa_service.diagnosis.curves import finite, format_text, records, shares_of, uses_float16
 from qa_service.diagnosis.evidence import DiagnosticRule, feature_findings
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.parts import parts_of_loss
+from qa_service.diagnosis.parts import loss_terms
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -24,7 +24,7 @@ _MIN_GAP = 20
 
 def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
     """Whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
-    first, parts = onset(run, *loss_keys(run)), parts_of_loss(run)
+    first, parts = onset(run, *loss_keys(run)), loss_terms(run)
     if first is None or first.index == 0 or not parts:
         return
     at_once = {key: point for key, points in parts.items() if (point := _record_at(points, first.bad)) is not None}
@@ -146,10 +146,10 @@ def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
     return singles
 
 
-def half_from_the_start(run: TrainingRun) -> Iterator[Finding]:
+def float16_nan_at_start(run: TrainingRun) -> Iterator[Finding]:
     """A run in float16 whose first loss is not finite: no update has been made, so the forward pass overflows."""
     first = onset(run, *loss_keys(run))
-    if first is not None and first.index == 0 and run.from_start and is_half(run):
+    if first is not None and first.index == 0 and run.from_start and uses_float16(run):
         text = format_text(
             "用 float16，还没更新过就是 {value}", "In float16, and {value} before any update", value=first.bad.value
         )
@@ -176,7 +176,7 @@ def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("data_seen_before", text, first.bad)
 
 
-def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
+def log_likelihood_names(run: TrainingRun) -> Iterator[Finding]:
     """A nan loss in a run that logs a likelihood or an entropy, by its name: the loss takes a logarithm."""
     first = onset(run, *loss_keys(run))
     name = next((key for key in run.series if _LOGARITHM.search(key)), "")
@@ -188,5 +188,5 @@ def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    nan_in_parts, sparse_records, accuracy_at_nan, half_from_the_start, data_seen_before, names_of_logarithms,
+    nan_in_parts, sparse_records, accuracy_at_nan, float16_nan_at_start, data_seen_before, log_likelihood_names,
 )  # fmt: skip

@@ -134,7 +134,7 @@ def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("hidden_after_learning", text, before[-1], hidden)
 
 
-def held_out_while_flat(run: TrainingRun) -> Iterator[Finding]:
+def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """Whether the validation loss is constant, hardly moves, or never falls below its first value."""
     held_out = finite(records(run, "val_loss"))
     values = values_of(held_out)
@@ -185,7 +185,7 @@ def learned_then_lost(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("accuracy_lost", text, best, points[-1])
 
 
-def gap_of_accuracy(run: TrainingRun) -> Iterator[Finding]:
+def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
     """A low validation accuracy: with a training accuracy or loss that is good, or throughout."""
     train, held_out = shares_of(finite(records(run, "accuracy"))), shares_of(finite(records(run, "val_accuracy")))
     losses = values_of(finite(records(run, "loss")))
@@ -210,7 +210,7 @@ def gap_of_accuracy(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("accuracy_low_throughout", text)
 
 
-def slope_of_plateau(run: TrainingRun) -> Iterator[Finding]:
+def plateau_level(run: TrainingRun) -> Iterator[Finding]:
     """Where the loss settles, against where it began."""
     points = finite(records(run, "loss"))
     values = values_of(points)
@@ -280,6 +280,6 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    clean_steps, gradient_before, weights_after, hidden_onset, held_out_while_flat, learned_then_lost, gap_of_accuracy,
-    slope_of_plateau, gradient_trend, scale_of_one,
+    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, learned_then_lost, accuracy_gap,
+    plateau_level, gradient_trend, scale_of_one,
 )  # fmt: skip

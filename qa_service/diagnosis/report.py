@@ -20,7 +20,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
 from qa_service.diagnosis.schedule_rules import turning_point
-from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
+from qa_service.diagnosis.skipping_harm import loss_scale_trend, skipped_steps
 from qa_service.model.diagnosis import Cause, Certainty, DiagnosisStatus, Harm, Hypothesis, Mark
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text
@@ -101,12 +101,16 @@ def consequence_of(cause: Cause) -> Text:
 # margins of a healthy run
 
 
-def distances_from_harm(run: TrainingRun) -> tuple[Text, ...]:
+def harmless_anomalies(run: TrainingRun) -> tuple[Text, ...]:
     """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
-    return tuple(each for part in (_survived, _scaled, _spiked, _averaged) for each in part(run))
+    return tuple(
+        each
+        for part in (_recovered_nonfinite, _adjusted_loss_scale, _recovered_spike, _nan_in_average)
+        for each in part(run)
+    )
 
 
-def _survived(run: TrainingRun) -> Iterator[Text]:
+def _recovered_nonfinite(run: TrainingRun) -> Iterator[Text]:
     for key in ("loss", "grad_norm"):
         bad = [point for point in records(run, key) if not math.isfinite(point.value)]
         if bad and lasting_nonfinite(records(run, key)) is None:
@@ -119,7 +123,7 @@ def _survived(run: TrainingRun) -> Iterator[Text]:
             )
 
 
-def _averaged(run: TrainingRun) -> Iterator[Text]:
+def _nan_in_average(run: TrainingRun) -> Iterator[Text]:
     bad = lasting_nonfinite(records(run, "grad_norm"))
     if bad:
         yield format_text(
@@ -132,9 +136,9 @@ def _averaged(run: TrainingRun) -> Iterator[Text]:
         )
 
 
-def _scaled(run: TrainingRun) -> Iterator[Text]:
+def _adjusted_loss_scale(run: TrainingRun) -> Iterator[Text]:
     skipped, scales = skipped_steps(run), finite(records(run, "loss_scale"))
-    if skipped or scale_path(run):
+    if skipped or loss_scale_trend(run):
         last = (
             f"，系数停在 {scales[-1].value:g}" if scales else "",
             f" and the scale is at {scales[-1].value:g}" if scales else "",
@@ -145,7 +149,7 @@ def _scaled(run: TrainingRun) -> Iterator[Text]:
         )
 
 
-def _spiked(run: TrainingRun) -> Iterator[Text]:
+def _recovered_spike(run: TrainingRun) -> Iterator[Text]:
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) < 12:

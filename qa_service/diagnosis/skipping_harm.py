@@ -20,7 +20,7 @@ _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
 
 
-def scale_path(run: TrainingRun) -> str:
+def loss_scale_trend(run: TrainingRun) -> str:
     """How the loss scale moves: "" (never down), "startup" (only down), "hovering", or "staircase" to its floor."""
     points = finite(records(run, "loss_scale"))
     values = values_of(points)
@@ -51,7 +51,7 @@ def _is_cumulative(run: TrainingRun) -> bool:
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     """One harm at most: a loss scale that falls to its floor, or updates still skipped after the first steps."""
     scales = finite(records(run, "loss_scale"))
-    if scale_path(run) == "staircase":
+    if loss_scale_trend(run) == "staircase":
         yield harm_of_records(
             "skipping",
             format_text(

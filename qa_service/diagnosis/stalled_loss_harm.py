@@ -16,11 +16,11 @@ from qa_service.diagnosis.curves import (
 from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
 from qa_service.diagnosis.stalled_loss import (
     classes_at_chance,
+    constant_loss_tail,
     gradient_always_zero,
     is_flat,
-    steps_of_clamp,
+    multiples_of_clamp,
     stuck_at_clamp,
-    stuck_exactly,
     validation_at_guessing,
     validation_constant,
     worse_than_guessing,
@@ -46,7 +46,7 @@ def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
                 last,
             )
             return
-        if stuck := stuck_at_clamp(run) or stuck_exactly(run):
+        if stuck := stuck_at_clamp(run) or constant_loss_tail(run):
             yield harm_of_records(
                 "no_learning",
                 format_text(
@@ -94,7 +94,7 @@ def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
                 shares[-1],
             )
             return
-        if steps_of_clamp(run):
+        if multiples_of_clamp(run):
             yield harm_of_records(
                 "no_learning",
                 format_text(

@@ -21,11 +21,11 @@ from qa_service.diagnosis.stalled_loss import (
     at_exact_clamp,
     clamp_of,
     classes_at_chance,
+    constant_loss_tail,
     gradient_always_zero,
     is_flat,
-    steps_of_clamp,
+    multiples_of_clamp,
     stuck_at_clamp,
-    stuck_exactly,
     wrong_at_clamp,
 )
 from qa_service.model.diagnosis import Finding
@@ -77,14 +77,14 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
             exact = at_exact_clamp(run) is not None
             feature = "exact_clamp" if exact else "clamp_by_accuracy" if by_accuracy else "at_clamp"
             yield from feature_findings(feature, text, tail[0])
-    if steps_of_clamp(run):
+    if multiples_of_clamp(run):
         points = finite(records(run, "loss"))
         text = format_text(
             "损失都是 100/n 的整数倍：每个样本不是 0 就是 −ln(e⁻¹⁰⁰)",
             "The losses are whole multiples of 100/n: each sample gives 0 or the clamp of −log, 100",
         )
         yield from feature_findings("steps_of_clamp", text, points[0], points[-1])
-    if tail := stuck_exactly(run):
+    if tail := constant_loss_tail(run):
         text = format_text(
             "从{at}起损失一直是 {value}，一位也不变",
             "From {at} on the loss is {value} to all digits",
@@ -127,7 +127,11 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
 def _does_not_move(run: TrainingRun) -> bool:
     """Whether the loss does not move."""
     return bool(
-        classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
+        classes_at_chance(run)
+        or is_flat(run)
+        or constant_loss_tail(run)
+        or stuck_at_clamp(run)
+        or gradient_always_zero(run)
     )
 
 

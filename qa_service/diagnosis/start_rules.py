@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from qa_service.diagnosis.curves import (
     finite,
     format_text,
-    is_half,
     number_setting,
     records,
+    uses_float16,
 )
 from qa_service.diagnosis.evidence import feature_findings
-from qa_service.diagnosis.parts import parts_of_loss
+from qa_service.diagnosis.parts import loss_terms
 from qa_service.diagnosis.stalled_loss import classes_at_chance, gradient_always_zero
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
@@ -38,7 +38,7 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
         and _is_before_updates(run, norms[0])
         and run.from_start
         and norms[0].value > _HUGE_GRADIENT
-        and not is_half(run)
+        and not uses_float16(run)
     ):
         text = format_text(
             "{at}的梯度范数已有 {value}",
@@ -83,7 +83,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
             yield from feature_findings(huge, text, points[0])
         elif ratio < 2:
             yield from _usual(points[0])
-    elif value > (_HUGE_SUM if parts_of_loss(run) else _HUGE):
+    elif value > (_HUGE_SUM if loss_terms(run) else _HUGE):
         text = format_text("第一个损失就有 {value}", "The first loss is {value} already", value=value)
         yield from feature_findings(huge, text, points[0])
     elif 0.3 <= value <= 13:

@@ -149,7 +149,7 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def cures(run: TrainingRun) -> Iterator[Finding]:
-    """The causes that the interventions which cure the run, and those which do not, speak for and against."""
+    """Evidence of interventions: for causes whose cure makes the run healthy, against those whose cure does not."""
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
         return

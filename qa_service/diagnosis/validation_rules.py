@@ -13,7 +13,7 @@ from qa_service.diagnosis.curves import (
     shares_of,
     values_of,
 )
-from qa_service.diagnosis.evaluation_harm import gap
+from qa_service.diagnosis.evaluation_harm import validation_gap
 from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite
 from qa_service.model.diagnosis import Finding
@@ -37,8 +37,8 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from feature_findings("validation_not_finite", text, bad)
         return
-    how, points, train = gap(run), finite(held_out), values_of(finite(records(run, "loss")))
-    if how == "apart":
+    how, points, train = validation_gap(run), finite(held_out), values_of(finite(records(run, "loss")))
+    if how == "generalisation_gap":
         text = format_text(
             "训练已几乎全对（损失 {train}），验证损失却是 {held}",
             "Training is nearly all right (loss {train}), the validation loss is {held}",
@@ -46,8 +46,8 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
             held=points[-1].value,
         )
         yield from feature_findings("validation_apart", text, points[-1])
-        how = gap(run, apart=False)
-    if how == "never":
+        how = validation_gap(run, apart=False)
+    if how == "never_improves":
         text = format_text(
             "训练损失 {train}，验证损失 {held}，从没低于开始的 {first}",
             "The training loss is {train}, the validation loss {held}, and never was it below its first, {first}",
@@ -86,7 +86,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         )
         if memorised == "learned_by_heart" or end_level(train) > 0.3 * train[0]:
             yield from feature_findings(memorised, text, points[-1])
-    elif how == "turned":
+    elif how == "overfits":
         lowest = min(points, key=lambda each: each.value)
         text = format_text(
             "验证损失在{at}最低（{best}），之后升到 {held}，训练损失还在降",

@@ -379,7 +379,7 @@ CALIBRATION = (
 )  # fmt: skip
 """(probability that the sum of weights gives, share that is right there) for runs that show nothing but series.
 
-Read off families that were left out of the estimate of the weights, and a little below.
+Measured on families held out from the estimate of the weights, and set slightly lower.
 """
 
 CALIBRATION_OF_MEASURED = (

@@ -9,7 +9,7 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.growth_rules import critical_rate
-from qa_service.diagnosis.skipping_harm import scale_path
+from qa_service.diagnosis.skipping_harm import loss_scale_trend
 from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
 from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 
@@ -306,7 +306,7 @@ def test_growth_gives_the_critical_learning_rate():
 )
 def test_paths_of_the_loss_scale(scales, path):
     assert (
-        scale_path(
+        loss_scale_trend(
             TrainingRun(source="log", series={"loss_scale": tuple(Record(i, i, s) for i, s in enumerate(scales))})
         )
         == path

@@ -10,7 +10,7 @@ from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
-from qa_service.diagnosis.stalled_loss import is_flat, steps_of_clamp
+from qa_service.diagnosis.stalled_loss import is_flat, multiples_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.diagnosis.validation_rules import validation
 from qa_service.diagnosis.weights import EXPERT_WEIGHTS
@@ -160,8 +160,8 @@ def test_a_rising_loss_is_no_harm_while_validation_is_right():
 
 def test_losses_that_are_whole_multiples_of_the_clamp():
     counts = [7, 8, 10, 13, 9, 5, 8, 8, 7, 5, 6, 5, 7]
-    assert steps_of_clamp(run_of([count * 100 / 32 for count in counts]))
-    assert not steps_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
+    assert multiples_of_clamp(run_of([count * 100 / 32 for count in counts]))
+    assert not multiples_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
     named = {each.cause for each in diagnose(run_of([count * 100 / 32 for count in counts])).hypotheses}
     assert named == {"loss_clipped", "wrong_output"}  # a log cannot tell a clamp from a softmax over one unit
 

@@ -9,7 +9,7 @@ from runs_by_hand import decay, level, run_of
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
-from qa_service.diagnosis.number_grid import infer_dtype
+from qa_service.diagnosis.printed_precision import infer_dtype
 from qa_service.diagnosis.reading import read_log_text
 from qa_service.diagnosis.report import discriminating_question
 from qa_service.diagnosis.schedule import lost_at_rate_jump

@@ -80,7 +80,7 @@ class Case:
         return median(tail) if tail and all(map(math.isfinite, tail)) else math.nan
 
     @cached_property
-    def chance(self) -> float | None:
+    def chance_loss(self) -> float | None:
         """The loss of equal probabilities, where the loss is a cross-entropy."""
         classes = self.number("classes")
         return math.log(classes) if classes and classes > 1 and self.run.settings.get("loss") == "NllLoss" else None
@@ -88,8 +88,8 @@ class Case:
     @cached_property
     def constant_baseline_loss(self) -> float | None:
         """The loss of the best constant output: ln C of a cross-entropy; of a squared error, the targets' variance."""
-        if self.chance is not None:
-            return self.chance * self._per_label
+        if self.chance_loss is not None:
+            return self.chance_loss * self._per_label
         spread, error = self.number("target_spread"), self.number("error_rms")
         if not spread or not error or not 0 < self.first_loss < math.inf:
             return None
@@ -132,7 +132,7 @@ class Case:
         return self.nonfinite or self.stuck or self.skipping or self.above_half_baseline or self.oversized_outputs
 
     @cached_property
-    def level(self) -> float:
+    def worse_final_loss(self) -> float:
         """The last loss of training or, if that is larger, of validation."""
         held_out = [each.value for each in self.run.series.get("val_loss", ()) if math.isfinite(each.value)]
         if not held_out or median(held_out) > 10 * max(filter(math.isfinite, self.losses), default=0.0):
@@ -142,28 +142,28 @@ class Case:
     @cached_property
     def above_half_baseline(self) -> bool:
         """Whether the loss ends above half that of guessing, or of the start where that is not known."""
-        return (self.level_share or 0.0) > 0.5
+        return (self.final_loss_over_baseline or 0.0) > 0.5
 
     @cached_property
-    def level_share(self) -> float | None:
+    def final_loss_over_baseline(self) -> float | None:
         """The last loss over that of guessing, or of the start; None if summed or trained before."""
-        if len(self.losses) < 60 or not math.isfinite(self.level):
+        if len(self.losses) < 60 or not math.isfinite(self.worse_final_loss):
             return None
-        if self.chance is None and self.constant_baseline_loss is not None:
+        if self.chance_loss is None and self.constant_baseline_loss is not None:
             return (
                 None
                 if self.first_loss < 0.5 * self.constant_baseline_loss
-                else self.level / self.constant_baseline_loss
+                else self.worse_final_loss / self.constant_baseline_loss
             )
-        if self.chance is None:
-            return self.level / self.start_loss if self.start_loss > 0 else None
+        if self.chance_loss is None:
+            return self.worse_final_loss / self.start_loss if self.start_loss > 0 else None
         trained_before = (self.first_loss_over_chance or 0.0) < 0.7
-        return None if trained_before or self.summed else self.level / self.chance
+        return None if trained_before or self.summed else self.worse_final_loss / self.chance_loss
 
     @cached_property
     def summed(self) -> bool:
         """Whether the loss adds up the samples of the batch."""
-        return self.run.settings.get("reduction") == "sum" or self.multiplied
+        return self.run.settings.get("reduction") == "sum" or self.exceeds_mean_reduction
 
     @cached_property
     def has_normalisation(self) -> bool:
@@ -184,7 +184,7 @@ class Case:
         return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
 
     @cached_property
-    def output_share(self) -> float:
+    def initial_output_over_loss(self) -> float:
         """The mean square of the first output over the first loss, if that is a mean squared error; else 0.
 
         Near 1 the targets are small beside the outputs.
@@ -197,11 +197,15 @@ class Case:
     @cached_property
     def oversized_outputs(self) -> bool:
         """Whether outputs that began far larger than the targets stay so: the loss does not fall or is still large."""
-        if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
+        if self.initial_output_over_loss < 0.85 or len(self.losses) < 60 or not math.isfinite(self.worse_final_loss):
             return False
         third = len(self.losses) // 3
         middle, last = median(self.losses[third:-third]), median(self.losses[-third:])
-        return last > 0.9 * middle or self.level > 1.5 * self.last_loss or self.level > 0.1 * self.first_loss
+        return (
+            last > 0.9 * middle
+            or self.worse_final_loss > 1.5 * self.last_loss
+            or self.worse_final_loss > 0.1 * self.first_loss
+        )
 
     @cached_property
     def large_first_loss(self) -> bool:
@@ -209,15 +213,15 @@ class Case:
         return (self.first_loss_over_chance or 1.0) > 5
 
     @cached_property
-    def multiplied(self) -> bool:
+    def exceeds_mean_reduction(self) -> bool:
         """Whether the loss is larger than any mean of cross-entropies can be with logits of this size."""
         largest = self.start.get("", {}).get("out_max")
-        if self.chance is None or largest is None or not self.start:
+        if self.chance_loss is None or largest is None or not self.start:
             return False
-        return self.first_loss > 1.5 * (self.chance + 2 * largest)
+        return self.first_loss > 1.5 * (self.chance_loss + 2 * largest)
 
     @cached_property
-    def weighted(self) -> float | None:
+    def loss_over_mse(self) -> float | None:
         """The loss over the mean of the squared errors; None without a squared error."""
         error = self.number("error_rms")
         return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
@@ -262,9 +266,9 @@ class Case:
     @cached_property
     def first_loss_over_chance(self) -> float | None:
         """The first loss, for one label, over that of equal probabilities."""
-        if self.chance is None:
+        if self.chance_loss is None:
             return None
-        return self.first_loss / (self.chance * self._per_label)
+        return self.first_loss / (self.chance_loss * self._per_label)
 
     @cached_property
     def scale_free(self) -> bool:
@@ -303,7 +307,7 @@ class Case:
         return pure or self.run.settings.get("autocast") == "float16"
 
     @cached_property
-    def spiky(self) -> bool:
+    def has_spikes(self) -> bool:
         """Whether single losses are ten times the usual one."""
         known = [each for each in self.losses if math.isfinite(each)]
         return len(known) >= 20 and max(known[10:]) > 10 * median(known) > 0

@@ -23,7 +23,7 @@ def inputs(case: Case) -> Iterator[Finding]:
             nonfinite_data=3.5,
         )  # fmt: skip
     size, columns = values.get("in_rms"), values.get("in_columns", 1.0)
-    if size is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
+    if size is None or not (case.harmed or (case.large_first_loss and not case.exceeds_mean_reduction)):
         return
     normed = any("Norm" in kind for _, kind in case.classes[:2])
     share = 0.3 if normed else 1.0
@@ -96,7 +96,7 @@ def targets(case: Case) -> Iterator[Finding]:
 
 def outliers(case: Case) -> Iterator[Finding]:
     """Single batches with values far beyond those of the others, and the loss of these batches."""
-    if not case.harmed and not case.spiky:
+    if not case.harmed and not case.has_spikes:
         return
     sizes = {each.step: each.value for each in case.run.series.get("input_max", ()) if each.step is not None}
     if len(sizes) < 20:
@@ -142,10 +142,10 @@ def repeated_samples(case: Case) -> Iterator[Finding]:
     )
 
 
-def sound_numbers(case: Case) -> Iterator[Finding]:
-    """No learning although signal, weights and updates are as they should be: then it is the data."""
+def data_by_elimination(case: Case) -> Iterator[Finding]:
+    """No learning although signal, weights and updates are usual: by elimination, the data or labels are the cause."""
     first = case.first_update
-    if not case.slow_descent or case.nonfinite or first is None or case.chance is None:
+    if not case.slow_descent or case.nonfinite or first is None or case.chance_loss is None:
         return
     if case.last_loss > 1.05 * case.start_loss or (case.first_loss_over_chance or 0.0) < 0.7:
         return  # it rises, as a generator's does, or began far below chance: trained before

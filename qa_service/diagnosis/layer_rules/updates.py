@@ -16,7 +16,9 @@ def step_size(case: Case) -> Iterator[Finding]:
     first = case.first_update
     if first is None:
         return
-    sound_start = (not case.large_first_loss or case.multiplied) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
+    sound_start = (
+        (not case.large_first_loss or case.exceeds_mean_reduction) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
+    )
     if ((case.harmed or case.rises) and first > 0.05) or (case.slow_descent and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * log10(first / 0.05))
         yield from findings(
