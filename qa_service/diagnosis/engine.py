@@ -156,7 +156,7 @@ def _is_measured(run: TrainingRun) -> bool:
 
 
 def _at_expert_weight(finding: Finding) -> Finding:
-    """The finding at its judged weight: the corrections are estimated from runs that show nothing but series."""
+    """The finding at its expert weight: the corrections are estimated from runs that show nothing but series."""
     judged = EXPERT_WEIGHTS.get(finding.feature)
     return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
@@ -212,7 +212,7 @@ def _prior(cause: str) -> float:
 
 
 def _own(cause: _Evidence, consequence: _Evidence) -> float:
-    """The evidence for a cause, as judged, in features that say more for it than for its consequence."""
+    """The evidence for a cause, by expert weights, in features that say more for it than for its consequence."""
     shared = {each.feature: each.weight for each in map(_at_expert_weight, consequence.findings)}
     return math.fsum(
         each.weight - max(shared.get(each.feature, 0.0), 0.0)

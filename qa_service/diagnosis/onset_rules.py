@@ -23,7 +23,7 @@ _LITTLE = 0.03
 
 
 def clean_steps(run: TrainingRun) -> Iterator[Finding]:
-    """How long the run was sound before the first nan."""
+    """The number of finite steps before the first nan."""
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is None or not run.from_start or run.settings.get("step_unit") == "epoch":
         return
@@ -169,8 +169,8 @@ def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
     yield from feature_findings(feature, text, held_out[0], held_out[-1])
 
 
-def learned_then_lost(run: TrainingRun) -> Iterator[Finding]:
-    """Validation that was good and is bad at the end."""
+def validation_accuracy_drop(run: TrainingRun) -> Iterator[Finding]:
+    """A validation accuracy that was above 0.6 and ends more than 0.2 below its best."""
     points = finite(records(run, "val_accuracy"))
     shares = shares_of(points)
     if len(shares) >= 3 and max(shares) > 0.6 and shares[-1] < max(shares) - 0.2:
@@ -211,7 +211,7 @@ def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
 
 
 def plateau_level(run: TrainingRun) -> Iterator[Finding]:
-    """Where the loss settles, against where it began."""
+    """The level at which the loss settles, relative to its first value."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) < 15 or not run.from_start or len(points) < len(records(run, "loss")) or values[0] <= 0:
@@ -280,6 +280,6 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, learned_then_lost, accuracy_gap,
+    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, validation_accuracy_drop, accuracy_gap,
     plateau_level, gradient_trend, scale_of_one,
 )  # fmt: skip

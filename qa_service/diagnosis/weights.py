@@ -344,7 +344,7 @@ EXPERT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
 
 
 def corrected(corrections: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """The judged weights, plus corrections of the same shape; features that are not judged are left out."""
+    """The expert weights plus corrections of the same shape; features without an expert weight are left out."""
     sums: dict[str, dict[str, float]] = {}
     for feature, judged in EXPERT_WEIGHTS.items():
         added = corrections.get(feature, {})

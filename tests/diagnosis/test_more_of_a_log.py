@@ -112,7 +112,7 @@ def test_a_loss_about_0_that_megatron_leaves_out_may_be_negative():
     assert not find_harms(megatron(losses))
 
 
-def thrown(last_loss, last_share):
+def after_initial_spike(last_loss, last_share):
     shares = [0.3, 0.24, 0.25, 0.3, last_share]
     held_out = [254.0, 232.0, 1.5, 1.41, last_loss]
     losses = [5e4, 1e3, 240.0, *[1.45 + 0.05 * (-1) ** index for index in range(37)]]
@@ -127,8 +127,8 @@ def thrown(last_loss, last_share):
 
 
 def test_a_loss_that_comes_down_only_to_guessing_is_sick():
-    assert validation_at_guessing(thrown(1.39, 0.25))
-    assert not validation_at_guessing(thrown(0.5, 0.85))
+    assert validation_at_guessing(after_initial_spike(1.39, 0.25))
+    assert not validation_at_guessing(after_initial_spike(0.5, 0.85))
 
 
 def test_a_loss_that_happens_to_be_ln_4_is_no_guessing_where_the_accuracy_is_high():
