@@ -280,6 +280,6 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, validation_accuracy_drop, accuracy_gap,
-    plateau_level, gradient_trend, scale_of_one,
+    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, validation_accuracy_drop,
+    accuracy_gap, plateau_level, gradient_trend, scale_of_one,
 )  # fmt: skip
