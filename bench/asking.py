@@ -35,7 +35,10 @@ def first_answer() -> None:
 
 
 def cold_start() -> None:
-    """A new process: the text of an answer against `import torch`; an answer with its runs against a bare script."""
+    """Prints median CPU and wall time of cold starts.
+
+    Text only is compared with `import torch`, an answer with runs with a bare script.
+    """
     demos = [str(bundled("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
     both = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
     ask = [sys.executable, "-m", "qa_service", "ask", EXAMPLE_QUESTION]

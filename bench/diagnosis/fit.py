@@ -22,7 +22,7 @@ from bench.diagnosis.runs import RecordedRun, fingerprint
 from bench.diagnosis.score import SERIES, TRACE, Judged, judge_run
 from qa_service.diagnosis import engine, evidence, weights
 from qa_service.diagnosis.causes import CAUSES
-from qa_service.diagnosis.curves import thinned
+from qa_service.diagnosis.curves import downsampled
 from qa_service.diagnosis.harm import find_harms
 from qa_service.model.training_run import TrainingRun
 
@@ -59,7 +59,7 @@ class HarmTable(NamedTuple):
     family: Any
 
 
-_CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
+_CAUSES, _FEATURES = list(CAUSES), list(weights.EXPERT_WEIGHTS)
 
 
 def tabulate(examples: Iterable[Example]) -> HarmTable:
@@ -68,7 +68,7 @@ def tabulate(examples: Iterable[Example]) -> HarmTable:
     features = {name: index for index, name in enumerate(_FEATURES)}
     rows, offsets, truth, share, family = [], [], [], [], []
     for example in examples:
-        run = thinned(example.seen)
+        run = downsampled(example.seen)
         if example.run.group != "faulty" or example.door == TRACE or not find_harms(run):
             continue
         row = np.zeros(len(_FEATURES))
@@ -91,7 +91,7 @@ def fit_corrections(table: HarmTable, *, without: str = "", spread: float = SPRE
     """The corrections under which the true causes are most probable; the family `without` is left out."""
     kept = table.family != without
     table = HarmTable(*(column[kept] for column in table))
-    judged = np.array([[weights.JUDGED[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
+    judged = np.array([[weights.EXPERT_WEIGHTS[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
     which = np.arange(len(table.truth))
     shown = np.isin(np.arange(len(_CAUSES)), table.truth)  # what no run has can neither gain nor lose
     free = shown[judged.argmax(axis=1)][:, None] & shown[None, :]  # nor can the features that speak for it first

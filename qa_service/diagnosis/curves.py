@@ -22,12 +22,12 @@ _WARM_UP_SHARE = 0.9
 _SIGN_CHANGES = 4
 _LARGEST = 1e120
 MAX_RECORDS = 4000
-"""Longer series are thinned to at most this number of records (see `thinned`)."""
+"""Longer series are downsampled to at most this number of records (see `downsampled`)."""
 _CLIMB, _MOSTLY = 8, 0.6
-"""Records that a climb has at least, and the share of its steps that go up."""
+"""The least length of a climb in records, and the least share of its steps that go up."""
 
 
-def thinned(run: TrainingRun) -> TrainingRun:
+def downsampled(run: TrainingRun) -> TrainingRun:
     """The run with at most `MAX_RECORDS` records in each series.
 
     Kept are the first, the last, those about the first nan or inf, and of the others some at equal distances.
@@ -189,7 +189,7 @@ def number_setting(run: TrainingRun, name: str) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def is_half(run: TrainingRun) -> bool:
+def uses_float16(run: TrainingRun) -> bool:
     """Whether the run computes in float16, as its settings, a loss scale or skipped updates show."""
     dtype = setting(run, "autocast") or setting(run, "dtype")
     if dtype:
@@ -199,12 +199,12 @@ def is_half(run: TrainingRun) -> bool:
     )
 
 
-def is_bfloat(run: TrainingRun) -> bool:
+def uses_bfloat16(run: TrainingRun) -> bool:
     """Whether the settings say bfloat16."""
     return "bf" in (setting(run, "autocast") or setting(run, "dtype"))
 
 
-def is_single(run: TrainingRun) -> bool:
+def uses_full_precision(run: TrainingRun) -> bool:
     """Whether the settings say float32 or float64."""
     return (setting(run, "autocast") or setting(run, "dtype")) in (
         "float32",
@@ -239,7 +239,7 @@ def place(point: Record, lang: Lang) -> str:
     return "最后一处" if lang == "zh" else "the last record"
 
 
-def say(zh: str, en: str, **shown: float | str | Record) -> Text:
+def format_text(zh: str, en: str, **shown: float | str | Record) -> Text:
     """A text with numbers, words and places filled in, each as the language writes it."""
 
     def words(lang: Lang) -> dict[str, str]:
@@ -259,6 +259,6 @@ def lines_of(*points: Record | None) -> tuple[int, ...]:
     return tuple(sorted({point.line for point in points if point is not None and point.line is not None}))
 
 
-def harm_at(name: HarmId, text: Text, *points: Record) -> Harm:
+def harm_of_records(name: HarmId, text: Text, *points: Record) -> Harm:
     """A harm with these records as its lines, dated at the step of the last."""
     return Harm(id=name, text=text, lines=lines_of(*points), step=points[-1].step)

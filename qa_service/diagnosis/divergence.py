@@ -10,7 +10,8 @@ from qa_service.diagnosis.curves import end_level, noise, share_ascending, smoot
 def divergence(values: Sequence[float]) -> str | None:
     """How a loss diverges; None if it does not.
 
-    "rising": above where it began. "lost": it had fallen. "thrown": it jumps far up and returns only to where it began.
+    "rising": above where it began. "lost": it had fallen. "spiked": an early jump, from which it returns only to where
+    it began.
     """
     level, last, spread = start_level(values), end_level(values), noise(values)
     smoothed = smooth(values)
@@ -30,7 +31,7 @@ def divergence(values: Sequence[float]) -> str | None:
     if _is_lost_for_long(smoothed, values[0]):
         return "lost"
     if _jumps_at_start(values, smoothed):
-        return "thrown"
+        return "spiked"
     return "rising" if _ends_worse(values, smoothed) else None
 
 
@@ -135,7 +136,7 @@ def _jumps_at_start(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     return len(values) >= 10 and far < 0.3 * len(values) and stays
 
 
-def runs_away(values: Sequence[float]) -> bool:
+def grows_a_hundredfold(values: Sequence[float]) -> bool:
     """For a loss that need not fall: whether its last five values rise to over 100 times the usual size and 1000."""
     tail = values[-5:]
     usual = median(abs(value) for value in values[: max(3, len(values) // 2)])

@@ -7,16 +7,16 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     end_level,
     finite,
-    harm_at,
+    format_text,
+    harm_of_records,
     is_objective,
     records,
-    say,
     shares_of,
     smooth,
     start_level,
     values_of,
 )
-from qa_service.diagnosis.divergence import divergence, runs_away
+from qa_service.diagnosis.divergence import divergence, grows_a_hundredfold
 from qa_service.diagnosis.schedule import lost_at_rate_jump
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, TrainingRun
@@ -33,31 +33,31 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
     values = values_of(points)
     if len(values) < 5:
         return
-    how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
+    how = divergence(values) if is_objective(run) else "rising" if grows_a_hundredfold(values) else None
     if how is None and is_objective(run) and lost_at_rate_jump(run):
         how = "lost"
     if how is None or _stays_accurate(run) or _is_reweighted(run, values):
         return
     best, last = min(smooth(values)), end_level(values)
-    if how == "thrown":
-        text = say(
+    if how == "spiked":
+        text = format_text(
             "损失冲到 {top}，回来也只回到开始的水平 {last}",
             "The loss is thrown up to {top} and comes back only to where it began, {last}",
             top=max(values),
             last=last,
         )
     elif how == "lost":
-        text = say(
+        text = format_text(
             "损失曾降到 {best}，又回到 {last}，没有再降下来",
             "The loss had come down to {best}, went back to {last} and stayed",
             best=best,
             last=last,
         )
     else:
-        text = say(
+        text = format_text(
             "损失从 {first} 升到 {last}", "The loss rises from {first} to {last}", first=start_level(values), last=last
         )
-    yield harm_at("diverging", text, points[-1])
+    yield harm_of_records("diverging", text, points[-1])
 
 
 def _stays_accurate(run: TrainingRun) -> bool:
@@ -75,7 +75,9 @@ def _stays_accurate(run: TrainingRun) -> bool:
 
 
 def _is_reweighted(run: TrainingRun, values: Sequence[float]) -> bool:
-    """Whether only the weight of the training loss has changed: it jumps, and the validation loss does not."""
+    """Whether a jump of the training loss is a change of its weight: no validation step grows 1.6-fold, and the loss
+    starts down-scaled or validation still falls.
+    """
     held_out = values_of(finite(records(run, "val_loss")))
     if any(after >= 1.6 * before for before, after in pairwise(held_out)):
         return False
@@ -98,8 +100,8 @@ def _starts_downscaled(values: Sequence[float]) -> bool:
     return steady and median(after) > _LEAP * median(before[-_MIN_RECORDS:])
 
 
-def is_apart(run: TrainingRun) -> bool:
-    """Whether validation is far worse than training at the end: by a quarter of all samples and ten times the loss."""
+def has_generalisation_gap(run: TrainingRun) -> bool:
+    """Whether validation is far worse than training at the end: by 0.25 of accuracy and ten times the loss."""
     keys = ("accuracy", "val_accuracy", "loss", "val_loss")
     series = [finite(records(run, key)) for key in keys]
     if not all(series):

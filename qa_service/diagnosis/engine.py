@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
+from qa_service.diagnosis import layer_rules, log_rules, nan_context_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
-from qa_service.diagnosis.curves import thinned
+from qa_service.diagnosis.curves import downsampled
 from qa_service.diagnosis.evidence import DiagnosticRule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
+from qa_service.diagnosis.weights import CERTAIN, EXPERT_WEIGHTS, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 
 RULES: tuple[DiagnosticRule, ...] = (
-    *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
+    *log_rules.RULES, *onset_rules.RULES, *nan_context_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
 """Functions of a run that yield findings."""
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
 """Causes that make no nan and no inf."""
-_SEEN_BY_ITSELF = frozenset({"loss_scale_collapse", "hidden_nan"})
+_WITH_OWN_SERIES = frozenset({"loss_scale_collapse", "hidden_nan"})
 """Consequences that a log shows in a series of their own."""
 SPARSE = 10
 """Steps between records (median) from which on a run is unlike those that the weights were corrected on."""
@@ -43,7 +43,7 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     """The report on a run. A run without a harm is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
         return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
-    return replace(_diagnose(thinned(run)), run=run)
+    return replace(_diagnose(downsampled(run)), run=run)
 
 
 def _diagnose(run: TrainingRun) -> Diagnosis:
@@ -52,8 +52,8 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         return Diagnosis(
             run=run,
             status="healthy",
-            summary=report.healthy(run),
-            margins=report.distances_from_harm(run),
+            summary=report.healthy_verdict(run),
+            margins=report.harmless_anomalies(run),
             unseen=report.unseen(run),
             marks=report.marks(run),
         )
@@ -72,7 +72,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     return Diagnosis(
         run=run,
         status=status,
-        summary=report.sick(status, harms, hypotheses),
+        summary=report.sick_verdict(status, harms, hypotheses),
         harms=harms,
         hypotheses=hypotheses,
         excluded=excluded,
@@ -96,13 +96,13 @@ def _question(
     if first == "hidden_nan":  # it says how the nan was hidden; what made it is still to be asked
         others = [*(cause for cause, _ in ranked if cause != first), "nonfinite_data", "log_of_zero"]
         one, other = list(dict.fromkeys(others))[:2]
-        return report.splitting_question(one, other, run) or report.TWO_RUNS
+        return report.discriminating_question(one, other, run) or report.CONTROL_RUNS_QUESTION
     if not first or not (status == "undecided" or hypotheses[0].certainty == "possible"):
         return None
     if len(hypotheses) > 1:
-        return report.splitting_question(first, hypotheses[1].cause, run) or report.TWO_RUNS
+        return report.discriminating_question(first, hypotheses[1].cause, run) or report.CONTROL_RUNS_QUESTION
     rival = next((cause for cause, _ in ranked if cause != first), "")
-    return report.splitting_question(first, rival, run) if rival else None
+    return report.discriminating_question(first, rival, run) if rival else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
     series_alone = not (run.layers or run.fault or run.interventions) and _is_dense(run)
-    for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
+    for finding in _findings(RULES, run) if series_alone else map(_at_expert_weight, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
             heaviest[key] = finding
@@ -146,7 +146,7 @@ def _is_dense(run: TrainingRun) -> bool:
 
 def _has_weight(found: _Evidence) -> bool:
     """Whether one finding speaks clearly for the cause, which is asked for where a run was merely stopped."""
-    return any(_as_judged(each).weight >= _CLEAR for each in found.findings)
+    return any(_at_expert_weight(each).weight >= _CLEAR for each in found.findings)
 
 
 def _is_measured(run: TrainingRun) -> bool:
@@ -155,9 +155,9 @@ def _is_measured(run: TrainingRun) -> bool:
     return bool(run.layers or run.fault or run.interventions or named)
 
 
-def _as_judged(finding: Finding) -> Finding:
-    """The finding at its judged weight: the corrections are estimated from runs that show nothing but series."""
-    judged = JUDGED.get(finding.feature)
+def _at_expert_weight(finding: Finding) -> Finding:
+    """The finding at its expert weight: the corrections are estimated from runs that show nothing but series."""
+    judged = EXPERT_WEIGHTS.get(finding.feature)
     return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 
@@ -169,7 +169,7 @@ def _findings(rules: Iterable[DiagnosticRule], run: TrainingRun) -> Iterable[Fin
 def _rank(evidence: Mapping[str, _Evidence], *, chains: bool) -> tuple[list[tuple[str, float]], dict[str, str]]:
     """(cause, probability), the most probable first; and each consequence that is left out, with what explains it.
 
-    Without `chains` only the consequences in `_SEEN_BY_ITSELF` are explained away: the weights of runs that show
+    Without `chains` only the consequences in `_WITH_OWN_SERIES` are explained away: the weights of runs that show
     nothing but series were estimated without chains.
     """
     scores = {
@@ -177,7 +177,7 @@ def _rank(evidence: Mapping[str, _Evidence], *, chains: bool) -> tuple[list[tupl
         for cause, found in evidence.items()
         if any(each.weight > 0 for each in found.findings)
     }
-    explained = _explain_away(evidence, scores, CAUSES.keys() if chains else _SEEN_BY_ITSELF)
+    explained = _explain_away(evidence, scores, CAUSES.keys() if chains else _WITH_OWN_SERIES)
     top = max([*scores.values(), math.log(_UNKNOWN)])
     masses = {cause: math.exp(score - top) for cause, score in scores.items()}
     whole = math.fsum(masses.values()) + math.exp(math.log(_UNKNOWN) - top)
@@ -212,18 +212,18 @@ def _prior(cause: str) -> float:
 
 
 def _own(cause: _Evidence, consequence: _Evidence) -> float:
-    """The evidence for a cause, as judged, in features that say more for it than for its consequence."""
-    shared = {each.feature: each.weight for each in map(_as_judged, consequence.findings)}
+    """The evidence for a cause, by expert weights, in features that say more for it than for its consequence."""
+    shared = {each.feature: each.weight for each in map(_at_expert_weight, consequence.findings)}
     return math.fsum(
         each.weight - max(shared.get(each.feature, 0.0), 0.0)
-        for each in map(_as_judged, cause.findings)
+        for each in map(_at_expert_weight, cause.findings)
         if each.weight > max(shared.get(each.feature, 0.0), 0.0)
     )
 
 
 def _named(consequence: _Evidence) -> float:
     """The evidence that a cause needs to explain away a consequence that has a decisive finding; 0 if it has none."""
-    heaviest = max((_as_judged(each).weight for each in consequence.findings), default=0.0)
+    heaviest = max((_at_expert_weight(each).weight for each in consequence.findings), default=0.0)
     return _NAMED_SHARE * heaviest if heaviest >= _DECISIVE else 0.0
 
 

@@ -11,7 +11,7 @@ from qa_service.model.values import Text
 DiagnosticRule = Callable[[TrainingRun], Iterable[Finding]]
 
 
-def weigh(feature: str, text: Text, *points: Record | None, step: int | None = None) -> Iterator[Finding]:
+def feature_findings(feature: str, text: Text, *points: Record | None, step: int | None = None) -> Iterator[Finding]:
     """A finding for each cause that the feature speaks for or against, with the lines of the records that show it."""
     last = next((point for point in reversed(points) if point is not None), None)
     for cause, weight in WEIGHTS[feature].items():

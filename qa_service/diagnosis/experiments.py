@@ -12,18 +12,18 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     finite,
     is_adaptive,
-    is_bfloat,
-    is_half,
     number_setting,
     rate_at,
     records,
     rising_tail,
     step_span,
+    uses_bfloat16,
+    uses_float16,
     values_of,
 )
 from qa_service.diagnosis.growth_rules import critical_rate
 from qa_service.diagnosis.schedule_rules import turning_point
-from qa_service.model.diagnosis import Experimented
+from qa_service.model.diagnosis import Reproduction
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Value
 
@@ -45,13 +45,13 @@ class _Plan:
             self.from_run.append(name)
         return self
 
-    def done(self) -> Experimented:
-        return Experimented(
+    def done(self) -> Reproduction:
+        return Reproduction(
             experiment=self.experiment, params=self.params, cured=self.cured, from_run=tuple(self.from_run)
         )
 
 
-def experiment_of(cause: str, run: TrainingRun) -> Experimented | None:
+def experiment_of(cause: str, run: TrainingRun) -> Reproduction | None:
     """The experiment of a cause at this run's numbers; None for a cause that no experiment shows."""
     plan = _PLANS.get(cause)
     return plan(run).done() if plan else None
@@ -216,9 +216,9 @@ def _output(way: str) -> Callable[[TrainingRun], _Plan]:
 
 def _eps(run: TrainingRun) -> _Plan:
     plan = _Plan("adam_eps", {"eps": 1e-8, "dtype": "float16"}, {"eps": 1e-4})
-    if is_half(run):
+    if uses_float16(run):
         plan.from_run.append("dtype")
-    elif is_bfloat(run):
+    elif uses_bfloat16(run):
         plan.params["dtype"] = "bfloat16"
         plan.from_run.append("dtype")
     return plan
@@ -226,7 +226,7 @@ def _eps(run: TrainingRun) -> _Plan:
 
 def _mask(run: TrainingRun) -> _Plan:
     plan = _Plan("masked_softmax", {"n": 8, "masked": 8, "fill": "inf"}, {"fill": "zero_row"})
-    if is_half(run):
+    if uses_float16(run):
         plan.params["dtype"] = "float16"
         plan.from_run.append("dtype")
     return plan
@@ -249,9 +249,9 @@ def _underflow(run: TrainingRun) -> _Plan:
 
 def _swallowed(run: TrainingRun) -> _Plan:
     plan = _Plan("rounded_updates", {"start": 1.0, "dtype": "bfloat16", "x": -1e-4}, {"dtype": "float32"})
-    if is_half(run):
+    if uses_float16(run):
         plan.params["dtype"] = "float16"
-    if is_half(run) or is_bfloat(run):
+    if uses_float16(run) or uses_bfloat16(run):
         plan.from_run.append("dtype")
     rate = _rate(run)
     return plan.take("x", -rate if rate and is_adaptive(run) else None, -1000, 0).take(

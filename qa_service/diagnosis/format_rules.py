@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from qa_service.diagnosis.curves import (
     finite,
     first_nonfinite,
+    format_text,
     is_adaptive,
-    is_bfloat,
-    is_half,
-    is_single,
     records,
-    say,
     setting,
+    uses_bfloat16,
+    uses_float16,
+    uses_full_precision,
 )
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.number_grid import grid_of
-from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
+from qa_service.diagnosis.printed_precision import infer_dtype
+from qa_service.diagnosis.skipping_harm import loss_scale_trend, skipped_steps
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 
@@ -26,46 +26,54 @@ from qa_service.model.training_run import TrainingRun
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
     """The loss scale goes down to its floor, or more than three updates are skipped."""
     scales = finite(records(run, "loss_scale"))
-    if scale_path(run) == "staircase":
-        text = say(
+    if loss_scale_trend(run) == "staircase":
+        text = format_text(
             "损失缩放系数 {first} → {last}（{at}），没有停下",
             "The loss scale goes {first} → {last} ({at}) without finding its place",
             first=scales[0].value,
             last=scales[-1].value,
             at=scales[-1],
         )
-        yield from weigh("scale_falls", text, scales[0], scales[-1])
+        yield from feature_findings("scale_falls", text, scales[0], scales[-1])
         if first := onset(run, *loss_keys(run)):
-            text = say(
+            text = format_text(
                 "缩放系数下降时，损失本身也是 {value}（{at}）",
                 "While the scale falls, the loss itself is {value} ({at})",
                 value=first.bad.value,
                 at=first.bad,
             )
-            yield from weigh("scale_falls_and_loss_not_finite", text, first.bad)
+            yield from feature_findings("scale_falls_and_loss_not_finite", text, first.bad)
     elif (count := skipped_steps(run)) > 3:
-        text = say("跳过了 {count} 次更新", "{count} updates are skipped", count=str(count))
-        yield from weigh("updates_skipped", text, *scales[-1:])
+        text = format_text("跳过了 {count} 次更新", "{count} updates are skipped", count=str(count))
+        yield from feature_findings("updates_skipped", text, *scales[-1:])
 
 
 def number_format(run: TrainingRun) -> Iterator[Finding]:
     """The number format: by the settings, by the grid of printed numbers, and of Adam's state."""
-    feature = "bfloat" if is_bfloat(run) else "single" if is_single(run) else "half" if is_half(run) else ""
+    feature = (
+        "bfloat"
+        if uses_bfloat16(run)
+        else "single"
+        if uses_full_precision(run)
+        else "half"
+        if uses_float16(run)
+        else ""
+    )
     words = {
         "bfloat": ("用 bfloat16 训练", "Trained in bfloat16"),
         "single": ("用 float32 训练", "Trained in float32"),
         "half": ("用 float16 训练", "Trained in float16"),
     }
     if feature:
-        yield from weigh(feature, say(*words[feature]))
-    if grid := grid_of(run):
-        text = say(
+        yield from feature_findings(feature, format_text(*words[feature]))
+    if grid := infer_dtype(run):
+        text = format_text(
             "打印出来的数都落在 {grid} 的格点上：权重和梯度本身就是 {grid}，没有 float32 的副本",
             "Every printed number lies on the grid of {grid}: weights and gradients themselves are {grid}, "
             "with no copy in float32",
             grid=grid,
         )  # fmt: skip
-        yield from weigh(f"digits_of_{grid}", text)
+        yield from feature_findings(f"digits_of_{grid}", text)
     losses = records(run, "loss")
     pure = (
         feature == "half"
@@ -76,14 +84,14 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     )
     early = first_nonfinite(losses)
     if pure and setting(run, "dtype") and is_adaptive(run) and early in (1, 2) and run.from_start:
-        text = say(
+        text = format_text(
             "权重和 Adam 的状态都是 float16，eps 存不下", "Weights and Adam's state are float16, where its eps is 0"
         )
-        yield from weigh("half_state", text, losses[early])
+        yield from feature_findings("half_state", text, losses[early])
 
 
 def network_architecture(run: TrainingRun) -> Iterator[Finding]:
     """Whether the model is recurrent, by the settings or the name of the run."""
     names = " ".join([setting(run, "model"), setting(run, "architecture"), run.name.lower()])
     if re.search(r"\b(?:rnn|lstm|gru|seq2seq)", names):
-        yield from weigh("recurrent", say("这是循环网络", "This is a recurrent net"))
+        yield from feature_findings("recurrent", format_text("这是循环网络", "This is a recurrent net"))

@@ -8,18 +8,18 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     end_level,
     finite,
+    format_text,
     is_adaptive,
     is_objective,
     rate_at,
     records,
     rising_tail,
-    say,
     share_ascending,
     smooth,
     values_of,
 )
 from qa_service.diagnosis.divergence import divergence
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.schedule import position
@@ -83,7 +83,7 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
     if found is None:
         return
     factor, tail = found
-    text = say(
+    text = format_text(
         "从{begin}到{end}，损失每步乘以 {factor}",
         "From {begin} to {end} the loss is multiplied by {factor} a step",
         begin=tail[0],
@@ -91,7 +91,7 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
         factor=factor,
     )
     if critical := critical_rate(run):
-        text = say(
+        text = format_text(
             "从{begin}到{end}，损失每步乘以 {factor}；若是 SGD，学习率 {rate} 对应曲率约 {curvature}，"
             "临界学习率约 {limit}",
             "From {begin} to {end} the loss is multiplied by {factor} a step; if this is SGD, the rate "
@@ -104,7 +104,7 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
             curvature=critical[1],
             limit=critical[2],
         )
-    yield from weigh("geometric_growth", text, tail[0], tail[-1])
+    yield from feature_findings("geometric_growth", text, tail[0], tail[-1])
 
 
 def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -119,7 +119,7 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
     if values[-1] < 1.3 * smoothed[best] and first is not None:
         return
     if best <= max(1, len(values) // 8) and min(smoothed) > 0.8 * values[0]:
-        text = say(
+        text = format_text(
             "损失几乎从头就在升：{low}（{begin}）→ {high}（{end}）",
             "The loss rises almost from the start: {low} ({begin}) → {high} ({end})",
             low=values[0],
@@ -127,9 +127,9 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
             high=values[-1],
             end=points[-1],
         )
-        yield from weigh("rises_from_start", text, points[0], points[-1])
+        yield from feature_findings("rises_from_start", text, points[0], points[-1])
     elif smoothed[best] < 0.8 * values[0]:
-        text = say(
+        text = format_text(
             "损失先降到 {low}（{begin}），后来回到 {high}（{end}）",
             "The loss falls to {low} ({begin}) and is back at {high} later ({end})",
             low=values[best],
@@ -137,21 +137,21 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
             high=end_level(values),
             end=points[-1],
         )
-        yield from weigh("lost_after_learning", text, points[best], points[-1])
+        yield from feature_findings("lost_after_learning", text, points[best], points[-1])
 
 
-def thrown_up(run: TrainingRun) -> Iterator[Finding]:
+def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
     """The loss jumps far up in the first steps and returns only to where it began."""
     points = finite(records(run, "loss"))
     values = values_of(points)
-    if len(values) >= 10 and is_objective(run) and divergence(values) == "thrown":
+    if len(values) >= 10 and is_objective(run) and divergence(values) == "spiked":
         top = max(points, key=lambda each: each.value)
-        text = say(
+        text = format_text(
             "损失从 {first} 冲到 {high}（{at}），之后没有学到东西",
             "The loss is thrown from {first} up to {high} ({at}) and learns nothing afterwards",
             first=values[0], high=top.value, at=top,
         )  # fmt: skip
-        yield from weigh("thrown_up", text, points[0], top)
+        yield from feature_findings("thrown_up", text, points[0], top)
 
 
 def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -172,12 +172,12 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
         and high > (5 if third < 4 else 2.5) * norms[0].value
         and share_ascending(smooth(values_of(until))) > 0.6
     ):
-        text = say(
+        text = format_text(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
             loss=min(smoothed), low=norms[0].value, high=high,
         )  # fmt: skip
-        yield from weigh("gradient_against_loss", text, norms[0], until[-1])
+        yield from feature_findings("gradient_against_loss", text, norms[0], until[-1])
 
 
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
@@ -192,13 +192,13 @@ def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
     if fit > 0.8 and slope > 0 and values[-1] > 3 * first and share_ascending(values) >= 0.6:
         _, exponential = _line([math.log(value) for value in values])
         if fit >= exponential - _LINEAR_MARGIN:
-            text = say(
+            text = format_text(
                 "梯度范数随步数直线上升：{low} → {high}",
                 "The gradient norm grows in proportion to the steps: {low} → {high}",
                 low=first,
                 high=values[-1],
             )
             moves = min(smooth(values_of(losses))) < 0.85 * losses[0].value
-            yield from weigh(
+            yield from feature_findings(
                 "gradient_adds_up" if moves else "gradient_adds_up_while_flat", text, norms[0], norms[len(values) - 1]
             )

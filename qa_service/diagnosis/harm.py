@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from qa_service.diagnosis.curves import (
     finite,
+    format_text,
     records,
-    say,
 )
 from qa_service.diagnosis.divergence_harm import divergence_harms
 from qa_service.diagnosis.evaluation_harm import evaluation_harms
 from qa_service.diagnosis.layer_harm import measured_harms
 from qa_service.diagnosis.nonfinite_harm import nonfinite_harms
 from qa_service.diagnosis.skipping_harm import skipping_harms
-from qa_service.diagnosis.standstill_harm import standstill_harms
+from qa_service.diagnosis.stalled_loss_harm import stalled_loss_harms
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import TrainingRun
 
@@ -35,7 +35,7 @@ def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
     harms = [
         *nonfinite_harms(run),
         *divergence_harms(run),
-        *standstill_harms(run),
+        *stalled_loss_harms(run),
         *skipping_harms(run),
         *evaluation_harms(run),
     ]
@@ -55,7 +55,7 @@ def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
                 id="stopped",
                 lines=(event.line,) if event.line else (),
                 step=event.step,
-                text=say("日志里写着：{words}", "The log says: {words}", words=_shorten(event.text)),
+                text=format_text("日志里写着：{words}", "The log says: {words}", words=_shorten(event.text)),
             )
             return
 

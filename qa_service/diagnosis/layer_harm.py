@@ -1,4 +1,4 @@
-"""The harm gate of a recorded run: a loss that ends poor, beside something measured in the model that explains it.
+"""The harm gate of a recorded run: a loss that ends high, with a measured property of the model that explains it.
 
 A poor loss alone is no harm: a large model is far from its end after a few hundred steps. So each test asks for both,
 and for a run that is seen from its start, long enough, and that no accuracy or validation loss calls good.
@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from statistics import fmean, median
 
-from qa_service.diagnosis.curves import finite, is_objective, records, say, values_of, warms_up
+from qa_service.diagnosis.curves import finite, format_text, is_objective, records, values_of, warms_up
 from qa_service.diagnosis.layer_rules.case import Case
 from qa_service.diagnosis.layer_rules.formats import swallowed_share
 from qa_service.diagnosis.layer_rules.normalisation import post_norm
@@ -18,16 +18,16 @@ from qa_service.model.values import Text
 
 _STEPS = 100
 _GOOD_ACCURACY = 0.8
-_POOR, _GUESSING, _SPIKY = 0.5, 0.85, 0.2
-"""Shares of the loss of guessing: above the first a loss is poor, above the second hardly better than a guess.
+_HALF_BASELINE, _NEAR_BASELINE, _HIGH_MEAN = 0.5, 0.85, 0.2
+"""Thresholds of a loss over that of guessing: a last loss above the first is high, above the second near guessing.
 
-Above the third the mean of the last losses, spikes included, is poor.
+The third is for the mean of the last third of the losses, spikes included, of a classifier.
 """
 _STILL_FALLS = 0.95
 
 
 def measured_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: that the run does not learn, with what was measured beside it."""
+    """One harm at most: that the run does not learn, with a measured property that explains it."""
     if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
         return
     case = Case(run)
@@ -41,7 +41,7 @@ def measured_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _with_loss(why: Text, case: Case) -> Text:
-    seen = say("损失停在 {level}", "the loss ends at {level}", level=case.level)
+    seen = format_text("损失停在 {level}", "the loss ends at {level}", level=case.worse_final_loss)
     return Text(f"{why.zh}；{seen.zh}", f"{why.en}; {seen.en}")
 
 
@@ -55,7 +55,7 @@ def _is_accurate(run: TrainingRun) -> bool:
 
 def _share(case: Case) -> float:
     """The last loss divided by the loss of guessing or by the first loss; 0 where neither is known."""
-    return case.level_share or 0.0
+    return case.final_loss_over_baseline or 0.0
 
 
 def _near_guessing(case: Case) -> Text | None:
@@ -63,14 +63,14 @@ def _near_guessing(case: Case) -> Text | None:
     middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
-    known = case.guess is not None
+    known = case.constant_baseline_loss is not None
     if (
         known
-        and _share(case) > _GUESSING
+        and _share(case) > _NEAR_BASELINE
         and last > _STILL_FALLS * middle
         and (not shares or max(shares[-2:]) < 2 / classes)
     ):
-        return say("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
+        return format_text("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
     return None
 
 
@@ -78,62 +78,73 @@ def _does_not_improve(case: Case) -> Text | None:
     """Where the loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
     held_out = values_of(finite(records(case.run, "val_loss")))
     long = len(case.losses) >= 1.5 * _STEPS
-    if case.chance is None and long and case.stuck and held_out and held_out[-1] > 0.7 * case.start_loss > 0:
-        return say("损失和验证损失都没有变好", "Neither the loss nor that of validation is better than at the start")
+    if case.chance_loss is None and long and case.stuck and held_out and held_out[-1] > 0.7 * case.start_loss > 0:
+        return format_text(
+            "损失和验证损失都没有变好", "Neither the loss nor that of validation is better than at the start"
+        )
     return None
 
 
 def _recurrent(case: Case) -> Text | None:
     if case.stuck and case.recurrent_spread[1] > 1.3:
-        return say("循环权重太大", "The recurrent weights are too large")
+        return format_text("循环权重太大", "The recurrent weights are too large")
     return None
 
 
 def _swallowed(case: Case) -> Text | None:
-    if swallowed_share(case) > 0.8 and _share(case) > _POOR:
-        return say(
+    if swallowed_share(case) > 0.8 and _share(case) > _HALF_BASELINE:
+        return format_text(
             "从最初几步起，大多数 16 位权重就没有变", "From the first steps on most of the 16-bit weights do not change"
         )
     return None
 
 
 def _units_alike(case: Case) -> Text | None:
-    if case.symmetric and (_share(case) > _POOR or case.overshot):
-        return say("每层的各单元初始值相同", "The units of each layer began alike")
+    if case.symmetric and (_share(case) > _HALF_BASELINE or case.oversized_outputs):
+        return format_text("每层的各单元初始值相同", "The units of each layer began alike")
     return None
 
 
 def _saturated(case: Case) -> Text | None:
-    if case.saturated is not None and case.saturated[1] > 0.5 and _share(case) > _POOR:
-        return say("激活从一开始就饱和", "Activations are saturated from the start")
+    if case.saturated is not None and case.saturated[1] > 0.5 and _share(case) > _HALF_BASELINE:
+        return format_text("激活从一开始就饱和", "Activations are saturated from the start")
     return None
 
 
 def _misscaled(case: Case) -> Text | None:
     """A wrong scale of weights or inputs, a faded signal, a huge first update, or post-norm without warm-up."""
-    share, normed, gain = _share(case), case.normed, case.gain or 1.0
-    spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
-    if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
-        return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
-    if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
-        return say("初始权重的大小不对", "The initial weights have the wrong size")
-    if share > _POOR and not case.scaled_inputs and not normed:
-        return say("输入没有归一化", "The inputs are not scaled")
-    if share > _POOR and case.faded and not case.symmetric:
-        return say("信号在各层里消失了", "The signal is lost on its way through the layers")
-    if share > _POOR and (case.first_update or 0.0) > 0.2:
-        return say(
+    share, normed, gain = _share(case), case.has_normalisation, case.gain or 1.0
+    high_mean = (
+        case.chance_loss is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _HIGH_MEAN * case.chance_loss
+    )
+    if (
+        case.final_loss_over_baseline is not None
+        and case.large_first_loss
+        and not case.exceeds_mean_reduction
+        and (share > _HALF_BASELINE or high_mean)
+    ):
+        return format_text("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
+    if share > _HALF_BASELINE and (
+        gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)
+    ):
+        return format_text("初始权重的大小不对", "The initial weights have the wrong size")
+    if share > _HALF_BASELINE and not case.scaled_inputs and not normed:
+        return format_text("输入没有归一化", "The inputs are not scaled")
+    if share > _HALF_BASELINE and case.input_insensitive and not case.symmetric:
+        return format_text("信号在各层里消失了", "The signal is lost on its way through the layers")
+    if share > _HALF_BASELINE and (case.first_update or 0.0) > 0.2:
+        return format_text(
             "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"
         )
-    if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
-        return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
+    if share > _HALF_BASELINE and case.scale_free and post_norm(case) and not _warmed_up(case):
+        return format_text("post-LN 没有预热", "Post-norm blocks without a warm-up")
     return None
 
 
 def _overconfident(case: Case) -> Text | None:
     """For an accurate model: its loss is still above half that of guessing, since its logits began far too large."""
-    if case.large_first_loss and not case.multiplied and _share(case) > _POOR:
-        return say(
+    if case.large_first_loss and not case.exceeds_mean_reduction and _share(case) > _HALF_BASELINE:
+        return format_text(
             "输出一开始就太大：多数答对了，答错的却极有把握",
             "The outputs began far too large: most answers are right, and the wrong ones are given with certainty",
         )
@@ -141,14 +152,18 @@ def _overconfident(case: Case) -> Text | None:
 
 
 def _overshot(case: Case) -> Text | None:
-    if case.overshot:
-        return say("输出一开始就远大于目标，损失没有降到底", "The outputs began far larger than the targets")
+    if case.oversized_outputs:
+        return format_text("输出一开始就远大于目标，损失没有降到底", "The outputs began far larger than the targets")
     return None
 
 
 def _accumulated(case: Case) -> Text | None:
-    if (case.number("carried") or 0.0) > 0.9 and case.run.settings.get("optimizers") == 1 and _share(case) > _POOR:
-        return say("每一步的梯度都加在上一步的上面", "Each step adds its gradients to those of the step before")
+    if (
+        (case.number("carried") or 0.0) > 0.9
+        and case.run.settings.get("optimizers") == 1
+        and _share(case) > _HALF_BASELINE
+    ):
+        return format_text("每一步的梯度都加在上一步的上面", "Each step adds its gradients to those of the step before")
     return None
 
 

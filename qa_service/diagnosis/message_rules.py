@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from qa_service.diagnosis.curves import say
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.curves import format_text
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -52,9 +52,9 @@ def messages(run: TrainingRun) -> Iterator[Finding]:
         if feature and feature not in seen:
             seen.add(feature)
             words = " ".join(event.text.split())[:120]
-            text = say("日志里写着“{words}”", "The log says “{words}”", words=words)
+            text = format_text("日志里写着“{words}”", "The log says “{words}”", words=words)
             at = Record(event.step, event.line, math.nan) if event.line or event.step else None
-            yield from weigh(feature, text, at)
+            yield from feature_findings(feature, text, at)
 
 
 def _feature_of(name: str, text: str) -> str:

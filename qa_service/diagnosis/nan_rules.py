@@ -9,15 +9,15 @@ from qa_service.diagnosis.curves import (
     climbing_tail,
     finite,
     first_nonfinite,
+    format_text,
     is_objective,
     records,
     rising_tail,
-    say,
     smooth,
     values_of,
 )
 from qa_service.diagnosis.divergence import divergence
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite, loss_keys
 from qa_service.diagnosis.schedule import position
 from qa_service.model.diagnosis import Finding
@@ -68,22 +68,24 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
     bad = first.bad
     if first.index == 0:
         if run.from_start or (bad.step is not None and bad.step <= _FIRST_STEPS):
-            text = say(
+            text = format_text(
                 "{key} 从第一条记录（{at}）起就是 {value}",
                 "{key} is {value} in the first record ({at})",
                 key=first.key,
                 at=bad,
                 value=bad.value,
             )
-            yield from weigh("nan_at_first_record", text, bad)
+            yield from feature_findings("nan_at_first_record", text, bad)
             if math.isinf(bad.value):
-                yield from weigh("loss_inf_first", say("而且先是 inf，不是 nan", "It is inf first, not nan"), bad)
+                yield from feature_findings(
+                    "loss_inf_first", format_text("而且先是 inf，不是 nan", "It is inf first, not nan"), bad
+                )
         return
     last = first.before[-1] if first.before else None
     if last is None:
         return
     if _one_update_later(run, first):
-        text = say(
+        text = format_text(
             "第一次更新之后，{key} 从 {last} 变成 {value}（{at}）",
             "After the first update, {key} goes from {last} to {value} ({at})",
             key=first.key,
@@ -91,18 +93,20 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
             value=bad.value,
             at=bad,
         )
-        yield from weigh("nan_after_first_update", text, last, bad)
+        yield from feature_findings("nan_after_first_update", text, last, bad)
     yield from _before_nan(first, last)
     if len(first.before) < 3 and first.rise < _STEADY and run.from_start:
-        text = say(
+        text = format_text(
             "{key} 只在开头正常（{high}），{at}已是 {value}",
             "{key} is normal only at the beginning ({high}) and {value} at {at}",
             key=first.key, high=last.value, at=bad, value=bad.value,
         )  # fmt: skip
-        yield from weigh("nan_soon", text, last, bad)
+        yield from feature_findings("nan_soon", text, last, bad)
     if math.isinf(bad.value) and first.rise < _STEADY:
-        text = say("{key} 先变成 inf，不是 nan（{at}）", "{key} is inf first, not nan ({at})", key=first.key, at=bad)
-        yield from weigh("loss_inf_first", text, bad)
+        text = format_text(
+            "{key} 先变成 inf，不是 nan（{at}）", "{key} is inf first, not nan ({at})", key=first.key, at=bad
+        )
+        yield from feature_findings("loss_inf_first", text, bad)
 
 
 def _one_update_later(run: TrainingRun, first: Onset) -> bool:
@@ -117,7 +121,7 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
     grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
         begin = tail[0] if grew >= first.rise and len(tail) >= 2 else first.before[max(0, len(first.before) - 4)]
-        text = say(
+        text = format_text(
             "{key} 先从 {low}（{begin}）升到 {high}（{at}），然后才是 {value}",
             "{key} first rises from {low} ({begin}) to {high} ({at}), then it is {value}",
             key=first.key,
@@ -127,12 +131,12 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
             at=last,
             value=first.bad.value,
         )
-        yield from weigh("rose_before_nan", text, begin, last, first.bad)
+        yield from feature_findings("rose_before_nan", text, begin, last, first.bad)
     elif len(first.before) >= 3 and first.rise < _STEADY:
         if 0 < last.value < 0.3 * first.before[0].value:
-            small = say("那时损失已经很小（{low}）", "The loss was small by then ({low})", low=last.value)
-            yield from weigh("nan_once_confident", small, last)
-        text = say(
+            small = format_text("那时损失已经很小（{low}）", "The loss was small by then ({low})", low=last.value)
+            yield from feature_findings("nan_once_confident", small, last)
+        text = format_text(
             "{key} 到{at}还正常（{high}），下一条就是 {value}",
             "{key} is normal up to {at} ({high}), and {value} in the next record",
             key=first.key,
@@ -140,10 +144,10 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
             high=last.value,
             value=first.bad.value,
         )
-        yield from weigh("sudden_nan", text, last, first.bad)
+        yield from feature_findings("sudden_nan", text, last, first.bad)
 
 
-def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
+def intermittent_nan_loss(run: TrainingRun) -> Iterator[Finding]:
     """Single nan losses with finite ones after them: the weights are finite."""
     losses = records(run, "loss")
     index = first_nonfinite(losses)
@@ -152,12 +156,12 @@ def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
     after = [each for each in losses[index:] if math.isfinite(each.value)]
     bad = [each for each in losses if not math.isfinite(each.value)]
     if len(after) >= 3 and len(bad) >= 2 and len({each.value for each in after}) >= 3:
-        text = say(
+        text = format_text(
             "损失在{at}是 {value}，后来又正常：权重没有被带坏",
             "The loss is {value} at {at} and normal again later: the weights are not harmed",
             at=bad[0], value=bad[0].value,
         )  # fmt: skip
-        yield from weigh("nan_comes_and_goes", text, bad[0], after[0])
+        yield from feature_findings("nan_comes_and_goes", text, bad[0], after[0])
 
 
 def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
@@ -166,13 +170,13 @@ def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
     first, loss = onset(run, "grad_norm"), onset(run, *loss_keys(run))
     if first is not None and hidden_nan(run) is None and not _loss_is_bad_at(run, first.bad):
         feature = "gradient_nan_first" if math.isnan(first.bad.value) else "gradient_inf_first"
-        text = say(
+        text = format_text(
             "{at}的梯度范数是 {value}，损失还是有限数",
             "At {at} the gradient norm is {value} while the loss is finite",
             at=first.bad,
             value=first.bad.value,
         )
-        yield from weigh(feature, text, first.bad)
+        yield from feature_findings(feature, text, first.bad)
     end = first or loss
     before = [each for each in finite(norms) if end is None or position(each) < position(end.bad)]
     if len(before) >= 3 and (end or diverges(run)):
@@ -193,7 +197,7 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
     tail = rising_tail(before)
     if usual <= 0 or values[-1] < 5 * usual:
         return
-    text = say(
+    text = format_text(
         "梯度范数从平时的 {low} 升到 {high}（{at}）",
         "The gradient norm rises from its usual {low} to {high} ({at})",
         low=usual,
@@ -201,9 +205,9 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
         at=before[-1],
     )
     if len(tail) >= 3:
-        yield from weigh("gradient_rose", text, tail[0], before[-1])
+        yield from feature_findings("gradient_rose", text, tail[0], before[-1])
     elif values[-1] > 20 * usual:
-        yield from weigh("gradient_explodes_at_once", text, before[-1])
+        yield from feature_findings("gradient_explodes_at_once", text, before[-1])
 
 
 def diverges(run: TrainingRun) -> bool:

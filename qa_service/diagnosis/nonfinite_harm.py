@@ -7,10 +7,10 @@ from itertools import pairwise
 from qa_service.diagnosis.curves import (
     finite,
     first_nonfinite,
-    harm_at,
+    format_text,
+    harm_of_records,
     lines_of,
     records,
-    say,
 )
 from qa_service.diagnosis.divergence_harm import line_or_step
 from qa_service.diagnosis.skipping_harm import skipped_steps
@@ -44,7 +44,7 @@ def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
         yield Harm(
             id="nonfinite",
             step=run.fault.step,
-            text=say(
+            text=format_text(
                 "一步计算里出现了 {value}{where}", "A step made {value}{where}", value=run.fault.value, where=where
             ),
         )
@@ -52,18 +52,20 @@ def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
         if key != "loss" and _is_nan_without_harm(run, key):
             continue
         if bad := lasting_nonfinite(records(run, key)):
-            yield harm_at(
+            yield harm_of_records(
                 "nonfinite",
-                say("{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value),
+                format_text(
+                    "{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value
+                ),
                 bad,
             )
             return
     yield from _recurring(run)
     yield from _gradients(run)
     if hidden := hidden_nan(run):
-        yield harm_at(
+        yield harm_of_records(
             "nonfinite",
-            say(
+            format_text(
                 "{at}的损失印成 0，梯度范数却不是有限数",
                 "At {at} the loss is printed as 0 beside a gradient norm that is not finite",
                 at=hidden,
@@ -91,7 +93,7 @@ def _recurring(run: TrainingRun) -> Iterator[Harm]:
             id="nonfinite",
             lines=lines_of(points[apart[0]], points[apart[-1]]),
             step=points[apart[0]].step,
-            text=say(
+            text=format_text(
                 "损失有 {count} 处是 nan，最早在{at}，每次之后又正常",
                 "The loss is nan at {count} places, first at {at}, and normal again after each",
                 count=str(len(apart)),
@@ -140,9 +142,11 @@ def _gradients(run: TrainingRun) -> Iterator[Harm]:
     goes_on = len(after) >= 3 and len({loss.value for loss in after}) >= 3
     few = len(norms) > 5 and sum(1 for norm in norms if not math.isfinite(norm.value)) <= 1
     if not goes_on and not few:
-        yield harm_at(
+        yield harm_of_records(
             "nonfinite",
-            say("梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value),
+            format_text(
+                "梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value
+            ),
             bad,
         )
 
@@ -155,7 +159,7 @@ def _weights(run: TrainingRun) -> Iterator[Harm]:
             yield Harm(
                 id="nonfinite",
                 step=layer.step,
-                text=say(
+                text=format_text(
                     "第 {step} 步 {layer} 的权重不再是有限数",
                     "At step {step} the weights of {layer} are not finite",
                     step=str(layer.step),

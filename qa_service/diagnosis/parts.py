@@ -12,7 +12,7 @@ _NO_PART = re.compile(
 )
 
 
-def parts_of_loss(run: TrainingRun) -> Mapping[str, tuple[Record, ...]]:
+def loss_terms(run: TrainingRun) -> Mapping[str, tuple[Record, ...]]:
     """The series that are, by their names, terms of the loss: two or more, else an empty mapping."""
     losses = len(records(run, "loss"))
     parts = {

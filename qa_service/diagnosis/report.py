@@ -8,11 +8,11 @@ from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import (
     end_level,
     finite,
+    format_text,
     noise,
     number_setting,
     rate_at,
     records,
-    say,
     setting,
     smooth,
     start_level,
@@ -20,7 +20,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
 from qa_service.diagnosis.schedule_rules import turning_point
-from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
+from qa_service.diagnosis.skipping_harm import loss_scale_trend, skipped_steps
 from qa_service.model.diagnosis import Cause, Certainty, DiagnosisStatus, Harm, Hypothesis, Mark
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text
@@ -35,7 +35,7 @@ CERTAINTY: Mapping[Certainty, Text] = {
 _WATCH = "watch = numstab.watch(model, optimizer)"
 
 
-def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Text:
+def sick_verdict(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Text:
     """The verdict on a run with harms, in a sentence or two."""
     harm = harms[0].text
     if not hypotheses:
@@ -74,7 +74,7 @@ def _lower(name: str) -> str:
     )
 
 
-def healthy(run: TrainingRun) -> Text:
+def healthy_verdict(run: TrainingRun) -> Text:
     """The verdict on a run without a harm."""
     values = values_of(finite(records(run, "loss")))
     if len(values) < 5:
@@ -84,7 +84,7 @@ def healthy(run: TrainingRun) -> Text:
         )
     first, last = start_level(values), end_level(values)
     if last < 0.95 * first:
-        return say(
+        return format_text(
             "健康：损失从 {first} 降到 {last}，没有发现问题。",
             "Healthy: the loss falls from {first} to {last} and nothing goes wrong.",
             first=first,
@@ -101,16 +101,20 @@ def consequence_of(cause: Cause) -> Text:
 # margins of a healthy run
 
 
-def distances_from_harm(run: TrainingRun) -> tuple[Text, ...]:
+def harmless_anomalies(run: TrainingRun) -> tuple[Text, ...]:
     """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
-    return tuple(each for part in (_survived, _scaled, _spiked, _averaged) for each in part(run))
+    return tuple(
+        each
+        for part in (_recovered_nonfinite, _adjusted_loss_scale, _recovered_spike, _nan_in_average)
+        for each in part(run)
+    )
 
 
-def _survived(run: TrainingRun) -> Iterator[Text]:
+def _recovered_nonfinite(run: TrainingRun) -> Iterator[Text]:
     for key in ("loss", "grad_norm"):
         bad = [point for point in records(run, key) if not math.isfinite(point.value)]
         if bad and lasting_nonfinite(records(run, key)) is None:
-            yield say(
+            yield format_text(
                 "{key} 有 {count} 次不是有限数（最早在{at}），之后都恢复了",
                 "{key} is not finite {count} times (first at {at}) and recovers each time",
                 key=key,
@@ -119,10 +123,10 @@ def _survived(run: TrainingRun) -> Iterator[Text]:
             )
 
 
-def _averaged(run: TrainingRun) -> Iterator[Text]:
+def _nan_in_average(run: TrainingRun) -> Iterator[Text]:
     bad = lasting_nonfinite(records(run, "grad_norm"))
     if bad:
-        yield say(
+        yield format_text(
             "梯度范数从{at}起印成 {value}，损失却照常变化：那是平均值里留着一个旧的 nan，或是被跳过的更新",
             "The gradient norm is printed as {value} from {at} on while the loss goes on as usual: an "
             "average that holds an "
@@ -132,9 +136,9 @@ def _averaged(run: TrainingRun) -> Iterator[Text]:
         )
 
 
-def _scaled(run: TrainingRun) -> Iterator[Text]:
+def _adjusted_loss_scale(run: TrainingRun) -> Iterator[Text]:
     skipped, scales = skipped_steps(run), finite(records(run, "loss_scale"))
-    if skipped or scale_path(run):
+    if skipped or loss_scale_trend(run):
         last = (
             f"，系数停在 {scales[-1].value:g}" if scales else "",
             f" and the scale is at {scales[-1].value:g}" if scales else "",
@@ -145,7 +149,7 @@ def _scaled(run: TrainingRun) -> Iterator[Text]:
         )
 
 
-def _spiked(run: TrainingRun) -> Iterator[Text]:
+def _recovered_spike(run: TrainingRun) -> Iterator[Text]:
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) < 12:
@@ -153,7 +157,7 @@ def _spiked(run: TrainingRun) -> Iterator[Text]:
     spread, smoothed = noise(values), smooth(values)
     high = max(range(1, len(values) - 1), key=lambda index: values[index] - smoothed[index])
     if values[high] - smoothed[high] > 8 * spread > 0 and values[high] > 1.5 * abs(smoothed[high]):
-        yield say(
+        yield format_text(
             "{at}的尖峰（{value}）恢复了", "The spike at {at} ({value}) recovers", at=points[high], value=values[high]
         )
 
@@ -264,14 +268,14 @@ _BETWEEN: Mapping[frozenset[str], Text] = {
         "各层梯度的 rms，以及一步之后权重变化的比例，各是多少？",
         "What is the rms of the gradient in each layer, and how much of its weights does a step change?"),
 }  # fmt: skip
-TWO_RUNS = Text(
+CONTROL_RUNS_QUESTION = Text(
     "把学习率减到十分之一、数据类型换成 float32，各跑一次：哪一次好了？",
     "Run it once with a tenth of the rate and once in float32: which of the two is healthy?",
 )
 """Asked where no question is known that tells two causes apart."""
 
 
-def splitting_question(first: str, second: str, run: TrainingRun) -> Text | None:
+def discriminating_question(first: str, second: str, run: TrainingRun) -> Text | None:
     """The one question that tells two causes apart; None if none is known."""
     both = frozenset({first, second})
     found = next((text for pair, text in _PAIRS if pair == both), None)
@@ -329,7 +333,9 @@ def _marks(run: TrainingRun) -> Iterator[Mark]:
         points = records(run, key)
         if bad := lasting_nonfinite(points):
             yield Mark(
-                series=key, step=_x(points, bad), text=say("这里起是 {value}", "{value} from here on", value=bad.value)
+                series=key,
+                step=_x(points, bad),
+                text=format_text("这里起是 {value}", "{value} from here on", value=bad.value),
             )
         if key == "loss" and turn is not None and turn in points and math.isfinite(turn.value):
             yield Mark(series=key, step=_x(points, turn), text=Text("从这里开始变坏", "it turns here"))

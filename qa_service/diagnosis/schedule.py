@@ -10,7 +10,7 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _FACTOR = 3.0
 _QUIET = 5
-"""Records without a rise before the jump: else it is a warm-up."""
+"""Steady records that a jump needs before it; with fewer, the rise counts as a warm-up."""
 _LEARNED = 0.5
 """A run has learned if its loss before the jump is below this share of the first loss."""
 _LOST = 0.4

@@ -7,17 +7,17 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     climbing_tail,
     finite,
+    format_text,
     is_adaptive,
     is_objective,
     noise,
     rate_at,
     records,
-    say,
     smooth,
     values_of,
 )
 from qa_service.diagnosis.divergence import divergence
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import diverges, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.schedule import lost_at_rate_jump, position, rate_jump
@@ -60,12 +60,12 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     until = max(position(_start_of_rise(run, turn)), position(bad.bad) if bad else 0.0)
     if (found := rate_jump(rates, until)) is not None:
         low, high = found
-        text = say(
+        text = format_text(
             "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
             "At {at} the learning rate jumps from {low} to {high}, and then the loss goes bad",
             at=high, low=low.value, high=high.value,
         )  # fmt: skip
-        yield from weigh("rate_rose_again", text, low, high)
+        yield from feature_findings("rate_rose_again", text, low, high)
         return
     before = [each for each in rates if position(each) <= position(turn) + 1e-9] or rates[:1]
     values = values_of(before)
@@ -73,22 +73,22 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     recent = min(values[-6:])
     fell = len(values) >= 4 and min(values) < 0.7 * max(values[: values.index(min(values)) + 1])
     if fell and recent > 0 and now >= 1.8 * recent and values[-1] == max(values[values.index(min(values)) :]):
-        text = say(
+        text = format_text(
             "学习率在{at}之前又从 {low} 升到 {high}",
             "Before {at} the learning rate goes up again, from {low} to {high}",
             at=turn,
             low=recent,
             high=now,
         )
-        yield from weigh("rate_rose_again", text, before[-1])
+        yield from feature_findings("rate_rose_again", text, before[-1])
     elif now >= 0.85 * top and values[0] < 0.5 * now:
-        text = say(
+        text = format_text(
             "学习率刚升到最高（{rate}），{at}就出事",
             "The learning rate has just reached its peak ({rate}) when it turns, at {at}",
             rate=now,
             at=turn,
         )
-        yield from weigh("rate_at_peak", text, before[-1])
+        yield from feature_findings("rate_at_peak", text, before[-1])
 
 
 def restart(run: TrainingRun) -> Iterator[Finding]:
@@ -102,14 +102,14 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
         before = [point for point in points if position(point) < place and math.isfinite(point.value)]
         after = [point for point in points if position(point) >= place]
         if before and after and not after[0].value < 1.5 * median(values_of(before[-5:])):
-            text = say(
+            text = format_text(
                 "在{at}恢复训练后，损失从 {low} 跳到 {high}",
                 "After resuming at {at} the loss jumps from {low} to {high}",
                 at=after[0],
                 low=before[-1].value,
                 high=after[0].value,
             )
-            yield from weigh("jump_at_restart", text, before[-1], after[0])
+            yield from feature_findings("jump_at_restart", text, before[-1], after[0])
             return
 
 
@@ -133,7 +133,7 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
         "rate_high": ("学习率有 {rate}，偏大", "The learning rate, {rate}, is large"),
     }
     rates = finite(records(run, "lr"))
-    yield from weigh(feature, say(*usual[feature], rate=rate), rates[-1] if rates else None)
+    yield from feature_findings(feature, format_text(*usual[feature], rate=rate), rates[-1] if rates else None)
 
 
 def spikes(run: TrainingRun) -> Iterator[Finding]:
@@ -150,10 +150,10 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
         and quiet
         and _rises_at_once(run, turn)
     ):
-        text = say(
+        text = format_text(
             "安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step)
         )
-        yield from weigh("late_spike", text, turn)
+        yield from feature_findings("late_spike", text, turn)
     if len(values) < 12:
         return
     spread, smoothed = max(noise(values), 1e-9), smooth(values)
@@ -163,14 +163,14 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
         if point.value - level > _SPIKE * spread and point.value > 1.5 * abs(level)
     ]
     if len(found) >= 2:
-        text = say(
+        text = format_text(
             "此前已有 {count} 个尖峰，最高 {high}（{at}）",
             "Before that, {count} spikes, the highest {high} ({at})",
             count=str(len(found)),
             high=max(values_of(found)),
             at=max(found, key=lambda each: each.value),
         )
-        yield from weigh("spikes", text, *found[:3])
+        yield from feature_findings("spikes", text, *found[:3])
 
 
 def jump(run: TrainingRun) -> Iterator[Finding]:
@@ -183,11 +183,11 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
         before = values[max(0, index - 4) : index]
         learning = median(before) < 0.7 * values[0] and max(before) < 3 * median(before)
         if learning and values[index] > max(10 * median(before), 5 * max(before)):
-            text = say(
+            text = format_text(
                 "损失从 {low} 一下跳到 {high}（{at}）", "The loss jumps from {low} to {high} ({at}) at once",
                 low=values[index - 1], high=values[index], at=points[index],
             )  # fmt: skip
-            yield from weigh("jump", text, points[index - 1], points[index])
+            yield from feature_findings("jump", text, points[index - 1], points[index])
             return
 
 

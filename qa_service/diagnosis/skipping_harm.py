@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from qa_service.diagnosis.curves import (
     finite,
-    harm_at,
+    format_text,
+    harm_of_records,
     records,
-    say,
     step_span,
     values_of,
 )
@@ -20,7 +20,7 @@ _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
 
 
-def scale_path(run: TrainingRun) -> str:
+def loss_scale_trend(run: TrainingRun) -> str:
     """How the loss scale moves: "" (never down), "startup" (only down), "hovering", or "staircase" to its floor."""
     points = finite(records(run, "loss_scale"))
     values = values_of(points)
@@ -51,10 +51,10 @@ def _is_cumulative(run: TrainingRun) -> bool:
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     """One harm at most: a loss scale that falls to its floor, or updates still skipped after the first steps."""
     scales = finite(records(run, "loss_scale"))
-    if scale_path(run) == "staircase":
-        yield harm_at(
+    if loss_scale_trend(run) == "staircase":
+        yield harm_of_records(
             "skipping",
-            say(
+            format_text(
                 "损失缩放系数从 {first} 一路降到 {last}",
                 "The loss scale goes down from {first} to {last}",
                 first=scales[0].value,
@@ -71,7 +71,7 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
             id="skipping",
             lines=tuple(event.line for event in late[-1:] if event.line),
             step=late[-1].step,
-            text=say(
+            text=format_text(
                 "第 50 步以后还跳过了 {count} 次更新",
                 "After step 50, {count} updates are still skipped",
                 count=str(len(late)),
@@ -82,9 +82,9 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
         if min(values_of(tail)) >= 1 and not finite(records(run, "loss")):
-            yield harm_at(
+            yield harm_of_records(
                 "skipping",
-                say(
+                format_text(
                     "每个区间都有更新被跳过，而且没有损失",
                     "Updates are skipped in every interval, and there is no loss",
                 ),
@@ -100,12 +100,12 @@ def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
         return
     share = math.fsum(values_of(late)) / len(late)
     if share > 0.1 and any(values_of(late[-len(late) // 5 :])):
-        words = say(
+        words = format_text(
             "第 50 步以后还有 {share} 的更新被跳过",
             "After step 50, {share} of the updates are still skipped",
             share=f"{100 * share:.0f} %",
         )
-        yield harm_at("skipping", words, late[-1])
+        yield harm_of_records("skipping", words, late[-1])
 
 
 def _is_late(event: TrainingEvent) -> bool:

@@ -54,7 +54,7 @@ def operation(run: TrainingRun) -> Iterator[Finding]:
     if fault is None or _is_consequence(run, fault):
         return
     if not fault.operation:
-        yield from _given(run, fault)
+        yield from _nonfinite_input(run, fault)
     elif fault.phase == "update":
         yield _finding(run, "optimizer_made_it", "eps_lost", _STRONG if fault.operation == "div" else _SOME)
     elif fault.phase == "backward":
@@ -77,7 +77,7 @@ def _is_consequence(run: TrainingRun, fault: OperationFault) -> bool:
     return False
 
 
-def _given(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
+def _nonfinite_input(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     """The value was there before any operation: in the batch, the targets or the weights."""
     if fault.phase == "data" and run.settings.get("bad_targets") and not run.settings.get("bad_inputs"):
         yield _finding(run, "given_in_targets", "bad_labels", _CERTAIN)
@@ -149,7 +149,7 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def cures(run: TrainingRun) -> Iterator[Finding]:
-    """The causes that the interventions which cure the run, and those which do not, speak for and against."""
+    """Evidence of interventions: for causes whose cure makes the run healthy, against those whose cure does not."""
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
         return
@@ -164,17 +164,19 @@ def cures(run: TrainingRun) -> Iterator[Finding]:
         yield _cure(tried[smaller[0]], "step_too_large", _LIKELY if cured & {"init", "inputs", "mean"} else _STRONG)
     elif {"lr/10", "lr/100"} <= failed:
         yield _no_cure(tried["lr/100"], "step_too_large", -_STRONG)
-    yield from _sizes(tried, cured, smaller=bool(smaller))
+    yield from _scale_cures(tried, cured, smaller=bool(smaller))
     if "float32" in cured:
         cause_weight = -_SOME if smaller else _LIKELY
         yield _cure(tried["float32"], "forward_overflow", cause_weight)
     elif "float32" in failed and not (run.fault and run.fault.dtype.startswith(_SMALL_RANGE)):
         yield _no_cure(tried["float32"], "forward_overflow", -_LIKELY)
-    yield from _others(run, tried, cured, smaller=bool(smaller))
+    yield from _independent_cures(run, tried, cured, smaller=bool(smaller))
 
 
-def _others(run: TrainingRun, tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:
-    """Changes that cure by themselves; where a smaller step cures too, they say nothing."""
+def _independent_cures(
+    run: TrainingRun, tried: dict[str, Intervention], cured: set[str], *, smaller: bool
+) -> Iterator[Finding]:
+    """Cures that no smaller step explains; where a smaller step cures too, eps, loss and eval mode are no evidence."""
     if "skip_sample" in cured:
         yield _cure(tried["skip_sample"], "nonfinite_data", _LIKELY)
     for id_, cause, weight in (
@@ -189,8 +191,8 @@ def _others(run: TrainingRun, tried: dict[str, Intervention], cured: set[str], *
         yield _cure(tried[larger], "step_too_small", _STRONG)
 
 
-def _sizes(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:
-    """Inputs, weights and the sum of the loss: each also makes the step too large, so that a smaller step cures too."""
+def _scale_cures(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:
+    """The scale of inputs, weights or a summed loss: each makes the step too large, so a smaller step cures too."""
     if "inputs" in cured:
         yield _cure(tried["inputs"], "inputs_not_scaled", _STRONG)
     elif "inputs" in tried:
@@ -205,7 +207,7 @@ def _sizes(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) ->
         yield _setting("half_is_not_half", "summed_loss", -_STRONG)
 
 
-def _of_outputs(run: TrainingRun) -> Iterator[Finding]:
+def _output_layer(run: TrainingRun) -> Iterator[Finding]:
     """Probabilities where the loss takes logits, a softmax over one unit, targets that are far from 1."""
     settings = run.settings
     if settings.get("softmax_before_cross_entropy") is True:
@@ -227,7 +229,7 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
     if run.source != "trial":
         return
     settings = run.settings
-    yield from _of_outputs(run)
+    yield from _output_layer(run)
     if settings.get("labels_in_range") is False and run.fault is not None:
         yield _setting("labels_out_of_range", "bad_labels", _STRONG)
     if settings.get("not_in_optimizer"):

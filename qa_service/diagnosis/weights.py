@@ -1,6 +1,6 @@
 """How much each feature of a log speaks for or against each cause, the priors, and the calibration.
 
-Weights are natural logarithms of likelihood ratios against the average cause: what was judged by hand (`JUDGED`), and,
+Weights are natural logarithms of likelihood ratios against the average cause: judged by hand (`EXPERT_WEIGHTS`), and,
 where a run shows nothing but series, a correction that is estimated from runs whose cause is known (`corrections.json`,
 written by `python -m bench diagnosis --fit`, with its provenance). A feature says nothing about a cause that neither
 names.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import resources
 from itertools import pairwise
 
-JUDGED: Mapping[str, Mapping[str, float]] = {
+EXPERT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
     # where inf or nan begins
     "nan_at_first_record": {
         "nonfinite_data": 1.8, "bad_labels": 1.3, "log_of_zero": 1.0, "empty_attention_row": 1.0,
@@ -344,9 +344,9 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
 
 
 def corrected(corrections: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """The judged weights, plus corrections of the same shape; features that are not judged are left out."""
+    """The expert weights plus corrections of the same shape; features without an expert weight are left out."""
     sums: dict[str, dict[str, float]] = {}
-    for feature, judged in JUDGED.items():
+    for feature, judged in EXPERT_WEIGHTS.items():
         added = corrections.get(feature, {})
         sums[feature] = {cause: judged.get(cause, 0.0) + added.get(cause, 0.0) for cause in {**judged, **added}}
     return sums
@@ -379,7 +379,7 @@ CALIBRATION = (
 )  # fmt: skip
 """(probability that the sum of weights gives, share that is right there) for runs that show nothing but series.
 
-Read off families that were left out of the estimate of the weights, and a little below.
+Measured on families held out from the estimate of the weights, and set slightly lower.
 """
 
 CALIBRATION_OF_MEASURED = (

@@ -62,7 +62,7 @@ class Excluded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Experimented:
+class Reproduction:
     """A small experiment that reproduces the cause with the run's own settings, once without and once with the cure."""
 
     experiment: str
@@ -122,7 +122,7 @@ class Diagnosis:
     """The one line of code to add that would tell more."""
     unseen: tuple[Text, ...] = ()
     """What the run does not show although the diagnosis would need it."""
-    experiment: Experimented | None = None
+    experiment: Reproduction | None = None
     marks: tuple[Mark, ...] = ()
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Every cause that is named above, by its id."""

@@ -16,10 +16,10 @@ from qa_service.model.diagnosis import (
     Certainty,
     Diagnosis,
     DiagnosisStatus,
-    Experimented,
     Finding,
     Harm,
     Mark,
+    Reproduction,
 )
 from qa_service.model.training_run import OperationFault, Record, RunSource, TrainingRun
 from qa_service.schemas import allowed
@@ -327,7 +327,7 @@ def _harm(harm: Harm, lang: Lang) -> HarmJson:
     return HarmJson(id=harm.id, text=harm.text[lang], lines=list(harm.lines), step=harm.step)
 
 
-def _experimented(planned: Experimented) -> ExperimentedJson:
+def _experimented(planned: Reproduction) -> ExperimentedJson:
     return ExperimentedJson(
         experiment=planned.experiment,
         params=dict(planned.params),

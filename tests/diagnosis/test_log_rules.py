@@ -9,7 +9,7 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.growth_rules import critical_rate
-from qa_service.diagnosis.skipping_harm import scale_path
+from qa_service.diagnosis.skipping_harm import loss_scale_trend
 from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
 from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
 
@@ -42,7 +42,7 @@ CASES = [
     ),
     (rules.nonfinite_loss, "loss_inf_first", run_of([*decay(8), INF, NAN]), run_of([*decay(8), NAN, NAN])),
     (
-        rules.comes_and_goes,
+        rules.intermittent_nan_loss,
         "nan_comes_and_goes",
         run_of([1.5, NAN, 1.2, NAN, 0.9, 0.7, 0.6]),
         run_of([1.5, 1.2, NAN, NAN, NAN]),
@@ -74,7 +74,7 @@ CASES = [
         run_of(decay(12)),
     ),
     (
-        rules.thrown_up,
+        rules.initial_loss_spike,
         "thrown_up",
         run_of([1.5, 240.0, 20.0, *level(20, 1.4, 0.03)]),
         run_of([1.5, 240.0, *decay(20, 3.0, 0.2)]),
@@ -306,7 +306,7 @@ def test_growth_gives_the_critical_learning_rate():
 )
 def test_paths_of_the_loss_scale(scales, path):
     assert (
-        scale_path(
+        loss_scale_trend(
             TrainingRun(source="log", series={"loss_scale": tuple(Record(i, i, s) for i, s in enumerate(scales))})
         )
         == path

@@ -10,10 +10,10 @@ from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
-from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
+from qa_service.diagnosis.stalled_loss import is_flat, multiples_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.diagnosis.validation_rules import validation
-from qa_service.diagnosis.weights import JUDGED
+from qa_service.diagnosis.weights import EXPERT_WEIGHTS
 from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
 
@@ -160,8 +160,8 @@ def test_a_rising_loss_is_no_harm_while_validation_is_right():
 
 def test_losses_that_are_whole_multiples_of_the_clamp():
     counts = [7, 8, 10, 13, 9, 5, 8, 8, 7, 5, 6, 5, 7]
-    assert steps_of_clamp(run_of([count * 100 / 32 for count in counts]))
-    assert not steps_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
+    assert multiples_of_clamp(run_of([count * 100 / 32 for count in counts]))
+    assert not multiples_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
     named = {each.cause for each in diagnose(run_of([count * 100 / 32 for count in counts])).hypotheses}
     assert named == {"loss_clipped", "wrong_output"}  # a log cannot tell a clamp from a softmax over one unit
 
@@ -265,6 +265,8 @@ def test_the_weights_of_a_trial_are_those_that_were_judged():
         (each.cause, finding.feature): finding.weight
         for each in diagnose(tried).hypotheses
         for finding in each.findings
-        if finding.feature in JUDGED
+        if finding.feature in EXPERT_WEIGHTS
     }
-    assert judged and all(weight == JUDGED[feature].get(cause, 0.0) for (cause, feature), weight in judged.items())
+    assert judged and all(
+        weight == EXPERT_WEIGHTS[feature].get(cause, 0.0) for (cause, feature), weight in judged.items()
+    )

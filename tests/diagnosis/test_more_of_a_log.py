@@ -9,11 +9,11 @@ from runs_by_hand import decay, level, run_of
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
-from qa_service.diagnosis.number_grid import grid_of
+from qa_service.diagnosis.printed_precision import infer_dtype
 from qa_service.diagnosis.reading import read_log_text
-from qa_service.diagnosis.report import splitting_question
+from qa_service.diagnosis.report import discriminating_question
 from qa_service.diagnosis.schedule import lost_at_rate_jump
-from qa_service.diagnosis.standstill import classes_at_chance, validation_at_guessing
+from qa_service.diagnosis.stalled_loss import classes_at_chance, validation_at_guessing
 
 
 def rounded(values, bits):
@@ -29,9 +29,9 @@ def noisy(count=40, seed=1):
 
 
 def test_digits_tell_the_format_that_numbers_were_computed_in():
-    assert grid_of(run_of(rounded(noisy(), 8))) == "bfloat16"
-    assert grid_of(run_of([round(value, 4) for value in rounded(noisy(), 8)])) == "bfloat16"
-    assert grid_of(run_of(noisy(), grad_norm=rounded(noisy(seed=2), 11))) == "float16"
+    assert infer_dtype(run_of(rounded(noisy(), 8))) == "bfloat16"
+    assert infer_dtype(run_of([round(value, 4) for value in rounded(noisy(), 8)])) == "bfloat16"
+    assert infer_dtype(run_of(noisy(), grad_norm=rounded(noisy(seed=2), 11))) == "float16"
 
 
 @each_case(
@@ -45,7 +45,7 @@ def test_digits_tell_the_format_that_numbers_were_computed_in():
     ],
 )
 def test_digits_of_other_numbers_tell_nothing(losses):
-    assert grid_of(run_of(losses)) == ""
+    assert infer_dtype(run_of(losses)) == ""
 
 
 def test_digits_of_bfloat16_speak_for_swallowed_updates():
@@ -112,7 +112,7 @@ def test_a_loss_about_0_that_megatron_leaves_out_may_be_negative():
     assert not find_harms(megatron(losses))
 
 
-def thrown(last_loss, last_share):
+def after_initial_spike(last_loss, last_share):
     shares = [0.3, 0.24, 0.25, 0.3, last_share]
     held_out = [254.0, 232.0, 1.5, 1.41, last_loss]
     losses = [5e4, 1e3, 240.0, *[1.45 + 0.05 * (-1) ** index for index in range(37)]]
@@ -127,8 +127,8 @@ def thrown(last_loss, last_share):
 
 
 def test_a_loss_that_comes_down_only_to_guessing_is_sick():
-    assert validation_at_guessing(thrown(1.39, 0.25))
-    assert not validation_at_guessing(thrown(0.5, 0.85))
+    assert validation_at_guessing(after_initial_spike(1.39, 0.25))
+    assert not validation_at_guessing(after_initial_spike(0.5, 0.85))
 
 
 def test_a_loss_that_happens_to_be_ln_4_is_no_guessing_where_the_accuracy_is_high():
@@ -165,5 +165,5 @@ def test_a_scale_that_is_reduced_from_1_to_1_is_at_its_floor():
 )
 def test_two_causes_that_print_the_same_log_are_split_by_a_question(first, second, asks):
     run = run_of(decay(20))
-    assert asks in splitting_question(first, second, run).en
-    assert splitting_question(first, second, run) == splitting_question(second, first, run)
+    assert asks in discriminating_question(first, second, run).en
+    assert discriminating_question(first, second, run) == discriminating_question(second, first, run)

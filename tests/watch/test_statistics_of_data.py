@@ -106,17 +106,17 @@ def test_a_trace_without_these_statistics_is_still_read(tmp_path):
             values.pop("in_compared", None)
     run = read_trace("\n".join(json.dumps(each) for each in lines).encode() + b"\n")
     assert len(run.series["loss"]) == 70
-    assert Case(run).guess is None
+    assert Case(run).constant_baseline_loss is None
     assert Case(run).different_samples is None
     assert not [each for rule in RULES for each in rule(run) if each.weight > 0]
 
 
 def test_a_regression_is_judged_by_the_loss_of_the_mean(tmp_path):
     sound = Case(recorded(tmp_path / "a.jsonl.gz", linear()))
-    assert sound.guess == pytest.approx(1.25, rel=0.5)
-    assert not sound.poor
+    assert sound.constant_baseline_loss == pytest.approx(1.25, rel=0.5)
+    assert not sound.above_half_baseline
     still = Case(recorded(tmp_path / "b.jsonl.gz", linear(), lr=1e-7))
-    assert still.poor
+    assert still.above_half_baseline
 
 
 def test_outliers_in_single_batches(tmp_path):

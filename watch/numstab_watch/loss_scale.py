@@ -15,7 +15,7 @@ class LossScale:
         self.scaler = scaler
 
     def unscaled(self, root: Any) -> tuple[Any, Any]:
-        """The loss as a float scalar of its own, and the scale it was multiplied with, or None."""
+        """A detached copy of the loss divided by the loss scale, and that scale; None if not scaled."""
         if self.scaler is None:
             self.scaler = patches.scaler_of(root)
         loss = root.detach().reshape(()).to(torch.float64 if root.dtype == torch.float64 else torch.float32, copy=True)

@@ -233,7 +233,7 @@ class Watch:
 
     @_guarded
     def forward_starts(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The model is called with these arguments, to be trained."""
+        """Hook before a training forward pass: records batch size, mode and input; starts module probes when due."""
         self._end_if_over()
         header = self._trace.header
         if "batch" not in header:

@@ -191,7 +191,7 @@ def _nodes(root: Any) -> Iterator[Any]:
 
 
 class _Tracker(TorchDispatchMode):  # type: ignore[misc]
-    """Watches kernels; keeps the origin of each tensor that is not finite, by its storage."""
+    """Dispatch mode that records, by storage, the operator call in which each non-finite tensor arose."""
 
     def __init__(self, phase: Phase = "forward") -> None:
         super().__init__()

@@ -60,7 +60,7 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     gradients.recurrence,
     loss.output,
     updates.adam_eps,
-    data.sound_numbers,
+    data.data_by_elimination,
     gradients.gradient_only,
 )
 """One for each kind of evidence."""

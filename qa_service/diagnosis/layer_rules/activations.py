@@ -34,9 +34,9 @@ def saturation(case: Case) -> Iterator[Finding]:
 
 def dead_units(case: Case) -> Iterator[Finding]:
     """Units that return 0 for every sample, step after step."""
-    if not (case.stuck or case.creeps) or not case.modules:
+    if not (case.stuck or case.slow_descent) or not case.modules:
         return
-    name, share = case.silent_at_first
+    name, share = case.initial_dead_unit_share
     if share >= 0.9:
         yield from findings(
             "silent_from_start",
@@ -53,14 +53,14 @@ def dead_units(case: Case) -> Iterator[Finding]:
     if not case.stuck:
         return
     end = max(case.modules)
-    found = case.silent("silent", end) or case.silent("silent_now", end)
+    found = case.dead_unit_share("silent", end) or case.dead_unit_share("silent_now", end)
     if found is None:
         return
     name, share = found
     if share >= 0.6:
         large = (case.first_update or 0) > 0.05
-        later = case.silent_at_first[1] < 0.3 and min(case.losses, default=0.0) < 0.5 * case.start_loss
-        weight = 0.8 if later else 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
+        later = case.initial_dead_unit_share[1] < 0.3 and min(case.losses, default=0.0) < 0.5 * case.start_loss
+        weight = 0.8 if later else 1.5 if large or case.initial_dead_unit_share[1] > 0.5 * share else 2.5
         yield from findings(
             "silent_in_window",
             "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零",
@@ -83,7 +83,7 @@ def dead_units(case: Case) -> Iterator[Finding]:
 
 def faded_signal(case: Case) -> Iterator[Finding]:
     """Outputs that at the first step hardly differ between samples: each layer passes on less of its input."""
-    if not case.faded or not case.harmed or case.symmetric or case.silent_at_first[1] > 0.9:
+    if not case.input_insensitive or not case.harmed or case.symmetric or case.initial_dead_unit_share[1] > 0.9:
         return
     values = case.start.get("", {})
     yield from findings(

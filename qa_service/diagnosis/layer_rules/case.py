@@ -80,16 +80,16 @@ class Case:
         return median(tail) if tail and all(map(math.isfinite, tail)) else math.nan
 
     @cached_property
-    def chance(self) -> float | None:
+    def chance_loss(self) -> float | None:
         """The loss of equal probabilities, where the loss is a cross-entropy."""
         classes = self.number("classes")
         return math.log(classes) if classes and classes > 1 and self.run.settings.get("loss") == "NllLoss" else None
 
     @cached_property
-    def guess(self) -> float | None:
+    def constant_baseline_loss(self) -> float | None:
         """The loss of the best constant output: ln C of a cross-entropy; of a squared error, the targets' variance."""
-        if self.chance is not None:
-            return self.chance * self._per_label
+        if self.chance_loss is not None:
+            return self.chance_loss * self._per_label
         spread, error = self.number("target_spread"), self.number("error_rms")
         if not spread or not error or not 0 < self.first_loss < math.inf:
             return None
@@ -112,11 +112,11 @@ class Case:
         """Whether the loss has hardly fallen, or is no better than chance."""
         if self.nonfinite or len(self.losses) < 20:
             return False
-        at_chance = self.guess is not None and self.last_loss > 0.95 * self.guess
+        at_chance = self.constant_baseline_loss is not None and self.last_loss > 0.95 * self.constant_baseline_loss
         return self.last_loss > 0.95 * self.start_loss or at_chance
 
     @cached_property
-    def creeps(self) -> bool:
+    def slow_descent(self) -> bool:
         """Whether the loss has fallen by less than a third."""
         return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
 
@@ -128,11 +128,11 @@ class Case:
 
     @cached_property
     def harmed(self) -> bool:
-        """Whether the run fails: loss not finite, stuck or poor, updates skipped, or outputs that stay too large."""
-        return self.nonfinite or self.stuck or self.skipping or self.poor or self.overshot
+        """Whether the run fails: loss not finite, stuck or high, updates skipped, or outputs that stay too large."""
+        return self.nonfinite or self.stuck or self.skipping or self.above_half_baseline or self.oversized_outputs
 
     @cached_property
-    def level(self) -> float:
+    def worse_final_loss(self) -> float:
         """The last loss of training or, if that is larger, of validation."""
         held_out = [each.value for each in self.run.series.get("val_loss", ()) if math.isfinite(each.value)]
         if not held_out or median(held_out) > 10 * max(filter(math.isfinite, self.losses), default=0.0):
@@ -140,34 +140,38 @@ class Case:
         return max(self.last_loss, median(held_out[-2:]))
 
     @cached_property
-    def poor(self) -> bool:
+    def above_half_baseline(self) -> bool:
         """Whether the loss ends above half that of guessing, or of the start where that is not known."""
-        return (self.level_share or 0.0) > 0.5
+        return (self.final_loss_over_baseline or 0.0) > 0.5
 
     @cached_property
-    def level_share(self) -> float | None:
+    def final_loss_over_baseline(self) -> float | None:
         """The last loss over that of guessing, or of the start; None if summed or trained before."""
-        if len(self.losses) < 60 or not math.isfinite(self.level):
+        if len(self.losses) < 60 or not math.isfinite(self.worse_final_loss):
             return None
-        if self.chance is None and self.guess is not None:
-            return None if self.first_loss < 0.5 * self.guess else self.level / self.guess
-        if self.chance is None:
-            return self.level / self.start_loss if self.start_loss > 0 else None
+        if self.chance_loss is None and self.constant_baseline_loss is not None:
+            return (
+                None
+                if self.first_loss < 0.5 * self.constant_baseline_loss
+                else self.worse_final_loss / self.constant_baseline_loss
+            )
+        if self.chance_loss is None:
+            return self.worse_final_loss / self.start_loss if self.start_loss > 0 else None
         trained_before = (self.first_loss_over_chance or 0.0) < 0.7
-        return None if trained_before or self.summed else self.level / self.chance
+        return None if trained_before or self.summed else self.worse_final_loss / self.chance_loss
 
     @cached_property
     def summed(self) -> bool:
         """Whether the loss adds up the samples of the batch."""
-        return self.run.settings.get("reduction") == "sum" or self.multiplied
+        return self.run.settings.get("reduction") == "sum" or self.exceeds_mean_reduction
 
     @cached_property
-    def normed(self) -> bool:
+    def has_normalisation(self) -> bool:
         """Whether any layer normalizes."""
         return any("Norm" in kind for kind in self.run.module_classes.values())
 
     @cached_property
-    def alarm(self) -> int | None:
+    def first_bad_gradient_step(self) -> int | None:
         """The step whose gradient was nan or inf while the loss was still finite."""
         event = next((each for each in self.run.events if each.name == "alarm_gradient"), None)
         return event.step if event is not None else None
@@ -180,7 +184,7 @@ class Case:
         return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
 
     @cached_property
-    def output_share(self) -> float:
+    def initial_output_over_loss(self) -> float:
         """The mean square of the first output over the first loss, if that is a mean squared error; else 0.
 
         Near 1 the targets are small beside the outputs.
@@ -191,13 +195,17 @@ class Case:
         return size * size / self.first_loss
 
     @cached_property
-    def overshot(self) -> bool:
+    def oversized_outputs(self) -> bool:
         """Whether outputs that began far larger than the targets stay so: the loss does not fall or is still large."""
-        if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
+        if self.initial_output_over_loss < 0.85 or len(self.losses) < 60 or not math.isfinite(self.worse_final_loss):
             return False
         third = len(self.losses) // 3
         middle, last = median(self.losses[third:-third]), median(self.losses[-third:])
-        return last > 0.9 * middle or self.level > 1.5 * self.last_loss or self.level > 0.1 * self.first_loss
+        return (
+            last > 0.9 * middle
+            or self.worse_final_loss > 1.5 * self.last_loss
+            or self.worse_final_loss > 0.1 * self.first_loss
+        )
 
     @cached_property
     def large_first_loss(self) -> bool:
@@ -205,15 +213,15 @@ class Case:
         return (self.first_loss_over_chance or 1.0) > 5
 
     @cached_property
-    def multiplied(self) -> bool:
+    def exceeds_mean_reduction(self) -> bool:
         """Whether the loss is larger than any mean of cross-entropies can be with logits of this size."""
         largest = self.start.get("", {}).get("out_max")
-        if self.chance is None or largest is None or not self.start:
+        if self.chance_loss is None or largest is None or not self.start:
             return False
-        return self.first_loss > 1.5 * (self.chance + 2 * largest)
+        return self.first_loss > 1.5 * (self.chance_loss + 2 * largest)
 
     @cached_property
-    def weighted(self) -> float | None:
+    def loss_over_mse(self) -> float | None:
         """The loss over the mean of the squared errors; None without a squared error."""
         error = self.number("error_rms")
         return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
@@ -225,7 +233,7 @@ class Case:
         return values.get("in_rms", 1.0) < 10 and values.get("in_columns", 1.0) < 100
 
     @cached_property
-    def faded(self) -> bool:
+    def input_insensitive(self) -> bool:
         """Whether the first outputs of the model hardly depended on its inputs, though it has many layers."""
         values = self.start.get("", {})
         spread, size = values.get("out_spread", 0.0), values.get("out_rms", 0.0)
@@ -258,9 +266,9 @@ class Case:
     @cached_property
     def first_loss_over_chance(self) -> float | None:
         """The first loss, for one label, over that of equal probabilities."""
-        if self.chance is None:
+        if self.chance_loss is None:
             return None
-        return self.first_loss / (self.chance * self._per_label)
+        return self.first_loss / (self.chance_loss * self._per_label)
 
     @cached_property
     def scale_free(self) -> bool:
@@ -287,7 +295,7 @@ class Case:
         return self.scale_free or bool(self.number("momentum"))
 
     @cached_property
-    def poisoned(self) -> int | None:
+    def first_nonfinite_weight_step(self) -> int | None:
         """The step at which the recorder found weights that are not finite; None if it found none."""
         named = (each.step for each in self.run.events if each.name == "alarm_loss" and "not finite:" in each.text)
         return next(named, None)
@@ -299,7 +307,7 @@ class Case:
         return pure or self.run.settings.get("autocast") == "float16"
 
     @cached_property
-    def spiky(self) -> bool:
+    def has_spikes(self) -> bool:
         """Whether single losses are ten times the usual one."""
         known = [each for each in self.losses if math.isfinite(each)]
         return len(known) >= 20 and max(known[10:]) > 10 * median(known) > 0
@@ -385,7 +393,7 @@ class Case:
         middle = {name: min(each) for name, each in shares.items() if name != last}
         return max(middle.items(), key=lambda item: item[1]) if middle else None
 
-    def silent(self, key: str, step: int) -> tuple[str, float] | None:
+    def dead_unit_share(self, key: str, step: int) -> tuple[str, float] | None:
         """(module, share of silent units) with the largest share at a step; None if none was sampled.
 
         Counted are rectifiers, and all modules after the first one with weights. `key` is "silent" or "silent_now".
@@ -400,11 +408,11 @@ class Case:
         return max(shares.items(), key=lambda item: item[1]) if shares else None
 
     @cached_property
-    def silent_at_first(self) -> tuple[str, float]:
+    def initial_dead_unit_share(self) -> tuple[str, float]:
         """(layer, share of its units that are silent) for the layer with the largest share.
 
         Of the first three sampled steps the one where that share is least; ("", 0.0) where none was sampled.
         """
-        found = [self.silent("silent_now", step) for step in sorted(self.modules)[:3]]
+        found = [self.dead_unit_share("silent_now", step) for step in sorted(self.modules)[:3]]
         known = [each for each in found if each is not None]
         return min(known, key=lambda each: each[1]) if known else ("", 0.0)

@@ -23,7 +23,7 @@ def inputs(case: Case) -> Iterator[Finding]:
             nonfinite_data=3.5,
         )  # fmt: skip
     size, columns = values.get("in_rms"), values.get("in_columns", 1.0)
-    if size is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
+    if size is None or not (case.harmed or (case.large_first_loss and not case.exceeds_mean_reduction)):
         return
     normed = any("Norm" in kind for _, kind in case.classes[:2])
     share = 0.3 if normed else 1.0
@@ -96,7 +96,7 @@ def targets(case: Case) -> Iterator[Finding]:
 
 def outliers(case: Case) -> Iterator[Finding]:
     """Single batches with values far beyond those of the others, and the loss of these batches."""
-    if not case.harmed and not case.spiky:
+    if not case.harmed and not case.has_spikes:
         return
     sizes = {each.step: each.value for each in case.run.series.get("input_max", ()) if each.step is not None}
     if len(sizes) < 20:
@@ -142,10 +142,10 @@ def repeated_samples(case: Case) -> Iterator[Finding]:
     )
 
 
-def sound_numbers(case: Case) -> Iterator[Finding]:
-    """No learning although signal, weights and updates are as they should be: then it is the data."""
+def data_by_elimination(case: Case) -> Iterator[Finding]:
+    """No learning although signal, weights and updates are usual: by elimination, the data or labels are the cause."""
     first = case.first_update
-    if not case.creeps or case.nonfinite or first is None or case.chance is None:
+    if not case.slow_descent or case.nonfinite or first is None or case.chance_loss is None:
         return
     if case.last_loss > 1.05 * case.start_loss or (case.first_loss_over_chance or 0.0) < 0.7:
         return  # it rises, as a generator's does, or began far below chance: trained before
@@ -155,7 +155,7 @@ def sound_numbers(case: Case) -> Iterator[Finding]:
     usual = 3e-4 < first < 0.05 and 0.3 < (case.gain or 1.0) < 1.8 and not case.large_first_loss
     held = all(facts["held"] > 0 for facts in case.facts.values() if facts["trained"] > 0)
     zeroed = (case.number("carried") or 0.0) < 0.1
-    alive = case.silent_at_first[1] < 0.5 and (case.saturated is None or case.saturated[1] < 0.3)
+    alive = case.initial_dead_unit_share[1] < 0.5 and (case.saturated is None or case.saturated[1] < 0.3)
     if numbers and usual and held and zeroed and alive and not case.symmetric and swallowed_share(case) < 0.3:
         yield from findings(
             "numbers_are_sound",

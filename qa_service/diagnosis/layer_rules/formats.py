@@ -17,7 +17,7 @@ def overflow(case: Case) -> Iterator[Finding]:
         return
     largest = (0.0, "", 0)
     for step, modules in case.modules.items():
-        if case.poisoned is not None and step >= case.poisoned:
+        if case.first_nonfinite_weight_step is not None and step >= case.first_nonfinite_weight_step:
             continue  # outputs of weights that are nan are no overflow
         for name, values in modules.items():
             for key in ("max", "in_max"):
@@ -48,7 +48,7 @@ def overflow(case: Case) -> Iterator[Finding]:
 
 def underflow(case: Case) -> Iterator[Finding]:
     """Gradients that float16 rounds to zero."""
-    if not case.float16 or case.run.settings.get("scaler") or not case.creeps or case.nonfinite:
+    if not case.float16 or case.run.settings.get("scaler") or not case.slow_descent or case.nonfinite:
         return
     lost = [
         each.get("zero", 0.0) + (1 - each.get("zero", 0.0)) * each.get("tiny", 0.0)
@@ -78,7 +78,7 @@ def swallowed_share(case: Case) -> float:
 def swallowed(case: Case) -> Iterator[Finding]:
     """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps."""
     share = swallowed_share(case)
-    if share > 0.5 and (case.creeps or (share > 0.8 and case.poor)):
+    if share > 0.5 and (case.slow_descent or (share > 0.8 and case.above_half_baseline)):
         yield from findings(
             "updates_swallowed_early",
             "最初几步就有 {0}% 的 16 位权重没有变，虽然梯度不为零：更新小于末位的一半",

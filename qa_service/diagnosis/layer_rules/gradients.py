@@ -16,7 +16,13 @@ def vanishing(case: Case) -> Iterator[Finding]:
     """
     if case.gradient_zero:
         return  # zero in the last layer too: the gradient does not vanish on the way, the loss has none
-    if not case.stuck or case.symmetric or len(case.weights) < 4 or not case.early or case.silent_at_first[1] > 0.9:
+    if (
+        not case.stuck
+        or case.symmetric
+        or len(case.weights) < 4
+        or not case.early
+        or case.initial_dead_unit_share[1] > 0.9
+    ):
         return
     first = case.weights[: max(1, len(case.weights) // 4)]
     last = case.weights[-1:]
@@ -130,7 +136,7 @@ _HAZARDS = _SINGULAR | _LOGARITHMS | {"Div", "Pow", "Exp", "Reciprocal"}
 def gradient_only(case: Case) -> Iterator[Finding]:
     """A non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
     names = str(case.run.settings.get("operations", "")).split()
-    if case.alarm is None or not case.nonfinite or not names or case.float16:
+    if case.first_bad_gradient_step is None or not case.nonfinite or not names or case.float16:
         return
     hazards = [each for each in names if each in _HAZARDS]
     masked = "Where" in names and bool(hazards)
@@ -141,13 +147,13 @@ def gradient_only(case: Case) -> Iterator[Finding]:
         + ("，外面还有 Where" if masked else ""),
         "at step {0} the loss is finite and the gradient is not; operations of the loss whose derivative has no bound: "
         + (", ".join(dict.fromkeys(hazards)) or "none") + (", and Where about them" if masked else ""),
-        case.alarm,
-        step=case.alarm,
+        case.first_bad_gradient_step,
+        step=case.first_bad_gradient_step,
         where_backward=4.5 if masked else -4.0,
         gradient_at_zero=-1.0 if masked else 2.5 if singular else 0.5 if "Pow" in hazards else -4.0,
         log_of_zero=-1.0 if masked else 3.5 if logarithm else -4.0,
         zero_over_zero=-1.0 if masked else 1.0 if "Div" in hazards else -3.0,
-        adam_stale=4.0 if not hazards and case.has_state and case.alarm > EARLY else -1.0,
+        adam_stale=4.0 if not hazards and case.has_state and case.first_bad_gradient_step > EARLY else -1.0,
         step_too_large=-3.0,
         nonfinite_data=-2.0,
     )  # fmt: skip

@@ -11,9 +11,9 @@ from qa_service.model.diagnosis import Finding
 def initial_weights(case: Case) -> Iterator[Finding]:
     """The initial weights compared with He's, and the outputs and the signal growth at the first step."""
     gain = case.gain
-    if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
+    if gain is None or not (case.harmed or (case.large_first_loss and not case.exceeds_mean_reduction)):
         return
-    normed = case.normed
+    normed = case.has_normalisation
     saturated = case.saturated is not None and case.saturated[1] > 0.5
     if gain > (2.5 if normed else 1.8):
         yield from findings(
@@ -42,7 +42,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             gain,
             weights_too_large=-2.0,
         )
-    if case.output_share > 0.85:
+    if case.initial_output_over_loss > 0.85:
         yield from findings(
             "outputs_dominate_the_loss",
             "第一个损失 {0} 几乎全是输出自己的平方：目标与它相比很小",

@@ -16,8 +16,8 @@ def reduction(case: Case) -> Iterator[Finding]:
     head = next((each for each in operations if each != "ToCopy"), "")
     kind = str(case.run.settings.get("loss", ""))
     summed = case.run.settings.get("reduction") == "sum" and head == kind
-    slow = case.harmed or case.creeps
-    if (summed or head == "Sum" or case.multiplied or _is_sum_of_errors(case)) and (
+    slow = case.harmed or case.slow_descent
+    if (summed or head == "Sum" or case.exceeds_mean_reduction or _is_sum_of_errors(case)) and (
         slow or (case.first_update or 0) > 0.05
     ):
         labels = case.number("labels") or case.number("batch_size") or 0.0
@@ -29,7 +29,7 @@ def reduction(case: Case) -> Iterator[Finding]:
             summed_loss=1.0 if case.scale_free else 4.0,
             step_too_large=0.0 if case.scale_free else -1.0,
         )
-    elif case.run.settings.get("reduction") == "mean" and not case.multiplied:
+    elif case.run.settings.get("reduction") == "mean" and not case.exceeds_mean_reduction:
         yield from findings("loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0)
 
 
@@ -37,7 +37,7 @@ def _is_sum_of_errors(case: Case) -> bool:
     """Whether the loss is the mean of the squared errors times the number of samples, or of all their values."""
     batch, width = case.number("batch_size") or 0.0, case.start.get("", {}).get("out_width", 1.0)
     sums = {batch, batch * width} if batch > 1 else set()
-    return case.weighted is not None and any(abs(case.weighted / each - 1) < 0.02 for each in sums)
+    return case.loss_over_mse is not None and any(abs(case.loss_over_mse / each - 1) < 0.02 for each in sums)
 
 
 def output(case: Case) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def output(case: Case) -> Iterator[Finding]:
             "the model returns probabilities, and the loss takes the softmax of them once more",
             wrong_output=4.5,
         )
-    elif case.harmed and values.get("out_sums_to_1") == 0 and case.chance is not None:
+    elif case.harmed and values.get("out_sums_to_1") == 0 and case.chance_loss is not None:
         yield from findings("output_is_logits", "输出是 logits", "the output is logits", wrong_output=-3.0)
 
 

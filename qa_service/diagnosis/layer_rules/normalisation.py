@@ -12,7 +12,12 @@ def running_statistics(case: Case) -> Iterator[Finding]:
     """Batch norm in a model that has learned its training data and is no good in validation."""
     held_out = [each.value for each in case.run.series.get("val_loss", ()) if math.isfinite(each.value)]
     normed = any("BatchNorm" in kind for kind in case.run.module_classes.values())
-    if normed and len(held_out) >= 3 and case.level > 10 * case.last_loss and min(held_out) > 0.5 * case.start_loss:
+    if (
+        normed
+        and len(held_out) >= 3
+        and case.worse_final_loss > 10 * case.last_loss
+        and min(held_out) > 0.5 * case.start_loss
+    ):
         yield from findings(
             "normed_and_learned",
             "训练损失降到 {0}，验证损失一直不低于 {1}，而模型用批归一化：评估用的是另一套统计量",
@@ -33,7 +38,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
         for name, values in modules.items()
         if values.get("batch_count", 0) > 0
     ]
-    if not counts or not (case.harmed or case.creeps or "val_loss" in case.run.series):
+    if not counts or not (case.harmed or case.slow_descent or "val_loss" in case.run.series):
         return
     count, name = min(counts)
     if count <= 4:
@@ -45,7 +50,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
             layer=name,
             batch_norm=3.5 if count <= 2 else 2.0,
         )
-    elif count >= 16 and case.harmed and not case.level > 10 * case.last_loss:
+    elif count >= 16 and case.harmed and not case.worse_final_loss > 10 * case.last_loss:
         yield from findings(
             "batch_norm_over_many",
             "批归一化每个通道对 {0} 个数求统计，足够多",

@@ -16,8 +16,10 @@ def step_size(case: Case) -> Iterator[Finding]:
     first = case.first_update
     if first is None:
         return
-    sound_start = (not case.large_first_loss or case.multiplied) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
-    if ((case.harmed or case.rises) and first > 0.05) or (case.creeps and first > 0.2):
+    sound_start = (
+        (not case.large_first_loss or case.exceeds_mean_reduction) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
+    )
+    if ((case.harmed or case.rises) and first > 0.05) or (case.slow_descent and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * log10(first / 0.05))
         yield from findings(
             "update_large",
@@ -40,7 +42,7 @@ def step_size(case: Case) -> Iterator[Finding]:
 
 def _too_small(case: Case) -> Iterator[Finding]:
     largest, steps = case.largest_update, case.number("steps")
-    if not largest or not steps or case.nonfinite or not case.creeps or case.rate_rises or steps < 40:
+    if not largest or not steps or case.nonfinite or not case.slow_descent or case.rate_rises or steps < 40:
         return
     way = largest * steps
     if way > 1 and case.last_loss > 0.9 * case.start_loss:
@@ -175,7 +177,7 @@ def accumulation(case: Case) -> Iterator[Finding]:
 
 def no_update(case: Case) -> Iterator[Finding]:
     """Weights that no update reaches."""
-    if not case.stuck and not case.creeps:
+    if not case.stuck and not case.slow_descent:
         return
     trained = [facts for facts in case.facts.values() if facts["trained"] > 0]
     size = math.fsum(facts["size"] for facts in trained)
@@ -221,5 +223,7 @@ def adam_eps(case: Case) -> Iterator[Finding]:
             "the weights are float16, in which the optimizer's eps {0} is 0: where the gradient is 0 too, the update "
             "is 0/0",
             eps,
-            eps_lost=4.0 if case.poisoned is None or case.alarm is not None else 6.0,
+            eps_lost=4.0
+            if case.first_nonfinite_weight_step is None or case.first_bad_gradient_step is not None
+            else 6.0,
         )

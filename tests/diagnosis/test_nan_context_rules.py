@@ -1,7 +1,7 @@
-"""What stands beside a loss that becomes nan: its parts, the distance of the records, epochs before, the accuracy."""
+"""The context of a loss that becomes nan: its parts, the distance of the records, epochs before, the accuracy."""
 
-from qa_service.diagnosis.beside_rules import RULES
 from qa_service.diagnosis.engine import diagnose
+from qa_service.diagnosis.nan_context_rules import RULES
 from qa_service.diagnosis.reading import read_log_text
 
 

@@ -7,25 +7,25 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     equal_tail,
     finite,
+    format_text,
     noise,
     records,
-    say,
     share_ascending,
     smooth,
     start_level,
     values_of,
 )
-from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nonfinite_harm import hidden_nan
-from qa_service.diagnosis.standstill import (
+from qa_service.diagnosis.stalled_loss import (
     at_exact_clamp,
     clamp_of,
     classes_at_chance,
+    constant_loss_tail,
     gradient_always_zero,
     is_flat,
-    steps_of_clamp,
+    multiples_of_clamp,
     stuck_at_clamp,
-    stuck_exactly,
     wrong_at_clamp,
 )
 from qa_service.model.diagnosis import Finding
@@ -42,21 +42,21 @@ def at_chance(run: TrainingRun) -> Iterator[Finding]:
         return
     points = finite(records(run, "loss"))
     values = values_of(points)
-    text = say(
+    text = format_text(
         "损失停在 {value}，即 ln {classes}",
         "The loss stays at {value}, which is ln {classes}",
         value=values[-1],
         classes=str(classes),
     )
-    yield from weigh("at_chance", text, points[-1])
+    yield from feature_findings("at_chance", text, points[-1])
     if values[0] > 1.3 * values[-1]:
-        text = say(
+        text = format_text(
             "损失从 {first} 一下落到瞎猜水平 {last}，就停住了",
             "The loss drops from {first} to that of guessing, {last}, and stays",
             first=values[0],
             last=values[-1],
         )
-        yield from weigh("fell_to_chance", text, points[0], points[-1])
+        yield from feature_findings("fell_to_chance", text, points[0], points[-1])
 
 
 def flat(run: TrainingRun) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
         by_accuracy = wrong_at_clamp(run, value)
         found = by_accuracy or clamp_of(value)
         if found:
-            text = say(
+            text = format_text(
                 "损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
                 "The loss stays at {value}, {share} of −ln({code}) = {largest}: there is a clamp",
                 value=value,
@@ -76,22 +76,22 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
             )
             exact = at_exact_clamp(run) is not None
             feature = "exact_clamp" if exact else "clamp_by_accuracy" if by_accuracy else "at_clamp"
-            yield from weigh(feature, text, tail[0])
-    if steps_of_clamp(run):
+            yield from feature_findings(feature, text, tail[0])
+    if multiples_of_clamp(run):
         points = finite(records(run, "loss"))
-        text = say(
+        text = format_text(
             "损失都是 100/n 的整数倍：每个样本不是 0 就是 −ln(e⁻¹⁰⁰)",
             "The losses are whole multiples of 100/n: each sample gives 0 or the clamp of −log, 100",
         )
-        yield from weigh("steps_of_clamp", text, points[0], points[-1])
-    if tail := stuck_exactly(run):
-        text = say(
+        yield from feature_findings("steps_of_clamp", text, points[0], points[-1])
+    if tail := constant_loss_tail(run):
+        text = format_text(
             "从{at}起损失一直是 {value}，一位也不变",
             "From {at} on the loss is {value} to all digits",
             at=tail[0],
             value=tail[0].value,
         )
-        yield from weigh("exactly_constant", text, tail[0], tail[-1])
+        yield from feature_findings("exactly_constant", text, tail[0], tail[-1])
         return
     points = finite(records(run, "loss"))
     if is_flat(run):
@@ -101,33 +101,37 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
 def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
     values = values_of(points)
     if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
-        text = say(
+        text = format_text(
             "开头从 {first} 降到 {rest}，以后就不动了", "It falls from {first} to {rest} at first, and then no more",
             first=values[0], rest=median(values[1:]),
         )  # fmt: skip
-        yield from weigh("fell_at_first", text, points[0], points[-1])
+        yield from feature_findings("fell_at_first", text, points[0], points[-1])
     third = len(values) // 3
     fallen = median(values[:third]) - median(values[-third:])
     blur = 2 * noise(values) / math.sqrt(third)
     if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(smooth(values)) < 0.4:
-        text = say(
+        text = format_text(
             "损失在降，但 {count} 条记录只降了 {fallen}",
             "The loss falls, but only by {fallen} in {count} records",
             count=str(len(values)),
             fallen=fallen,
         )
-        yield from weigh("creeps", text, points[0], points[-1])
+        yield from feature_findings("creeps", text, points[0], points[-1])
     elif classes_at_chance(run) is None:
-        text = say(
+        text = format_text(
             "损失停在开始的水平 {value} 附近", "The loss stays near its first level, {value}", value=start_level(values)
         )
-        yield from weigh("flat_beside_chance", text, points[0], points[-1])
+        yield from feature_findings("flat_beside_chance", text, points[0], points[-1])
 
 
 def _does_not_move(run: TrainingRun) -> bool:
     """Whether the loss does not move."""
     return bool(
-        classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
+        classes_at_chance(run)
+        or is_flat(run)
+        or constant_loss_tail(run)
+        or stuck_at_clamp(run)
+        or gradient_always_zero(run)
     )
 
 
@@ -140,22 +144,22 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     usual = median(values)
     scale = finite(records(run, "loss_scale"))
     if scale and usual > max(100.0, 0.003 * scale[-1].value):
-        text = say(
+        text = format_text(
             "梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
             "The gradient norm, {norm}, is of the size of the loss scale, {scale}: it has not been divided by it",
             norm=usual,
             scale=scale[-1].value,
         )
-        yield from weigh("gradient_scaled", text, norms[-1])
+        yield from feature_findings("gradient_scaled", text, norms[-1])
         return
     if not scale and min(values_of(norms)) > _SCALED_GRADIENT:
-        text = say(
+        text = format_text(
             "梯度范数一直在 {norm} 左右，损失却不动：像是还没有除以损失缩放系数",
             "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still "
             "carried a loss scale",
             norm=usual,
         )  # fmt: skip
-        yield from weigh("gradient_looks_scaled", text, norms[0], norms[-1])
+        yield from feature_findings("gradient_looks_scaled", text, norms[0], norms[-1])
     feature = (
         "gradient_zero"
         if usual == 0
@@ -174,38 +178,38 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
         ),
     }
     if feature:
-        yield from weigh(feature, say(*words[feature], norm=usual), norms[-1])
+        yield from feature_findings(feature, format_text(*words[feature], norm=usual), norms[-1])
     losses = values_of(finite(records(run, "loss")))
     if feature == "gradient_zero" and losses and 0 < abs(median(losses)) < 1e-3:
-        text = say(
+        text = format_text(
             "损失只有 {loss}，梯度恰好是 0", "The loss is only {loss} and the gradient exactly 0", loss=median(losses)
         )
-        yield from weigh("tiny_without_gradient", text, norms[-1])
+        yield from feature_findings("tiny_without_gradient", text, norms[-1])
     if feature == "gradient_zero" and losses and median(losses) > 5 and (run.from_start or len(losses) > 4):
-        text = say(
+        text = format_text(
             "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
             "The loss is {loss}, yet the gradient is 0: a clamp stops it",
             loss=median(losses),
         )  # fmt: skip
-        yield from weigh("high_without_gradient", text, norms[-1])
+        yield from feature_findings("high_without_gradient", text, norms[-1])
 
 
 def zero_loss(run: TrainingRun) -> Iterator[Finding]:
     """A loss of 0 that hides a nan, or that comes from a batch without labels."""
     if hidden := hidden_nan(run):
-        text = say(
+        text = format_text(
             "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
             "{at}: the loss is printed as 0.0 beside a gradient norm of nan; every loss of that interval was nan",
             at=hidden,
         )
-        yield from weigh("hidden_by_log", text, hidden)
+        yield from feature_findings("hidden_by_log", text, hidden)
     losses, norms = finite(records(run, "loss")), records(run, "grad_norm")
     if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
-        text = say("损失从头到尾是 0", "The loss is 0 from the first record to the last")
-        yield from weigh("zero_loss_and_gradient", text, losses[0], losses[-1])
+        text = format_text("损失从头到尾是 0", "The loss is 0 from the first record to the last")
+        yield from feature_findings("zero_loss_and_gradient", text, losses[0], losses[-1])
         if run.format == "hf_trainer" and not norms:
-            text = say("这种日志把 nan 的损失印成 0.0", "This trainer prints a loss that is nan as 0.0")
-            yield from weigh("hidden_by_log", text, losses[0])
+            text = format_text("这种日志把 nan 的损失印成 0.0", "This trainer prints a loss that is nan as 0.0")
+            yield from feature_findings("hidden_by_log", text, losses[0])
 
 
 def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -215,13 +219,13 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
         return
     largest, least = max(values_of(losses)), min(values_of(held_out))
     if 0 <= largest < 1e-4 and least > 0.1 and least > 0.97 * held_out[0].value:
-        text = say(
+        text = format_text(
             "训练损失一开始就只有 {loss}，验证损失却停在 {held}：损失被乘了一个很小的数，float16 的梯度都成了 0",
             "The training loss is {loss} from the start, that of validation stays at {held}: the loss is multiplied by "
             "a small number, and float16 rounds its gradients to 0",
             loss=losses[0].value, held=least,
         )  # fmt: skip
-        yield from weigh("tiny_loss_beside_validation", text, losses[0], held_out[-1])
+        yield from feature_findings("tiny_loss_beside_validation", text, losses[0], held_out[-1])
 
 
 def accuracy(run: TrainingRun) -> Iterator[Finding]:
@@ -233,7 +237,7 @@ def accuracy(run: TrainingRun) -> Iterator[Finding]:
             continue
         best = max(values_of(points))
         if best > 1.15 * tail[0].value:
-            text = say(
+            text = format_text(
                 "{key} 到过 {best}，从{at}起一直是 {value}：模型只猜一个类",
                 "{key} was {best} at best and is {value} from {at} on: the model guesses one class",
                 key=key,
@@ -241,8 +245,8 @@ def accuracy(run: TrainingRun) -> Iterator[Finding]:
                 at=tail[0],
                 value=tail[0].value,
             )
-            yield from weigh("accuracy_collapsed", text, tail[0])
+            yield from feature_findings("accuracy_collapsed", text, tail[0])
         elif len(tail) >= 5:
-            text = say("{key} 一直是 {value}", "{key} is always {value}", key=key, value=tail[0].value)
-            yield from weigh("accuracy_at_chance", text, tail[0])
+            text = format_text("{key} 一直是 {value}", "{key} is always {value}", key=key, value=tail[0].value)
+            yield from feature_findings("accuracy_at_chance", text, tail[0])
         return

@@ -20,7 +20,7 @@ _LEAST_VALUES = 4
 _MAX_DECIMALS = 12
 
 
-def grid_of(run: TrainingRun) -> str:
+def infer_dtype(run: TrainingRun) -> str:
     """The format that the losses or the gradient norms were computed in; "" if their digits do not tell."""
     for key in ("loss", "grad_norm"):
         values = [abs(value) for value in values_of(finite(records(run, key))) if value]

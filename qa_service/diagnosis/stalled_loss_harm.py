@@ -6,21 +6,21 @@ from qa_service.diagnosis.curves import (
     end_level,
     equal_tail,
     finite,
-    harm_at,
+    format_text,
+    harm_of_records,
     is_objective,
     records,
-    say,
     values_of,
     warms_up,
 )
 from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
-from qa_service.diagnosis.standstill import (
+from qa_service.diagnosis.stalled_loss import (
     classes_at_chance,
+    constant_loss_tail,
     gradient_always_zero,
     is_flat,
-    steps_of_clamp,
+    multiples_of_clamp,
     stuck_at_clamp,
-    stuck_exactly,
     validation_at_guessing,
     validation_constant,
     worse_than_guessing,
@@ -29,15 +29,15 @@ from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import TrainingRun
 
 
-def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
+def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
     """The harm "no_learning", at most once, with the clearest sign that the loss does not fall."""
     points = finite(records(run, "loss"))
     if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):
             last = points[-1]
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "损失停在 {value}，正是 {classes} 个类别瞎猜的水平 ln {classes}",
                     "The loss stays at {value}, that of guessing among {classes} classes (ln {classes})",
                     value=last.value,
@@ -46,10 +46,10 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
                 last,
             )
             return
-        if stuck := stuck_at_clamp(run) or stuck_exactly(run):
-            yield harm_at(
+        if stuck := stuck_at_clamp(run) or constant_loss_tail(run):
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "损失从{at}起一直是 {value}，一位数字也不变",
                     "From {at} on the loss is {value} to all digits",
                     at=stuck[0],
@@ -60,17 +60,17 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
             return
         if gradient_always_zero(run):
             norms = records(run, "grad_norm")
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+                format_text("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
                 norms[0],
                 norms[-1],
             )
             return
         if constant := validation_constant(run):
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "{count} 次验证的损失都是 {value}，一位数字也不变",
                     "In {count} evaluations the loss of validation is {value} to all digits",
                     count=str(len(constant)),
@@ -82,9 +82,9 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
             return
         if validation_at_guessing(run):
             shares = finite(records(run, "val_accuracy"))
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "{count} 次验证里准确率一直在 {value} 上下",
                     "In {count} evaluations the accuracy stays about {value}",
                     count=str(len(shares)),
@@ -94,10 +94,10 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
                 shares[-1],
             )
             return
-        if steps_of_clamp(run):
-            yield harm_at(
+        if multiples_of_clamp(run):
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "每个损失都是 100/n 的整数倍：损失的对数被截断在 −100",
                     "Every loss is a whole multiple of 100/n: the logarithm in it is clamped at −100",
                 ),
@@ -106,9 +106,9 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
             )
             return
         if worse_than_guessing(run):
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "训练到最后损失还有 {value}，比瞎猜差得多",
                     "At the end the loss is still {value}, far worse than guessing",
                     value=end_level(values_of(points)),
@@ -117,9 +117,9 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
             )
             return
         if is_flat(run):
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "{count} 条记录里损失只从 {first} 到 {last}",
                     "In {count} records the loss goes from {first} to {last} only",
                     count=str(len(points)),
@@ -141,9 +141,9 @@ def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
         points = finite(records(run, key))
         tail = equal_tail(points)
         if len(tail) >= 5 and tail[0].value in (0.5, 50.0) and not falls:
-            yield harm_at(
+            yield harm_of_records(
                 "no_learning",
-                say(
+                format_text(
                     "{key} 从{at}起一直是 {value}",
                     "From {at} on {key} is {value}",
                     key=key,

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.curves import finite, is_half, records, say, shares_of
-from qa_service.diagnosis.evidence import DiagnosticRule, weigh
+from qa_service.diagnosis.curves import finite, format_text, records, shares_of, uses_float16
+from qa_service.diagnosis.evidence import DiagnosticRule, feature_findings
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.parts import parts_of_loss
+from qa_service.diagnosis.parts import loss_terms
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -24,7 +24,7 @@ _MIN_GAP = 20
 
 def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
     """Whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
-    first, parts = onset(run, *loss_keys(run)), parts_of_loss(run)
+    first, parts = onset(run, *loss_keys(run)), loss_terms(run)
     if first is None or first.index == 0 or not parts:
         return
     at_once = {key: point for key, points in parts.items() if (point := _record_at(points, first.bad)) is not None}
@@ -33,15 +33,20 @@ def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
         return
     if len(bad) < len(at_once):
         names = ", ".join(bad[:3])
-        text = say("{at}只有 {names} 不是有限数，其余部分正常：问题在这一项的算式或标签里",
-                   "At {at} only {names} is not finite, the other parts are: see its formula and its labels",
-                   at=first.bad, names=names)  # fmt: skip
-        yield from weigh("nan_in_one_part", text, first.bad)
+        text = format_text(
+            "{at}只有 {names} 不是有限数，其余部分正常：问题在这一项的算式或标签里",
+            "At {at} only {names} is not finite, the other parts are: see its formula and its labels",
+            at=first.bad,
+            names=names,
+        )
+        yield from feature_findings("nan_in_one_part", text, first.bad)
     else:
-        text = say("{at}损失的各部分同时变成 nan：坏的是它们共有的权重或输入",
-                   "At {at} all parts of the loss are nan at once: what they share is spoilt, weights or inputs",
-                   at=first.bad)  # fmt: skip
-        yield from weigh("nan_in_all_parts", text, first.bad)
+        text = format_text(
+            "{at}损失的各部分同时变成 nan：坏的是它们共有的权重或输入",
+            "At {at} all parts of the loss are nan at once: what they share is spoilt, weights or inputs",
+            at=first.bad,
+        )
+        yield from feature_findings("nan_in_all_parts", text, first.bad)
 
 
 def _record_at(points: tuple[Record, ...], other: Record) -> Record | None:
@@ -51,25 +56,27 @@ def _record_at(points: tuple[Record, ...], other: Record) -> Record | None:
     return next((point for point in points if point.step == other.step), None)
 
 
-def far_records(run: TrainingRun) -> Iterator[Finding]:
+def sparse_records(run: TrainingRun) -> Iterator[Finding]:
     """A nan without a rise before it, where the records are too far apart, or at unknown distances, to show a rise."""
     first = onset(run, *loss_keys(run))
     if first is None or len(first.before) < 3 or first.rise >= 2:
         return
     steps = _steps_before(run, first)
     if steps is None:
-        text = say(
+        text = format_text(
             "两条记录隔了多少步，日志里没有写：中间可能发散过",
             "How many steps lie between two records is not said: the loss may have grown in between",
         )
-        yield from weigh("records_of_unknown_distance", text, first.before[-1], first.bad)
+        yield from feature_findings("records_of_unknown_distance", text, first.before[-1], first.bad)
         return
     if steps < _MIN_GAP:
         return
-    text = say("两条记录相隔 {steps} 步：中间即使发散过，日志里也看不到",
-               "The records are {steps} steps apart: a growth of the loss in between would not be seen",
-               steps=str(steps))  # fmt: skip
-    yield from weigh("records_far_apart", text, first.before[-1], first.bad)
+    text = format_text(
+        "两条记录相隔 {steps} 步：中间即使发散过，日志里也看不到",
+        "The records are {steps} steps apart: a growth of the loss in between would not be seen",
+        steps=str(steps),
+    )
+    yield from feature_findings("records_far_apart", text, first.before[-1], first.bad)
 
 
 def _steps_before(run: TrainingRun, first: Onset) -> int | None:
@@ -105,19 +112,19 @@ def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
     feature = "accuracy_lost_at_nan" if now < lost + 0.3 * (usual - lost) else feature
     words: dict[str, float | Record] = {"at": bad, "value": bad.value, "usual": round(usual, 3), "share": round(now, 3)}
     if feature == "accuracy_sound_at_nan":
-        text = say(
+        text = format_text(
             "{at}损失是 {value}，这一步的准确率 {share} 却正常：权重还是好的，坏在损失或标签",
             "At {at} the loss is {value}, yet the accuracy of this step, {share}, is usual: the weights are sound",
             **words,
         )
-        yield from weigh(feature, text, last, bad)
+        yield from feature_findings(feature, text, last, bad)
     elif feature:
-        text = say(
+        text = format_text(
             "{at}损失是 {value}，准确率同时从 {usual} 掉到 {share}：上一次更新已把权重带坏",
             "At {at} the loss is {value} and the accuracy falls from {usual} to {share}: the weights are spoilt",
             **words,
         )
-        yield from weigh(feature, text, last, bad)
+        yield from feature_findings(feature, text, last, bad)
 
 
 def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
@@ -139,14 +146,14 @@ def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
     return singles
 
 
-def half_from_the_start(run: TrainingRun) -> Iterator[Finding]:
+def float16_nan_at_start(run: TrainingRun) -> Iterator[Finding]:
     """A run in float16 whose first loss is not finite: no update has been made, so the forward pass overflows."""
     first = onset(run, *loss_keys(run))
-    if first is not None and first.index == 0 and run.from_start and is_half(run):
-        text = say(
+    if first is not None and first.index == 0 and run.from_start and uses_float16(run):
+        text = format_text(
             "用 float16，还没更新过就是 {value}", "In float16, and {value} before any update", value=first.bad.value
         )
-        yield from weigh("half_and_nan_at_first", text, first.bad)
+        yield from feature_findings("half_and_nan_at_first", text, first.bad)
 
 
 def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
@@ -161,21 +168,25 @@ def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
     if counts_steps and (first.bad.step or math.inf) < _MIN_EPOCH_STEPS * whole:
         return  # "epochs" of a few steps see no data set
     if whole >= 2:
-        text = say("之前已完整跑过 {count} 个 epoch 都没有 nan：数据里若有坏样本，早该出现",
-                   "{count} whole epochs went by without a nan: a bad sample would have shown before",
-                   count=str(whole))  # fmt: skip
-        yield from weigh("data_seen_before", text, first.bad)
+        text = format_text(
+            "之前已完整跑过 {count} 个 epoch 都没有 nan：数据里若有坏样本，早该出现",
+            "{count} whole epochs went by without a nan: a bad sample would have shown before",
+            count=str(whole),
+        )
+        yield from feature_findings("data_seen_before", text, first.bad)
 
 
-def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
+def log_likelihood_names(run: TrainingRun) -> Iterator[Finding]:
     """A nan loss in a run that logs a likelihood or an entropy, by its name: the loss takes a logarithm."""
     first = onset(run, *loss_keys(run))
     name = next((key for key in run.series if _LOGARITHM.search(key)), "")
     if first is not None and first.index > 0 and name:
-        text = say("日志里有 {name}：损失里要取对数", "The log prints {name}: the loss takes a logarithm", name=name)
-        yield from weigh("logarithm_in_names", text)
+        text = format_text(
+            "日志里有 {name}：损失里要取对数", "The log prints {name}: the loss takes a logarithm", name=name
+        )
+        yield from feature_findings("logarithm_in_names", text)
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    nan_in_parts, far_records, accuracy_at_nan, half_from_the_start, data_seen_before, names_of_logarithms,
+    nan_in_parts, sparse_records, accuracy_at_nan, float16_nan_at_start, data_seen_before, log_likelihood_names,
 )  # fmt: skip

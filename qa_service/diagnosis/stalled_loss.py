@@ -32,7 +32,7 @@ _CLAMPS = {
 _FLAT = 0.02
 _CONVERGED = 0.02
 _SLOWLY = 0.005
-_THROWN = 10.0
+_SPIKE_RATIO = 10.0
 _SUMMED = 10
 """A first loss up to this many times the usual one of a mean may be a sum over few samples."""
 _EXACTLY = 1e-5
@@ -112,7 +112,7 @@ def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
     return next(known, None)
 
 
-def stuck_exactly(run: TrainingRun) -> list[Record] | None:
+def constant_loss_tail(run: TrainingRun) -> list[Record] | None:
     """The last records whose loss is one number to all digits; None for others and for a run that has converged."""
     points = finite(records(run, "loss"))
     tail = equal_tail(points)
@@ -215,10 +215,10 @@ def validation_at_guessing(run: TrainingRun) -> bool:
 
 def _came_down_to_guessing(held_out: Sequence[float], shares: Sequence[float]) -> bool:
     """Whether a loss has come down more than tenfold, but not below −ln p, the loss of guessing with accuracy p."""
-    return held_out[0] > _THROWN * min(held_out) and max(shares) > 0 and min(held_out) > -math.log(max(shares))
+    return held_out[0] > _SPIKE_RATIO * min(held_out) and max(shares) > 0 and min(held_out) > -math.log(max(shares))
 
 
-def steps_of_clamp(run: TrainingRun) -> bool:
+def multiples_of_clamp(run: TrainingRun) -> bool:
     """Whether the losses are whole multiples of 100/n, as means over n samples with losses of 0 or 100 are."""
     values = values_of(finite(records(run, "loss")))
     if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
