@@ -167,14 +167,14 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
         thread = threading.Thread(target=context.run, args=(diagnosing.diagnose_file, b"", client), daemon=True)
         before = waiting()
         thread.start()
-        until(lambda: waiting() > before or diagnosing._reading.free < 2)
+        until(lambda: waiting() > before or diagnosing.reading_queue.free < 2)
         return thread
 
     def waiting() -> int:
-        return len(diagnosing._reading)
+        return len(diagnosing.reading_queue)
 
     threads = [send("many") for _ in range(2)]
-    until(lambda: diagnosing._reading.free == 0)
+    until(lambda: diagnosing.reading_queue.free == 0)
     threads += [send("many") for _ in range(6)]
     until(lambda: waiting() == 6)
     with served(Client("many")), pytest.raises(Overloaded):
