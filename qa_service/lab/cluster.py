@@ -394,7 +394,7 @@ class RayRunner:
         return encode_cluster_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
-        """The machine of those not tried, preferably of this kind, that `choose_machine` chooses; None if there is none."""
+        """The machine that is chosen of those not tried, preferably of this kind; None if there is none."""
         with self._lock:
             usable = [each for each in self._machines if each.id not in tried]
             usable = [each for each in usable if each.environment == kind] or usable
