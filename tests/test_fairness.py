@@ -203,7 +203,7 @@ def test_a_client_that_may_only_read_starts_no_run(toy_service):
 
 def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_path, monkeypatch):
     """403; once one with the scope `ask` has had it drawn, everybody sees it."""
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", lambda *_: (b"a picture", True))
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.draw_in_subprocess", lambda *_: (b"a picture", True))
     keys = ApiKeyStore(tmp_path)
     client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), open_to_all=False))
     reader, asker = ({"Authorization": f"Bearer {keys.add(scope, (scope,))}"} for scope in ("read", "ask"))

@@ -327,7 +327,7 @@ def png_size(png: bytes) -> tuple[int, int]:
 def test_the_card_is_a_picture_of_fixed_size_that_is_drawn_once(
     client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._DRAW_SECONDS", 240)  # a machine under load is no failure
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.DRAW_SECONDS", 240)  # a machine under load is no failure
     web = client("")
     first = web.get(f"/entries/{ENTRY}/card.png?lang=en")
     assert first.status_code == 200
@@ -335,7 +335,7 @@ def test_the_card_is_a_picture_of_fixed_size_that_is_drawn_once(
     assert first.headers["cross-origin-resource-policy"] == "cross-origin"
     assert png_size(first.content) == (CARD_WIDTH, CARD_HEIGHT)
     assert len(first.content) < 300_000
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", None)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.draw_in_subprocess", None)
     again = web.get(f"/entries/{ENTRY}/card.png?lang=en", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
     assert web.get("/entries/nothing-such/card.png").status_code == 404
@@ -376,7 +376,7 @@ def test_too_many_cards_at_once_are_refused(client: Callable[..., TestClient], m
         may_end.wait(60)
         return b"a picture", False
 
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", draw_slowly)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.draw_in_subprocess", draw_slowly)
     monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._proof", lambda *_: None)
     monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._key", lambda *_: "none-such")
     web = client("")
