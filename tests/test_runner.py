@@ -2,6 +2,7 @@
 
 import gc
 import json
+import marshal
 import mmap
 import os
 import signal
@@ -390,9 +391,12 @@ def test_a_source_is_compiled_once_for_all_its_runs(toy_experiments, monkeypatch
 
 
 def test_a_child_whose_python_has_another_format_of_code_compiles_the_source_itself(lab, toy_experiments, monkeypatch):
-    measured = lab.run(toy_experiments["counts"], {"steps": 3}).measured
+    counts = toy_experiments["counts"]
+    measured = lab.run(counts, {"steps": 3}).measured
     monkeypatch.setattr(worker, "BYTECODE_FORMAT", "another")
-    assert lab.run(toy_experiments["counts"], {"steps": 3}).measured == measured
+    monkeypatch.setattr(marshal, "dumps", lambda _: b"what this Python cannot read")
+    theirs = replace(counts, source=f"{counts.source}\n# not compiled before\n")
+    assert lab.run(theirs, {"steps": 3}).measured == measured
 
 
 @pytest.mark.parametrize(
