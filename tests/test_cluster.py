@@ -98,6 +98,15 @@ def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, la
         assert same(run, lab.run(COUNTS, {"steps": 40}, seed))
 
 
+def test_a_run_begins_on_the_machine_that_is_chosen(cluster):
+    """Whatever the choice, a machine is not asked again for a run that it has lost."""
+    runner, log = cluster("a=dies", "b=runs", "c=runs")
+    runner.choose_machine = lambda usable: min(usable, key=lambda each: each.id)
+    for _ in range(2):
+        assert rows_and_run(runner)[1].status is RunStatus.RAN
+    assert log.read_text().splitlines() == ["run a [7]", "run b [7]"] * 2
+
+
 def test_what_ends_three_machines_is_not_tried_on_this_one(cluster):
     """The run is crashed, with what was shown of it, and the runner goes on."""
     runner, log = cluster("a=dies", "b=dies", "c=dies", "d=dies")
