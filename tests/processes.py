@@ -116,6 +116,12 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why
         time.sleep(0.02)
 
 
+async def turns_of_the_loop(turns: int = 50) -> None:
+    """Lets the event loop call all that is ready, and what that makes ready, without waiting by the clock."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine in a new thread and event loop, and raise what it raises.
 

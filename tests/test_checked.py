@@ -80,11 +80,13 @@ def test_an_entry_that_differs_loses_its_record(toy_service, kb):
     entry = toy_service.knowledge.library["counting"]
     block = entry.evidence[0]
     wrong = replace(block, claims=tuple(replace(claim, bound=1e9, op=">") for claim in block.claims))
-    toy_service.knowledge.library._entries["counting"] = replace(entry, evidence=(wrong,))
+    known = toy_service.knowledge
+    library = Library({**known.library, "counting": replace(entry, evidence=(wrong,))}, known.library.subjects)
+    toy_service.replace_knowledge(replace(known, library=library))
     try:
         assert record(toy_service, kb) == 1
     finally:
-        toy_service.knowledge.library._entries["counting"] = entry
+        toy_service.replace_knowledge(known)
     assert read(kb).checked is None
 
 

@@ -323,7 +323,7 @@ def test_openapi_describes_it(toy_service):
     assert unclued["clue"] is None
 
 
-def test_a_clue_without_an_entry_of_its_own_links_to_none(asked, toy_service):
+def test_a_clue_without_an_entry_of_its_own_is_shown_without_a_link(asked, toy_service):
     """One that names no entry, or that of the answer."""
     for entry in ("", "counting"):
         answer = replace(asked("en"), clue=replace(asked("en").clue, clue=replace(RANGE, entry=entry)))

@@ -1,6 +1,7 @@
 """The runner of a cluster, with a process that stands in for Ray's: whatever machine is lost, no row is shown twice."""
 
 import json
+import socket
 import sys
 import threading
 from contextlib import closing
@@ -95,6 +96,15 @@ def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, la
         rows, run = rows_and_run(runner, seed=seed)
         assert [row["step"] for row in rows] == list(range(1, 41))
         assert same(run, lab.run(COUNTS, {"steps": 40}, seed))
+
+
+def test_a_run_begins_on_the_machine_that_is_chosen(cluster):
+    """Whatever the choice, a machine is not asked again for a run that it has lost."""
+    runner, log = cluster("a=dies", "b=runs", "c=runs")
+    runner.choose_machine = lambda usable: min(usable, key=lambda each: each.id)
+    for _ in range(2):
+        assert rows_and_run(runner)[1].status is RunStatus.RAN
+    assert log.read_text().splitlines() == ["run a [7]", "run b [7]"] * 2
 
 
 def test_what_ends_three_machines_is_not_tried_on_this_one(cluster):
@@ -242,5 +252,16 @@ def test_a_machine_joins_with_its_address_in_the_network_of_the_head():
     )
     on_loopback = cluster_start.start_command(slots=1, join="127.0.0.1:6379")
     assert not [word for word in on_loopback if word.startswith("--node-ip-address")]
-    facing = cluster_start._address_facing("192.0.2.1:6379")
-    assert facing == "" or facing in " ".join(cluster_start.start_command(slots=1, join="192.0.2.1:6379"))
+
+
+def test_the_address_of_a_machine_is_the_one_from_which_the_kernel_sends_to_the_head(monkeypatch):
+    class Probe(socket.socket):
+        def connect(self, place):
+            self.place = place
+
+        def getsockname(self):
+            return {"192.0.2.1": "192.0.2.7", "198.51.100.1": "198.51.100.7"}[self.place[0]], 12345
+
+    monkeypatch.setattr(socket, "socket", Probe)
+    for head, own in (("192.0.2.1", "192.0.2.7"), ("198.51.100.1", "198.51.100.7")):
+        assert f"--node-ip-address={own}" in cluster_start.start_command(slots=1, join=f"{head}:6379")

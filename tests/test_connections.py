@@ -14,7 +14,7 @@ from processes import TIMEOUT_SECONDS, until
 
 from bench.server import free_port
 from qa_service.server import connections
-from qa_service.server.lifecycle import _options
+from qa_service.server.lifecycle import uvicorn_options
 from qa_service.settings import Settings
 from qa_service.telemetry.logging import RepeatFilter
 
@@ -45,7 +45,7 @@ def port() -> Iterator[int]:
     """The port of a server with the options of `numstab serve`."""
     LET_GO.clear()
     server = uvicorn.Server(uvicorn.Config(count_body, port=(port := free_port()), lifespan="off",
-                                           **_options(Settings())))  # fmt: skip
+                                           **uvicorn_options(Settings())))  # fmt: skip
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

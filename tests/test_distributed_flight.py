@@ -81,8 +81,9 @@ def service(valkey) -> Iterator[Callable[..., DistributedRunner]]:
     """Makes runners of services that share the server."""
     made: list[DistributedRunner] = []
 
-    def make(runner: object, *environments: tuple[str, ...]) -> DistributedRunner:
-        made.append(DistributedRunner(runner, SharedState(valkey.url), lambda: environments or [("here",)]))
+    def make(runner: object, *environments: tuple[str, ...], state: SharedState | None = None) -> DistributedRunner:
+        state = state or SharedState(valkey.url)
+        made.append(DistributedRunner(runner, state, lambda: environments or [("here",)]))
         return made[-1]
 
     yield make
@@ -95,7 +96,6 @@ class Listener:
 
     def __init__(self, runner, steps: int, seed: int = 0, experiment=COUNTS) -> None:
         self.rows, self.positions, self.run, self.error, self.has_left = [], [], None, None, False
-        self.seconds_between = []
         self._stream = runner.stream(experiment, {"steps": steps}, seed, lambda: self.has_left)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -103,9 +103,7 @@ class Listener:
     def _listen(self) -> None:
         try:
             while True:
-                before = time.monotonic()
                 event = next(self._stream)
-                self.seconds_between.append(time.monotonic() - before)
                 if isinstance(event, QueuePosition):
                     self.positions.append(event.position)
                 else:
@@ -294,7 +292,8 @@ def test_a_leader_that_closes_is_replaced(service):
 def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
     """In mid-run: nobody loses or repeats a row. Afterwards nobody waits for it, until it answers again."""
     runners = [SteppedRunner(permits=2), SteppedRunner(permits=0)]
-    services = [service(runner) for runner in runners]
+    states = [SharedState(valkey.url) for _ in runners]
+    services = [service(runner, state=state) for runner, state in zip(runners, states, strict=True)]
     first = Listener(services[0], 5)
     until(lambda: len(first.rows) == 2)
     other = Listener(services[1], 5)
@@ -310,7 +309,7 @@ def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
         assert [len(each.rows) for each in alone] == [2, 2]
     assert [runner.started for runner in runners] == [3, 3]
     valkey.start() if fault == "kill" else valkey.speak()
-    until(lambda: all(each._shared.available for each in services))
+    until(lambda: all(state.available for state in states))
     assert [len(Listener(each, 2, seed=3).end().rows) for each in services] == [2, 2]
     assert sum(runner.started for runner in runners) == 7
 

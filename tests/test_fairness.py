@@ -17,6 +17,7 @@ from qa_service.answering import service as answering
 from qa_service.app import create_app
 from qa_service.diagnosis import engine, reading
 from qa_service.errors import BadField, Overloaded, RateLimited, Unauthorized
+from qa_service.fronts.web import link_previews
 from qa_service.lab.clients import CLIENT, Client, names_of_run
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import QueuePosition
@@ -167,14 +168,14 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
         thread = threading.Thread(target=context.run, args=(diagnosing.diagnose_file, b"", client), daemon=True)
         before = waiting()
         thread.start()
-        until(lambda: waiting() > before or diagnosing._reading.free < 2)
+        until(lambda: waiting() > before or diagnosing.reading_queue.free < 2)
         return thread
 
     def waiting() -> int:
-        return len(diagnosing._reading)
+        return len(diagnosing.reading_queue)
 
     threads = [send("many") for _ in range(2)]
-    until(lambda: diagnosing._reading.free == 0)
+    until(lambda: diagnosing.reading_queue.free == 0)
     threads += [send("many") for _ in range(6)]
     until(lambda: waiting() == 6)
     with served(Client("many")), pytest.raises(Overloaded):
@@ -203,7 +204,7 @@ def test_a_client_that_may_only_read_starts_no_run(toy_service):
 
 def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_path, monkeypatch):
     """403; once one with the scope `ask` has had it drawn, everybody sees it."""
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", lambda *_: (b"a picture", True))
+    monkeypatch.setattr(link_previews, "draw_in_subprocess", lambda *_: (b"a picture", True))
     keys = ApiKeyStore(tmp_path)
     client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), open_to_all=False))
     reader, asker = ({"Authorization": f"Bearer {keys.add(scope, (scope,))}"} for scope in ("read", "ask"))

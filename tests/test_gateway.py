@@ -21,6 +21,7 @@ from processes import TIMEOUT_SECONDS, numstab_server, session, until
 from bench.server import free_port
 from qa_service.app import create_app
 from qa_service.errors import BadField
+from qa_service.server import auth
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.lifecycle import open_to_all
 from qa_service.settings import Settings
@@ -111,7 +112,7 @@ def test_a_path_with_a_control_character_is_refused(make_client, tmp_path, path)
 
 def test_the_route_of_the_metrics_asks_for_an_operator_itself(make_client, monkeypatch):
     """So no way to spell its path goes past the guard."""
-    monkeypatch.setattr("qa_service.server.auth._CONTROL_CHARACTERS", re.compile("(?!)"))
+    monkeypatch.setattr(auth, "CONTROL_CHARACTERS", re.compile("(?!)"))
     assert make_client().get("/metrics%0a").status_code == 401
 
 

@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import TIMEOUT_SECONDS, run_async, until
+from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop, until
 
 from qa_service.lab.interpreter import connect_interpreter, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
@@ -129,18 +130,24 @@ def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
 def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     """Not while one is being answered, nor again before another has come."""
     given_back: list[int] = []
-    monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
     monkeypatch.setattr(lifecycle, "give_back_memory", lambda: given_back.append(priority.begun))
     priority = TextPriority()
 
     async def scenario() -> None:
-        watching = asyncio.create_task(lifecycle.give_back_when_quiet(priority))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # calls are made in order
         for asked in (1, 2):
             with priority.pending():
-                await asyncio.sleep(0.2)
+                if asked == 1:
+                    watching = asyncio.create_task(lifecycle.give_back_when_quiet(priority))
+                await turns_of_the_loop()
+                await asyncio.to_thread(lambda: None)
                 assert len(given_back) == asked - 1
-            await asyncio.to_thread(until, lambda count=asked: len(given_back) == count)
-            await asyncio.sleep(0.2)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while len(given_back) < asked:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            await turns_of_the_loop()
+            await asyncio.to_thread(lambda: None)
             assert given_back == [1, 2][:asked]
         watching.cancel()
 
@@ -179,15 +186,14 @@ def test_a_pause_between_texts_is_told_once():
     priority = TextPriority()
 
     async def scenario() -> None:
-        priority.call_in_pauses(0.1, lambda: called.append(priority.begun))
+        priority.call_in_pauses(0, lambda: called.append(priority.begun))
         for _ in range(4):
             with priority.pending():
                 await asyncio.sleep(0)
         with priority.pending():
-            await asyncio.sleep(0.3)
+            await turns_of_the_loop()
             assert not called
-        await asyncio.to_thread(until, lambda: called == [5])
-        await asyncio.sleep(0.3)
+        await turns_of_the_loop()
         assert called == [5]
 
     run_async(scenario())

@@ -36,8 +36,8 @@ def test_the_library_is_the_same_and_nothing_is_parsed_twice(tmp_path, monkeypat
     def parsed_again(*_: object) -> None:
         raise AssertionError
 
-    spec._outline.cache_clear()
-    toml_reader._parse.cache_clear()
+    spec.read_outline.cache_clear()
+    toml_reader.parse_toml.cache_clear()
     monkeypatch.setattr(tomllib, "loads", parsed_again)
     monkeypatch.setattr(spec, "parse_python", parsed_again)
     assert repr(read(TOYS / "kb", TOYS / "demos", tmp_path)) == repr(cold)

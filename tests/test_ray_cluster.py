@@ -91,21 +91,14 @@ def other_network():
 @contextmanager
 def only_on(runner, node):
     """Have every run of this block begin on one machine."""
-    take, node_id = runner._take, node.id()
-    machine = next(each for each in runner._machines if each.id == node_id)
-
-    def take_that(tried, kind=None):
-        if node_id in tried:
-            return take(tried, kind)
-        with runner._lock:
-            runner._busy[node_id] = runner._busy.get(node_id, 0) + 1
-        return machine
-
-    runner._take = take_that
+    least_busy, node_id = runner.choose_machine, node.id()
+    runner.choose_machine = lambda usable: (
+        next((each for each in usable if each.id == node_id), None) or least_busy(usable)
+    )
     try:
         yield
     finally:
-        del runner._take
+        runner.choose_machine = least_busy
 
 
 def rows_and_run(stream, after=0, then=lambda: None):

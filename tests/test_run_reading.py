@@ -208,7 +208,7 @@ def test_a_torn_event_file_is_read_as_far_as_it_goes(tmp_path):
 
 def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
     """Beyond a bound every other one is kept, and each that is not finite."""
-    monkeypatch.setattr(event_file, "_MAX_SCALARS", 50)
+    monkeypatch.setattr(event_file, "MAX_SCALARS", 50)
     events = [
         Event(step=s, summary=Summary(value=[Summary.Value(tag="loss", simple_value=math.nan if s == 333 else 2.0)]))
         for s in range(500)
@@ -303,7 +303,7 @@ def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_pa
 
     A tenth of the lines, read with a tenth of the bounds, is what `make test` has time for.
     """
-    for bound in ("_CHUNK_BYTES", "_END_BYTES", "_END_PIECES", "_SAMPLED_PIECES"):
+    for bound in ("LOG_CHUNK_BYTES", "END_BYTES", "END_PIECES", "SAMPLED_PIECES"):
         monkeypatch.setattr(selection, bound, int(share * getattr(selection, bound)))
     total, nan, skipped, torn = (int(share * number) for number in (150_000, 70_000, 80_000, 90_000))
     lines = [f"step {s} loss {2 + math.sin(s) / 9:.5f} lr 0.001 grad_norm 1.25 (nan)" for s in range(total)]
@@ -335,9 +335,9 @@ def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_pa
 
 def test_the_selection_is_bounded(monkeypatch):
     """However many lines and however long, and each selected once."""
-    monkeypatch.setattr(selection, "_END_PIECES", 300)
-    monkeypatch.setattr(selection, "_SAMPLED_PIECES", 500)
-    monkeypatch.setattr(selection, "_CHUNK_BYTES", 4096)
+    monkeypatch.setattr(selection, "END_PIECES", 300)
+    monkeypatch.setattr(selection, "SAMPLED_PIECES", 500)
+    monkeypatch.setattr(selection, "LOG_CHUNK_BYTES", 4096)
     text = "".join(f"step {s} loss nan\n" for s in range(60_000)).encode()
     chosen = selection.select_lines(io.BytesIO(text))
     numbers = [number for number, _ in chosen.pieces]
@@ -361,7 +361,7 @@ def test_one_endless_line():
 
 def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
     """The same values as from the whole."""
-    monkeypatch.setattr(reading, "_MAX_JSON_BYTES", 2000)
+    monkeypatch.setattr(reading, "MAX_JSON_BYTES", 2000)
     records = [{"step": s, "loss": 2.5, "lr": 0.1} for s in range(500)]
     run = read_training_run(json.dumps(records).encode())
     assert [record.step for record in run.series["loss"]] == list(range(500))
@@ -369,7 +369,7 @@ def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
 
 def test_a_bomb_is_read_up_to_a_bound(monkeypatch):
     """A compressed file that would inflate without end."""
-    monkeypatch.setattr(selection, "_MAX_BYTES", 1 << 18)
+    monkeypatch.setattr(selection, "MAX_READ_BYTES", 1 << 18)
     run = read_training_run(gzip.compress(b"step 1 loss 2.5 lr 0.1\n" * 100_000))
     assert run.cut and run.lines < 25_000
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 from fastapi import FastAPI
-from processes import TIMEOUT_SECONDS, run_async
+from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop
 from starlette.requests import Request as HttpRequest
 
 from qa_service.model import Request
@@ -22,15 +21,17 @@ def long_timeout(monkeypatch):
     monkeypatch.setattr(priority_module, "MAX_DELAY_SECONDS", 2 * TIMEOUT_SECONDS)
 
 
-def test_evidence_waits_for_every_pending_text():
+def test_evidence_waits_for_every_pending_text(monkeypatch):
+    monkeypatch.setattr(priority_module, "GRACE_SECONDS", 0)
+
     async def scenario() -> None:
         priority = TextPriority()
         with priority.pending():
             with priority.pending():
                 evidence = asyncio.ensure_future(priority.wait_for_texts())
-                await asyncio.sleep(0.2)
+                await turns_of_the_loop()
                 assert not evidence.done()
-            await asyncio.sleep(0.1)
+            await turns_of_the_loop()
             assert not evidence.done()
         await asyncio.wait_for(evidence, TIMEOUT_SECONDS)
 
@@ -39,10 +40,18 @@ def test_evidence_waits_for_every_pending_text():
 
 def test_no_run_starts_while_a_text_is_pending(service):
     """A stream that has sent its text starts its runs once no other text is pending."""
-    priority = TextPriority()
+    started, at_the_gate, pending_beyond = threading.Event(), threading.Event(), []
+
+    class Gate(TextPriority):
+        def wait_for_texts_blocking(self) -> None:
+            assert not started.is_set()
+            at_the_gate.set()
+            super().wait_for_texts_blocking()
+            pending_beyond.append(self.is_pending)
+
+    priority = Gate()
     app = FastAPI()
     app.state.text_priority, app.state.shutdown = priority, streaming.ShutdownDeadline()
-    started = threading.Event()
 
     def events(stopped):
         for event in service.stream(Request(question="", entry="multiply-vs-add", blocks=("powers",)), stopped):
@@ -54,22 +63,24 @@ def test_no_run_starts_while_a_text_is_pending(service):
         with priority.pending():
             answer = await streaming.open_stream(HttpRequest({"type": "http", "app": app, "headers": []}), events)
             assert isinstance(answer.first, AnswerReady)
-            assert not started.wait(0.3)
+            assert await asyncio.to_thread(at_the_gate.wait, TIMEOUT_SECONDS)
+            assert not started.is_set()
         assert await asyncio.to_thread(started.wait, TIMEOUT_SECONDS)
         await answer.rest.aclose()
 
     run_async(scenario())
+    assert pending_beyond == [False]
 
 
 def test_evidence_waits_no_longer_than_the_timeout(monkeypatch):
-    monkeypatch.setattr(priority_module, "MAX_DELAY_SECONDS", 0.3)
+    monkeypatch.setattr(priority_module, "MAX_DELAY_SECONDS", 0.01)
 
     async def scenario() -> None:
         priority = TextPriority()
-        start = time.monotonic()
         with priority.pending():
-            await priority.wait_for_texts()
-        assert time.monotonic() - start > 0.2
+            await asyncio.wait_for(priority.wait_for_texts(), TIMEOUT_SECONDS)
+            await asyncio.to_thread(priority.wait_for_texts_blocking)
+            assert priority.is_pending
 
     run_async(scenario())
 

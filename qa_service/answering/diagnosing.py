@@ -24,7 +24,7 @@ _AT_ONCE = 2
 """Files read at once; more would only contend for the interpreter's lock."""
 _MAX_WAITING = 12
 """Files that are read or wait: each has a thread, which over HTTP is one of those that all routes share."""
-_reading = FairQueue(_AT_ONCE)
+reading_queue = FairQueue(_AT_ONCE)
 _admission = threading.Lock()
 
 
@@ -48,10 +48,10 @@ def _place() -> Iterator[None]:
     """Waits for a place among the files that are read at once. Raises `Overloaded` where too many wait."""
     client = CLIENT.get().name
     with _admission:
-        read_or_wait = len(_reading) + _AT_ONCE - _reading.free
-        if read_or_wait >= _MAX_WAITING or _reading.waiting_of(client) >= _MAX_WAITING // 2:
+        read_or_wait = len(reading_queue) + _AT_ONCE - reading_queue.free
+        if read_or_wait >= _MAX_WAITING or reading_queue.waiting_of(client) >= _MAX_WAITING // 2:
             raise overloaded(read_or_wait, _AT_ONCE)
-        slot = _reading.join(ClientNames(client))
+        slot = reading_queue.join(ClientNames(client))
     with slot:
         slot.granted.wait()
         yield

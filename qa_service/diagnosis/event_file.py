@@ -16,7 +16,7 @@ _FOOTER_BYTES = 4
 _MAX_RECORD_BYTES = 64 * 1024 * 1024
 _MAX_SUMMARY_BYTES = 1024 * 1024
 """Larger records hold images or graphs."""
-_MAX_SCALARS = 400_000
+MAX_SCALARS = 400_000
 _MAX_TAG_BYTES = 300
 _MIN_STREAM_BYTES = 24
 _NONFINITE = (b"\x00\x00\xc0\x7f", b"\x00\x00\xc0\xff", b"\x00\x00\x80\x7f", b"\x00\x00\x80\xff")
@@ -64,12 +64,12 @@ def read_event_file(stream: BinaryIO) -> EventFile:
             found.scalars += _scalars(payload)
         except (ValueError, IndexError, struct.error):  # a damaged record
             found.cut = True
-        if len(found.scalars) > _MAX_SCALARS:
+        if len(found.scalars) > MAX_SCALARS:
             found.scalars = [
                 each for place, each in enumerate(found.scalars) if place % 2 == 0 or not math.isfinite(each.value)
             ]
             stride *= 2
-            if len(found.scalars) > _MAX_SCALARS:
+            if len(found.scalars) > MAX_SCALARS:
                 found.cut = True
                 break
     return found

@@ -40,7 +40,7 @@ from qa_service.parsing.logs.scan import LogScan, scan_log
 
 MAX_RUN_FILE_BYTES = 1 << 30
 """Larger files are refused."""
-_MAX_JSON_BYTES = 48 * 1024 * 1024
+MAX_JSON_BYTES = 48 * 1024 * 1024
 """Larger documents are read by lines and records."""
 _MAX_TRACE_BYTES = 64 * 1024 * 1024
 _HEAD_BYTES = 64 * 1024
@@ -243,7 +243,7 @@ def _read_text(stream: BinaryIO, head: bytes, encoding: str, name: str) -> Train
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in (b"{", b"[") and not _is_lines_of_json(head):
         data = _read_bounded(stream)
-        if len(data) <= _MAX_JSON_BYTES and (run := _read_json(data, encoding, name)):
+        if len(data) <= MAX_JSON_BYTES and (run := _read_json(data, encoding, name)):
             return run
         stream = cast("BinaryIO", _Chained(data, stream))
     return _read_lines(select_lines(stream), encoding, name)
@@ -256,7 +256,7 @@ def _is_lines_of_json(head: bytes) -> bool:
 
 def _read_bounded(stream: BinaryIO) -> bytes:
     parts, size = [], 0
-    while size <= _MAX_JSON_BYTES:
+    while size <= MAX_JSON_BYTES:
         try:
             part = stream.read(1 << 20)
         except Exception as error:  # a damaged compressed file ends here; the bytes before are used

@@ -12,19 +12,19 @@ from typing import BinaryIO
 
 from qa_service.parsing.logs.messages import find_message
 
-_CHUNK_BYTES = 256 * 1024
+LOG_CHUNK_BYTES = 256 * 1024
 _MAX_PIECE_BYTES = 1024 * 1024
 """A longer piece without a line break is split here; of each, only `_KEPT_OF_PIECE` bytes are kept."""
 _KEPT_OF_PIECE = 8 * 1024
-_END_BYTES, _END_PIECES = 6 * 1024 * 1024, 20_000
+END_BYTES, END_PIECES = 6 * 1024 * 1024, 20_000
 """At each end of the file, all is read up to either bound."""
-_SAMPLED_PIECES, _BLOCK_PIECES = 10_000, 100
+SAMPLED_PIECES, _BLOCK_PIECES = 10_000, 100
 _BEFORE, _AFTER, _AFTER_TRACEBACK = 6, 2, 60
 _MAX_OF_KIND = 25
 """Non-finite values under the same name, and messages of the same kind, that are looked for between the ends."""
 _MAX_TESTED = 20_000
 _MAX_KINDS = 600
-_MAX_BYTES = 1 << 30
+MAX_READ_BYTES = 1 << 30
 """Of a longer stream, the rest is left unread."""
 _NONFINITE = re.compile(rb"(?<![A-Za-z(])(?:nan|NaN|NAN|inf|Inf|INF|Infinity)(?![A-Za-z]| iterations)")
 _NONFINITE_HINTS = (b"nan", b"NaN", b"NAN", b"inf", b"Inf", b"INF")
@@ -67,7 +67,7 @@ def select_lines(stream: BinaryIO) -> Selection:
     middle = _Middle()
     ended = _Ended()
     for chunk in _chunks(stream, ended):
-        if not tail and head_bytes < _END_BYTES and len(head) < _END_PIECES:
+        if not tail and head_bytes < END_BYTES and len(head) < END_PIECES:
             head += chunk.pieces
             head_bytes += chunk.size
             continue
@@ -82,7 +82,7 @@ def select_lines(stream: BinaryIO) -> Selection:
 def _exceeds(tail: deque[_Chunk]) -> bool:
     """Whether the tail exceeds a bound even without its first chunk, which then belongs to the middle."""
     rest = list(tail)[1:]
-    return sum(chunk.size for chunk in rest) > _END_BYTES or sum(len(chunk.pieces) for chunk in rest) > _END_PIECES
+    return sum(chunk.size for chunk in rest) > END_BYTES or sum(len(chunk.pieces) for chunk in rest) > END_PIECES
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
     pending, line, read, place = b"", 1, 0, 0
     while True:
         try:
-            data = stream.read(_CHUNK_BYTES)
+            data = stream.read(LOG_CHUNK_BYTES)
         except (EOFError, OSError, ValueError, ArithmeticError):  # a damaged or truncated compressed file
             data, ended.cut = b"", True
         except Exception as error:
@@ -106,7 +106,7 @@ def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
                 raise
             data, ended.cut = b"", True
         read += len(data)
-        if not data or read > _MAX_BYTES:
+        if not data or read > MAX_READ_BYTES:
             ended.cut = ended.cut or bool(data)
             break
         pending += data
@@ -184,7 +184,7 @@ class _Middle:
         else:
             self.cut = True
         self._count += 1
-        if self._sampled > _SAMPLED_PIECES:
+        if self._sampled > SAMPLED_PIECES:
             self._blocks = self._blocks[::2]
             self._sampled = sum(len(block.pieces) for block in self._blocks)
             self._stride *= 2

@@ -84,7 +84,7 @@ def parse_python(source: str) -> ast.Module:
 def read_experiment(path: Path, folder: Path, parsed: ParseCache) -> Experiment:
     """The experiment of one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
     source = path.read_text(encoding="utf-8")
-    outline = parsed.get(f"demo {_outline_version()}", source, _outline)
+    outline = parsed.get(f"demo {_outline_version()}", source, read_outline)
     tables = outline["tables"]
     return Experiment(
         slug=path.stem,
@@ -116,7 +116,7 @@ def _outline_version() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _outline(source: str) -> Mapping[str, Any]:
+def read_outline(source: str) -> Mapping[str, Any]:
     """The parts of a demo's text that are used, as values for JSON: docstring, tables, and the parameters of `run`.
 
     Cached, so that a reload parses only the files that have changed.

@@ -16,7 +16,7 @@ _MIN_PHRASINGS = 10
 
 
 @lru_cache(maxsize=1024)
-def _parse(source: str) -> Mapping[str, Any]:
+def parse_toml(source: str) -> Mapping[str, Any]:
     """The table of a TOML text, cached so that a reload parses only changed files; callers must not change it."""
     return tomllib.loads(source)
 
@@ -36,7 +36,7 @@ class TomlReader:
         try:
             self.raw = self.path.read_bytes()
             self.source = self.raw.decode("utf-8")
-            table: Mapping[str, Any] = self.parsed.get("toml", self.source, _parse)
+            table: Mapping[str, Any] = self.parsed.get("toml", self.source, parse_toml)
         except UnicodeDecodeError as error:
             self.add_problem(self.raw[: error.start].count(b"\n") + 1, "text in UTF-8")
             return None

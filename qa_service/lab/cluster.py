@@ -237,6 +237,8 @@ class RayRunner:
         self._lock = threading.Lock()
         self._queue = FairQueue(local.slots)
         self._connected = threading.Event()
+        self.choose_machine: Callable[[Sequence[Machine]], Machine] = self._least_busy
+        """Where a run begins, of the machines that it may; called with the lock held."""
         self._driver = DriverProcess(driver, self._set_machines)
         self._driver.start()
 
@@ -392,17 +394,19 @@ class RayRunner:
         return encode_cluster_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
-        """The machine with the most free slots of those not tried, preferably of this kind; None if there is none."""
+        """The machine that is chosen of those not tried, preferably of this kind; None if there is none."""
         with self._lock:
             usable = [each for each in self._machines if each.id not in tried]
             usable = [each for each in usable if each.environment == kind] or usable
             if not usable:
                 return None
-            turn = next(self._turn)
-            usable = usable[turn % len(usable) :] + usable[: turn % len(usable)]  # equally busy machines take turns
-            machine = min(usable, key=lambda each: self._busy.get(each.id, 0) / each.slots)
+            machine = self.choose_machine(usable)
             self._busy[machine.id] = self._busy.get(machine.id, 0) + 1
             return machine
+
+    def _least_busy(self, usable: Sequence[Machine]) -> Machine:
+        turn = next(self._turn) % len(usable)  # equally busy machines take turns
+        return min([*usable[turn:], *usable[:turn]], key=lambda each: self._busy.get(each.id, 0) / each.slots)
 
     def _give_back(self, machine: Machine) -> None:
         with self._lock:

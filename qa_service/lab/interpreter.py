@@ -93,6 +93,12 @@ class Interpreter:
         self._lock = threading.Lock()
         self._server: _Client | None = None
 
+    @property
+    def server_pid(self) -> int:
+        """The process id of the server; 0 while none runs, or where it is another process's."""
+        server = self._server
+        return server.pid if isinstance(server, _Server) else 0
+
     def start(self) -> None:
         """Start the server, unless it runs; if that fails, `spawn` raises the error."""
         with self._lock, suppress(SpawnFailed):
@@ -223,6 +229,11 @@ class _Server(_Client):
         finally:
             its_end.close()
         _Server._running.add(self)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     def _reason(self) -> str:
         lines: list[str] = []

@@ -238,6 +238,11 @@ class ProcessRunner:
         """How many idle children wait for a job."""
         return len(self._children)
 
+    @property
+    def server_pid(self) -> int:
+        """The process id of the fork server; 0 while none runs, or where it is another process's."""
+        return self._spawner.server_pid
+
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
         return run_to_end(self.stream(experiment, params, seed))

@@ -29,7 +29,7 @@ from qa_service.lab.sandbox import CannotConfine, Sandbox, descriptors_kept, die
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
 OLDEST_TORCH = (2, 4)
 _MAX_BATCH = 500  # rows; a larger message could exceed what a run may send before its rows are counted
-_BYTECODE = MAGIC_NUMBER.hex()
+BYTECODE_FORMAT = MAGIC_NUMBER.hex()
 """The format of this Python's compiled code."""
 _PACKED_SOURCES = 64  # whose code is kept; ten kilobytes each
 
@@ -42,7 +42,7 @@ def encode_job(
     Unless `confined`, only the limits of resources hold. The source is compiled here, once for all its runs; a child
     whose Python has another format of code compiles it itself.
     """
-    code = [_BYTECODE, _packed(path, source)]
+    code = [BYTECODE_FORMAT, _packed(path, source)]
     return json.dumps([path, source, code, dict(params), seed, deadline, mebibytes, confined]).encode()
 
 
@@ -138,7 +138,7 @@ def rehearse() -> None:
     """Load and run a small experiment, as every run does, so that the shared pages that this touches are copied before
     a job comes.
     """
-    rows = list(_load_demo("", _REHEARSAL, [_BYTECODE, _packed("", _REHEARSAL)]).run())
+    rows = list(_load_demo("", _REHEARSAL, [BYTECODE_FORMAT, _packed("", _REHEARSAL)]).run())
     _MESSAGES.encode(["rows", rows])
 
 
@@ -229,7 +229,7 @@ def _packed(path: str, source: str) -> str:
 @lru_cache(maxsize=1)
 def _unpacked(path: str, source: str, bytecode: str, packed: str) -> CodeType:
     """The source as code: as it came, if that is of this Python; else compiled here, once for all seeds."""
-    if packed and bytecode == _BYTECODE:
+    if packed and bytecode == BYTECODE_FORMAT:
         code: CodeType = marshal.loads(binascii.a2b_base64(packed))  # noqa: S302  # from the service, and we are confined
         return code
     return compile(source, path, "exec")

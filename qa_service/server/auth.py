@@ -20,7 +20,7 @@ PUBLIC_PATHS = ("/livez", "/readyz", "/robots.txt")
 _FRAMED_PATHS = "/embed/"  # shown in frames of other sites, where no cookie of ours is set
 OPERATORS_PATHS = ("/metrics",)
 """Paths whose routes check for an operator themselves (`require_operator`); the scopes read and ask do not count."""
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
 _KEPT_HOSTS = 64  # names and addresses that were looked at last
 
 
@@ -44,7 +44,7 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            if _CONTROL_CHARACTERS.search(scope["path"]):
+            if CONTROL_CHARACTERS.search(scope["path"]):
                 raise HttpProblem(404)
             key = self._authorize(scope)
         except (Unauthorized, HttpProblem) as refusal:

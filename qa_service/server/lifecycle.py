@@ -109,7 +109,7 @@ def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:
     """Serves until SIGTERM or SIGINT; running answers then have `SHUTDOWN_GRACE` seconds to end."""
     import uvicorn
 
-    uvicorn.run(app, **_options(settings), **options)
+    uvicorn.run(app, **uvicorn_options(settings), **options)
 
 
 def serve_many(app: str, settings: Settings, **options: Any) -> None:
@@ -127,11 +127,11 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
                     os.kill(process.pid, signal.SIGHUP)
 
     close_to_other_processes()
-    config = uvicorn.Config(app, factory=True, **_options(settings), **options)
+    config = uvicorn.Config(app, factory=True, **uvicorn_options(settings), **options)
     Supervisor(config, sockets=[config.bind_socket()]).run()
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def uvicorn_options(settings: Settings) -> dict[str, Any]:
     """The options of uvicorn."""
     from qa_service.server.connections import BACKLOG, LimitedConnection
 

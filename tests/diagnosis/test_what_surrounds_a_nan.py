@@ -51,7 +51,7 @@ def test_a_validation_that_does_not_change_by_a_digit_means_that_nothing_is_upda
     assert not find_harms(run_of(decay(40), val_loss=[0.9, 0.7, 0.6, 0.55, 0.52]))
 
 
-def test_a_loss_that_is_weighed_anew_and_falls_again_is_healthy():
+def test_a_loss_that_is_reweighted_and_falls_again_is_healthy():
     before, after = decay(24, 1.5e-4, 1e-6), decay(24, 0.3, 0.002)
     assert not find_harms(run_of([*before, *after]))
     assert find_harms(run_of([*decay(24, 1.5, 0.02), *level(24, 1.2, 0.05)]))

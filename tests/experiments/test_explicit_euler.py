@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 
 @pytest.mark.parametrize("rate", [1.0, 50.0])
-def test_the_exact_solution(rate):
+def test_the_exact_solution_agrees_with_scipy(rate):
     rows, _ = measure("explicit_euler", rate=rate, h=0.01)
     times = [row["t"] for row in rows]
     found = solve_ivp(lambda t, x: -rate * (x - math.cos(t)), (0, 4), [0.0], "Radau", times, rtol=1e-9, atol=1e-10)

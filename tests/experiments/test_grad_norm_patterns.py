@@ -9,7 +9,7 @@ from oracles import PHI, draws, measured
 
 @pytest.mark.parametrize("act", ["relu", "tanh"])
 @pytest.mark.parametrize("case", ["healthy", "weights", "sum"])
-def test_patterns_by_hand(case, act):
+def test_norms_agree_with_backpropagation_by_hand(case, act):
     """Forward and backward by hand in numpy: total norm, factors of the signal and of the weights."""
     sizes = [8, *[32] * 11, 1]
     x, *raw = draws(0, (64, 8), *pairwise(sizes))
@@ -34,7 +34,7 @@ def test_patterns_by_hand(case, act):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_patterns_claims(seed):
+def test_each_fault_has_its_own_pattern_of_norms(seed):
     """Weights show in the signal and, with ReLU, not in p.grad; a sum is 64 times a mean; a rate shows over time."""
     weights = measured("grad_norm_patterns", seed, case="weights")
     assert weights["signal_factor"] > 1.5 > weights["weight_factor"]
@@ -50,8 +50,8 @@ def test_patterns_claims(seed):
     assert healthy["first_nonfinite_step"] is None
 
 
-def test_patterns_edges():
-    """One sample: sum and mean are the same; four matrices are the least that have two inner layers."""
+def test_one_sample_four_layers_and_no_step():
+    """Of one sample, sum and mean are the same; four matrices are the fewest with two inner layers; lr=0: no growth."""
     assert measured("grad_norm_patterns", case="sum", batch=1)["over_healthy"] == pytest.approx(1)
     assert measured("grad_norm_patterns", layers=4)["signal_factor"] is not None
     assert measured("grad_norm_patterns", case="rate", lr=0.0)["growth"] == 1

@@ -183,7 +183,7 @@ def test_the_api_and_the_terminal_give_it(calculating, tmp_path, capsys):
 
 
 def test_text_parameters_reach_the_experiment_as_s_expressions():
-    """In what people write, or as a receipt has it; anything else is refused with its place."""
+    """In what people write, or as a receipt has it; anything else is refused with the name of its parameter."""
     experiment = EXPERIMENTS["formula"]
     written = fill_defaults(experiment, {"expression": "log(1+e^x)", "alternatives": "softplus(x)\n\nlogaddexp(x, 0)",
                                          "values": "x=-1e3..1e3, y=1/3"})  # fmt: skip

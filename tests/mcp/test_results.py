@@ -78,7 +78,7 @@ def entries(service: Service, step: int) -> list[str]:
 
 
 @pytest.mark.exhaustive
-def test_answers_of_twenty_entries_fit_with_every_number_in_the_text(service):
+def test_answers_of_twenty_entries_fit_the_size_limit_with_every_number_in_the_text(service):
     for nth, entry in enumerate(entries(service, EVERY_NTH)):
         fitting = assert_fits(ask(service, entry, ("en", "zh")[nth % 2]))
         assert fitting.runs
@@ -88,12 +88,12 @@ def test_answers_of_twenty_entries_fit_with_every_number_in_the_text(service):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_answers_of_all_entries_fit_with_every_number_in_the_text(service, lang, part):
+def test_answers_of_all_entries_fit_the_size_limit_with_every_number_in_the_text(service, lang, part):
     for entry in entries(service, 1)[part::8]:
         assert assert_fits(ask(service, entry, lang)).runs
 
 
-def test_a_comparison_of_formats_fits(service):
+def test_a_comparison_of_formats_fits_the_size_limit(service):
     given_ = CompareInput(entry="multiply-vs-add", compare="dtype", lang="zh")
     result, linked = TOOLS["compare"].serve(service, given_, ToolCall("zh"))
     fitting = assert_fits(result)
@@ -102,7 +102,7 @@ def test_a_comparison_of_formats_fits(service):
     assert [entry.id for entry in linked] == ["multiply-vs-add"]
 
 
-def test_a_check_of_claims_fits_and_confirms_what_the_entry_states(service):
+def test_a_check_of_claims_fits_the_size_limit_and_confirms_what_the_entry_states(service):
     result, _ = TOOLS["check_claim"].serve(service, CheckInput(entry="multiply-vs-add", seeds=3), ToolCall("en"))
     assert assert_fits(result).confirmed
 
@@ -115,7 +115,7 @@ def test_a_check_of_claims_fits_and_confirms_what_the_entry_states(service):
     ],
 )
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_formula_fits_with_the_step_that_goes_wrong_and_a_stable_form(service, request_, lang):
+def test_a_formula_fits_the_size_limit_with_the_step_that_goes_wrong_and_a_stable_form(service, request_, lang):
     study = FormulaStudy.of(request_)
     *_, last = study.stream(service)
     fitting = assert_fits(conversion.formula_result(study.result(last.evidence), lang))
@@ -125,7 +125,7 @@ def test_a_formula_fits_with_the_step_that_goes_wrong_and_a_stable_form(service,
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
+def test_a_diagnosis_fits_the_size_limit_with_its_lines_its_cause_and_its_runs(service, lang):
     """A loss that grows until it is nan, and one that falls."""
     losses = [2.3, 2.2, 2.4, 3.1, 5.0, 11.0, 42.0, 310.0, 9.1e3, 4.0e6, "inf", *["nan"] * 8]
     sick = "\n".join(f"step: {10 * nth} loss: {loss} lr: 0.5" for nth, loss in enumerate(losses))
@@ -159,7 +159,7 @@ def test_a_result_has_the_whole_context_of_its_answer(service):
     assert (context["entry"], context["aspect"], context["seed"]) == (entry.id, entry.aspects[0].id, 3)
 
 
-def test_experiments_found_fit(service, monkeypatch):
+def test_experiments_found_fit_the_size_limit(service):
     known = list(service.knowledge.experiments.values())
     for at in range(0, len(known), 10):
         assert_fits(conversion.find_result(known[at : at + 10], service, "zh"))

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect
 from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.errors import BadField
+from qa_service.fronts.web import link_previews
 from qa_service.model import Lang
 from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrap_lines
 from qa_service.server.api_keys import ApiKeyStore
@@ -327,7 +328,7 @@ def png_size(png: bytes) -> tuple[int, int]:
 def test_the_card_is_a_picture_of_fixed_size_that_is_drawn_once(
     client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._DRAW_SECONDS", 240)  # a machine under load is no failure
+    monkeypatch.setattr(link_previews, "DRAW_SECONDS", 240)  # a machine under load is no failure
     web = client("")
     first = web.get(f"/entries/{ENTRY}/card.png?lang=en")
     assert first.status_code == 200
@@ -335,7 +336,7 @@ def test_the_card_is_a_picture_of_fixed_size_that_is_drawn_once(
     assert first.headers["cross-origin-resource-policy"] == "cross-origin"
     assert png_size(first.content) == (CARD_WIDTH, CARD_HEIGHT)
     assert len(first.content) < 300_000
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", None)
+    monkeypatch.setattr(link_previews, "draw_in_subprocess", None)
     again = web.get(f"/entries/{ENTRY}/card.png?lang=en", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
     assert web.get("/entries/nothing-such/card.png").status_code == 404
@@ -367,7 +368,9 @@ def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.value.code == 3
 
 
-def test_too_many_cards_at_once_are_refused(client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_cards_at_once_are_refused(
+    toy_service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With 503 and a time to come back; the threads of other routes stay free."""
     began, may_end = threading.Semaphore(0), threading.Event()
 
@@ -376,12 +379,10 @@ def test_too_many_cards_at_once_are_refused(client: Callable[..., TestClient], m
         may_end.wait(60)
         return b"a picture", False
 
-    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw_in_subprocess", draw_slowly)
-    monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._proof", lambda *_: None)
-    monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._key", lambda *_: "none-such")
-    web = client("")
+    monkeypatch.setattr(link_previews, "draw_in_subprocess", draw_slowly)
+    web = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path)))
     with ThreadPoolExecutor(8) as pool:
-        replies = [pool.submit(web.get, f"/entries/{ENTRY}/card.png") for _ in range(8)]
+        replies = [pool.submit(web.get, "/entries/counting/card.png") for _ in range(8)]
         assert began.acquire(timeout=60)
         refused = [each.result() for each in islice(as_completed(replies), 4)]
         may_end.set()

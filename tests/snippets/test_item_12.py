@@ -1,6 +1,7 @@
 """Initialisation: hidden layers get the scale that keeps the signal; the head stays; a bias may be missing."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -78,8 +79,8 @@ def test_initialise_my_model(snippet):
 
 def test_kaiming_or_xavier_in_training(snippet):
     lines = snippet.diagnose(deep(layers=10, width=32)).printed.splitlines()
-    assert len(lines) == 6
     values = {tuple(line.split()[:2]): float(line.split()[2]) for line in lines}
+    assert [*values] == [*product(("xavier", "kaiming"), ("0.01", "0.03", "0.1"))]
     assert values["kaiming", "0.1"] < values["xavier", "0.1"] + 0.1
     snippet.diagnose()
 

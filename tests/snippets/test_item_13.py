@@ -23,10 +23,11 @@ def test_draw_my_loss_surface(snippet):
 
 
 def test_path_from_start_to_solution(snippet):
-    lines = snippet.diagnose(plain_model()).printed.splitlines()
-    first, last = float(lines[0].split()[1]), float(lines[-1].split()[1])
-    assert len(lines) == 11 and last < first
-    assert len(snippet.diagnose().printed.splitlines()) == 11
+    tenths = [i / 10 for i in range(11)]
+    numbers = snippet.diagnose(plain_model()).numbers
+    (first, *_, last), places = numbers[1::2], numbers[::2]
+    assert places == tenths and last < first
+    assert snippet.diagnose().numbers[::2] == tenths
 
 
 def test_random_planes_in_high_dimensions(snippet):

@@ -11,11 +11,12 @@ import pytest
 from checking import each_case
 from processes import until
 from trial.hostile_models import MARK
+from trial.reported import run_of_report
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import TrialFailed
 from qa_service.model.training_run import TrainingRun
-from qa_service.tools.trial import _MAX_REPORT_BYTES, _ChildResult, _parse_report, _training_run, try_model
+from qa_service.tools.trial import try_model
 
 HERE = Path(__file__).resolve().parent
 HOSTILE = HERE / "hostile_models.py"
@@ -127,7 +128,6 @@ def failure_of(target: str, **options) -> TrialFailed:
 @each_case(
     "report",
     [
-        b"",
         b"null",
         b"[]",
         b"{}",
@@ -142,12 +142,19 @@ def failure_of(target: str, **options) -> TrialFailed:
         b'{"schema": 1, "settings": {"a": {"b": 1}}}',
         b'{"schema": 1, "error": {"code": "../../x"}}',
         b'{"schema": 1, "interventions": [{"id": "x"}]}',
-        b" " * (_MAX_REPORT_BYTES + 1),
+        b'{"schema": 1}' + b" " * (4 << 20),
     ],
 )
-def test_no_output_of_a_child_breaks_the_reader(report):
-    with pytest.raises(TrialFailed):
-        _parse_report(_ChildResult(0, report, ""), 10, 100)
+def test_what_is_no_report_is_refused(report):
+    with pytest.raises(TrialFailed) as refused:
+        run_of_report(report, f"{HOSTILE}:ordinary")
+    assert refused.value.kind == "bad_report"
+
+
+def test_a_child_that_writes_no_report_has_exited():
+    with pytest.raises(TrialFailed) as failed:
+        run_of_report(b"", f"{HOSTILE}:ordinary")
+    assert failed.value.kind == "exited"
 
 
 def test_a_valid_report_becomes_a_run():
@@ -157,7 +164,7 @@ def test_a_valid_report_becomes_a_run():
         "interventions": [{"id": "lr/10", "healthy": True, "losses": [1.0], "detail": "lr"}],
         "settings": {"lr": 0.1, "optimizer": "SGD", "unknown": True}, "more": 1,
     }  # fmt: skip
-    run = _training_run(_parse_report(_ChildResult(0, json.dumps(report).encode(), ""), 10, 100), "m.py:make")
+    run = run_of_report(json.dumps(report).encode(), f"{HOSTILE}:ordinary")
     assert run.source == "trial"
     assert [record.value for record in run.series["loss"]] == [1.5, math.inf]
     assert run.fault.value == -math.inf

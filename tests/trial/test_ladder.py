@@ -1,8 +1,8 @@
 """Models broken in one way: the operation, what cures them, the cause that the rules name; healthy ones are silent."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -10,22 +10,24 @@ from numstab_watch.curvature import largest_curvature
 from numstab_watch.problem import BadProblem, load_problem, problem_of
 from numstab_watch.push import stability_margins
 from numstab_watch.training import train_problem
-from numstab_watch.trial import _json_safe, run_trial
+from numstab_watch.trial import main
 from torch import nn
 from trial import broken_models, grist_cases
+from trial.reported import run_of_report
 
 from qa_service.diagnosis.trial_rules import RULES
 from qa_service.model.training_run import TrainingRun
-from qa_service.tools.trial import _Report, _training_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def tried(module, name: str, **options) -> TrainingRun:
+def tried(module, name: str, *options: str) -> TrainingRun:
     """A trial in this process, through the JSON that the child would write."""
     target = f"{module.__file__}:{name}"
-    report = json.loads(json.dumps(_json_safe(run_trial(target, seconds=120, **options)), allow_nan=False))
-    return _training_run(_Report.model_validate(report), target)
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        main([target, "--report", str(report), "--seconds", "120", *options])
+        return run_of_report(report.read_bytes(), target)
 
 
 def cured(trial: TrainingRun) -> set[str]:
@@ -61,7 +63,7 @@ def test_is_silent_on_healthy_models(name):
 
 @pytest.mark.parametrize(("name", "operation"), grist_cases.PROGRAMS.items())
 def test_names_the_operation_of_public_bugs(name, operation):
-    trial = tried(grist_cases, name, steps=100)
+    trial = tried(grist_cases, name)
     assert trial.fault.operation == operation
     assert operation in trial.fault.code
 
@@ -103,7 +105,7 @@ def test_curvature_of_a_parabola():
 
 
 def test_curvature_tells_a_step_too_large():
-    trial = tried(broken_models, "step_too_large", curvature=True)
+    trial = tried(broken_models, "step_too_large", "--curvature")
     assert trial.settings["lr"] * trial.settings["largest_curvature"] > 2
 
 

@@ -43,7 +43,7 @@ _DAY = 86400
 _DRAW_CODE = (
     "import sys; from qa_service.presentation.card import draw; sys.stdout.buffer.write(draw(sys.stdin.buffer.read()))"
 )
-_DRAW_SECONDS, _RETRY_SECONDS = 30, 5
+DRAW_SECONDS, _RETRY_SECONDS = 30, 5
 _MAX_WAITING = 4  # pictures being drawn or waiting: each occupies a thread of the pool that all routes share
 _CACHED_CARDS, _UNUSED_DAYS = 50, 30.0
 _SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗"}
@@ -85,7 +85,7 @@ class CardPictures:
                 return path.read_bytes()  # another thread has drawn it
             CLIENT.get().charge(1)
             evidence = self._proof(entry, knowledge)
-            png, is_complete = _draw_in_subprocess(entry, evidence, lang)
+            png, is_complete = draw_in_subprocess(entry, evidence, lang)
             if is_complete:
                 with suppress(OSError):
                     write_atomically(path, lambda file: file.write_bytes(png))
@@ -113,13 +113,13 @@ class CardPictures:
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
-def _draw_in_subprocess(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
+def draw_in_subprocess(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
     """(PNG, whether it may be cached). A Chinese card is drawn in English if no font has its characters."""
     ran = evidence is not None and evidence.run.status is RunStatus.RAN
     for each in (lang, "en"):
         job = _card_job(entry, evidence if ran else None, "zh" if each == "zh" else "en")
         done = subprocess.run(
-            [sys.executable, "-c", _DRAW_CODE], input=job, capture_output=True, check=False, timeout=_DRAW_SECONDS
+            [sys.executable, "-c", _DRAW_CODE], input=job, capture_output=True, check=False, timeout=DRAW_SECONDS
         )
         if done.returncode != card.NO_FONT:
             done.check_returncode()
