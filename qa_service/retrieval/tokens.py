@@ -19,7 +19,7 @@ _MARGIN = 1e-6  # between sums of scores that are not equally likely; rounding m
 _NONE = -1e38
 
 
-class RememberingTokenizer:
+class CachingTokenizer:
     """Gives the tokens that a `UsePureTokenizer` gives, which it takes for its model."""
 
     def __init__(self, tokenizer: Any) -> None:
