@@ -47,7 +47,7 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
 
 @pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
-    """As it is for an experiment that compiles; and for who asks the stand-in for more than it has."""
+    """As it is for an experiment that compiles; and for who asks the stub for more than it has."""
     code = (
         "import torch\n"
         "from qa_service.lab.compiler import import_compiler, stub_compiler, needs_compiler\n"

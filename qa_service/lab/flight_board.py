@@ -80,7 +80,7 @@ end
 return 1
 """
 # Keys: leader, rows, listeners. Arguments: token, linger, 1 to stay while somebody listens. 0: somebody does.
-_RESIGN = f"""{_FUNCTIONS}
+_RELEASE_LEAD = f"""{_FUNCTIONS}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 1 end
 if ARGV[3] == '1' then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now())
@@ -166,7 +166,9 @@ class FlightBoard:
         """Gives up the lead; with `if_unheard` only if nobody elsewhere listens. Returns whether it was given up."""
         names = [_leader(flight.key), flight.rows, _listeners(flight.key)]
         with self._shared.guarded() as client:
-            return bool(client.eval(_RESIGN, len(names), *names, flight.token, _ms(_LINGER_SECONDS), int(if_unheard)))
+            return bool(
+                client.eval(_RELEASE_LEAD, len(names), *names, flight.token, _ms(_LINGER_SECONDS), int(if_unheard))
+            )
 
     def listen(self, flights: Mapping[Flight, Iterable[str]]) -> list[bool]:
         """Renews the listeners of flights; returns for each flight whether its leader is still there."""

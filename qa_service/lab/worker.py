@@ -115,7 +115,7 @@ def warm_up_torch() -> None:
     optimizer.step()
 
 
-_REHEARSAL = """
+_WARM_UP_SOURCE = """
 import math
 from collections.abc import Generator
 
@@ -138,7 +138,7 @@ def warm_up_run() -> None:
     """Load and run a small experiment, as every run does, so that the shared pages that this touches are copied before
     a job comes.
     """
-    rows = list(_load_demo("", _REHEARSAL, [_BYTECODE, _packed("", _REHEARSAL)]).run())
+    rows = list(_load_demo("", _WARM_UP_SOURCE, [_BYTECODE, _packed("", _WARM_UP_SOURCE)]).run())
     _MESSAGES.encode(["rows", rows])
 
 

@@ -87,7 +87,7 @@ def load_encoder(cache: Path, key: str) -> Any:
         else:
             setattr(backend, name, part if part.shape else part.item())
     vars(backend).update(lists)
-    backend.remember()
+    backend.allocate_cache()
     model._sp, model._backend = tokenizer, backend  # noqa: SLF001
     return model
 

@@ -38,7 +38,7 @@ from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 EXCLUSION_FACTOR = 0.05
-"""Factor of the probability of an entry that an observation rules out."""
+"""Factor of the probability of an entry that an observation excludes."""
 SUPPORT_FACTOR = 4.0
 """Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
 RUNNER_UP_SHARE = 0.2

@@ -90,18 +90,18 @@ def trim_memory() -> None:
 
 
 def unload_mapped_files() -> None:
-    """Let go of classifier and encoder, 70 MiB of a worker, in a thread; the next text has them again in 0.2 ms."""
+    """Unmap classifier and encoder, 70 MiB of a worker, in a thread; the next text has them again in 0.2 ms."""
     asyncio.get_running_loop().run_in_executor(None, drop_mapped_files)
 
 
 async def trim_memory_when_idle(text_priority: TextPriority) -> None:
     """Calls `trim_memory` once in each period without questions, also before the first; runs until cancelled."""
-    begun, given_back = text_priority.begun, -1
+    begun, trimmed_at = text_priority.begun, -1
     while True:
         await asyncio.sleep(QUIET_SECONDS)
-        if text_priority.begun == begun != given_back and not text_priority.is_pending:
+        if text_priority.begun == begun != trimmed_at and not text_priority.is_pending:
             await asyncio.to_thread(trim_memory)
-            given_back = begun
+            trimmed_at = begun
         begun = text_priority.begun
 
 
