@@ -62,10 +62,10 @@ class LocalEngine:
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log, a table or a trace."""
-        from qa_service.answering.diagnosing import diagnose_file, readable, run_experiments
+        from qa_service.answering.diagnosing import diagnose_file, require_readable, run_experiments
         from qa_service.schemas.diagnosis import diagnosis_json
 
-        found = readable(diagnose_file(data, name))
+        found = require_readable(diagnose_file(data, name))
         measured: list[Evidence] = []
         if found.experiment is not None:
             with closing(run_experiments(found, self._service(), measured.append, lambda: False)) as events:

@@ -43,7 +43,7 @@ def create_app(
     service: "Service",
     settings: Settings,
     *,
-    open_to_all: bool = True,
+    is_public: bool = True,
     shared: Path | None = None,
     watch_knowledge: bool = False,
 ) -> "FastAPI":
@@ -92,7 +92,7 @@ def create_app(
     state.reloader = KnowledgeReloader(service, settings, lambda succeeded: state.metrics.reloaded(succeeded=succeeded))
     state.error_formats = {}
     handle_errors(app)
-    _add_middlewares(app, settings, open_to_all=open_to_all)
+    _add_middlewares(app, settings, is_public=is_public)
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
@@ -107,7 +107,7 @@ def create_app(
     return app
 
 
-def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -> None:
+def _add_middlewares(app: "FastAPI", settings: Settings, *, is_public: bool) -> None:
     """Adds the middlewares from the innermost to the outermost: each one wraps those added before it.
 
     Rate limits count by API key, so they come after authentication. Both refuse requests themselves, so the timeouts
@@ -125,7 +125,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     from qa_service.server.timeout import TimeoutMiddleware
 
     app.add_middleware(RateLimitMiddleware, limits=app.state.rate_limits)
-    app.add_middleware(AuthMiddleware, settings=settings, keys=app.state.keys, open_to_all=open_to_all)
+    app.add_middleware(AuthMiddleware, settings=settings, keys=app.state.keys, is_public=is_public)
     app.add_middleware(OriginMiddleware, hosts=_words(settings.hosts), origins=_words(settings.origins))
     app.add_middleware(TimeoutMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
@@ -158,9 +158,9 @@ async def _lifespan(
     from qa_service.server.access_log import log_answer
     from qa_service.server.lifecycle import (
         PAUSE_SECONDS,
-        give_back_when_quiet,
         handle_signals,
-        let_go_between_texts,
+        trim_memory_when_idle,
+        unload_mapped_files,
     )
     from qa_service.store.writer import BackgroundWriter
 
@@ -190,8 +190,8 @@ async def _lifespan(
         for front in fronts():
             if hasattr(front, "lifespan"):
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
-        stack.callback(asyncio.create_task(give_back_when_quiet(state.text_priority)).cancel)
-        state.text_priority.call_in_pauses(PAUSE_SECONDS, let_go_between_texts)
+        stack.callback(asyncio.create_task(trim_memory_when_idle(state.text_priority)).cancel)
+        state.text_priority.call_in_pauses(PAUSE_SECONDS, unload_mapped_files)
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them
@@ -267,7 +267,7 @@ def _doctor(arguments: Namespace, settings: Settings) -> int:
 
 def _node(arguments: Namespace, settings: Settings) -> int:
     """Replaces this process (exec) by a Ray node, which leaves the cluster when it is terminated."""
-    from qa_service.lab.cluster_start import become_node, check_address, check_token, start_command
+    from qa_service.lab.cluster_start import check_address, check_token, exec_node, start_command
 
     port = _number(arguments.port, "--port", 1, 65535)
     head = check_address(arguments.head or f"localhost:{port}", "HEAD")
@@ -276,20 +276,20 @@ def _node(arguments: Namespace, settings: Settings) -> int:
         slots=settings.slots if arguments.slots is None else _number(arguments.slots, "--slots", 0, 1024),
         join=head if arguments.head else "", port=port, own_address=arguments.address, folder=arguments.folder,
     )  # fmt: skip
-    become_node(command, arguments.env)
+    exec_node(command, arguments.env)
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
     """Serves from this process, or from several workers that share a fork server and the folder of their metrics."""
-    from qa_service.server.lifecycle import open_to_all, serve, serve_many, use_one_heap
+    from qa_service.server.lifecycle import is_public, limit_malloc_arenas, serve, serve_many
     from qa_service.telemetry import logging as logs
 
-    use_one_heap()
+    limit_malloc_arenas()
     logs.configure_logging(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
-    public = open_to_all(arguments.host, settings, public=arguments.public)
+    public = is_public(arguments.host, settings, public=arguments.public)
     if workers == 1:
-        app = create_app(warm_service(settings), settings, open_to_all=public, watch_knowledge=arguments.reload_kb)
+        app = create_app(warm_service(settings), settings, is_public=public, watch_knowledge=arguments.reload_kb)
         serve(app, settings, host=arguments.host, port=port)
         return 0
     import os
@@ -300,7 +300,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
     build(settings, warm=None)  # reports an invalid library before any worker starts
     with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
-        worker_options = {"open_to_all": public, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
+        worker_options = {"is_public": public, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
         os.environ[_WORKERS] = json.dumps(worker_options)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # read by prometheus_client when it is imported
         with server_for_workers(settings.python, SERVER_PRELOAD, Path(shared) / _FORK_SERVER):
@@ -317,10 +317,10 @@ def worker_app() -> "FastAPI":
 
     from qa_service.lab.interpreter import connect_interpreter
     from qa_service.lab.runner import SERVER_PRELOAD
-    from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
+    from qa_service.server.lifecycle import end_with_supervisor, limit_malloc_arenas, share_of, worker_index
     from qa_service.telemetry import logging as logs
 
-    use_one_heap()
+    limit_malloc_arenas()
     end_with_supervisor()
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
@@ -331,7 +331,7 @@ def worker_app() -> "FastAPI":
     )  # fmt: skip
     lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
-        warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
+        warm_service(settings), settings, is_public=worker_options["is_public"], shared=shared,
         watch_knowledge=worker_options["reload_kb"],
     )  # fmt: skip
     app.state.worker_lock, app.state.lab = lock, lab  # held as long as the process lives

@@ -19,7 +19,7 @@ def kib_in_huge_pages(address: int) -> int:
     return int(found[1]) if found else 0
 
 
-def forget_pages(start: int, end: int) -> None:
+def release_pages(start: int, end: int) -> None:
     """Calls madvise(MADV_DONTNEED) on the whole pages between two addresses. Does nothing except on Linux.
 
     The pages must belong to a file mapping and be unmodified: the contents of anonymous or modified pages are lost.

@@ -295,7 +295,7 @@ def test_where_and_when_it_happens_is_said_of_the_entry_before(service, follow_u
     answer = _turns(service, first, follow_up)
     assert answer.entry is _turns(service, first).entry
     assert answer.observations
-    assert answer.follows
+    assert answer.is_follow_up
     assert not answer.notes
 
 

@@ -206,7 +206,7 @@ def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_pat
     """403; once one with the scope `ask` has had it drawn, everybody sees it."""
     monkeypatch.setattr(link_previews, "draw_in_subprocess", lambda *_: (b"a picture", True))
     keys = ApiKeyStore(tmp_path)
-    client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), open_to_all=False))
+    client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), is_public=False))
     reader, asker = ({"Authorization": f"Bearer {keys.add(scope, (scope,))}"} for scope in ("read", "ask"))
     statuses = [
         client.get("/entries/counting/card.png?lang=en", headers=key).status_code for key in (reader, asker, reader)

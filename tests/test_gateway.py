@@ -23,7 +23,7 @@ from qa_service.app import create_app
 from qa_service.errors import BadField
 from qa_service.server import auth
 from qa_service.server.api_keys import ApiKeyStore
-from qa_service.server.lifecycle import open_to_all
+from qa_service.server.lifecycle import is_public
 from qa_service.settings import Settings
 
 TOYS = Path(__file__).resolve().parent / "toys"
@@ -35,7 +35,7 @@ def make_client(toy_service, tmp_path):
     """A function that makes a client of the toy service with the given settings, at the given address."""
 
     def make(*, address: str = "10.0.0.7", public: bool = True, **settings: object) -> TestClient:
-        app = create_app(toy_service, Settings(data=tmp_path, **settings), open_to_all=public)
+        app = create_app(toy_service, Settings(data=tmp_path, **settings), is_public=public)
         return TestClient(app, base_url="http://localhost", client=(address, 5000), follow_redirects=False)
 
     return make
@@ -207,17 +207,17 @@ def test_every_response_has_security_headers(make_client):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
 def test_loopback_needs_no_key(host, tmp_path):
-    assert open_to_all(host, Settings(data=tmp_path), public=False)
+    assert is_public(host, Settings(data=tmp_path), public=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "school.example"])
 def test_other_addresses_need_a_key_or_public(host, tmp_path):
     """The error, raised before the server listens, names both options."""
     with pytest.raises(BadField, match="--public"):
-        open_to_all(host, Settings(data=tmp_path), public=False)
-    assert open_to_all(host, Settings(data=tmp_path), public=True)
+        is_public(host, Settings(data=tmp_path), public=False)
+    assert is_public(host, Settings(data=tmp_path), public=True)
     ApiKeyStore(tmp_path).add("class", ("ask",))
-    assert not open_to_all(host, Settings(data=tmp_path), public=False)
+    assert not is_public(host, Settings(data=tmp_path), public=False)
 
 
 @pytest.fixture

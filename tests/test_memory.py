@@ -18,9 +18,9 @@ from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop, until
 from qa_service.lab.interpreter import connect_interpreter, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import RunStatus
-from qa_service.retrieval.array_file import forget_mapped_files, map_arrays, save_arrays
+from qa_service.retrieval.array_file import drop_mapped_files, map_arrays, save_arrays
 from qa_service.server import lifecycle
-from qa_service.server.lifecycle import give_back_memory
+from qa_service.server.lifecycle import trim_memory
 from qa_service.server.priority import TextPriority
 
 _STEP = """
@@ -48,11 +48,11 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
 
 @pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
-    """As it is for an experiment that compiles; and for who asks the stand-in for more than it has."""
+    """As it is for an experiment that compiles; and for who asks the stub for more than it has."""
     code = (
         "import torch\n"
-        "from qa_service.lab.compiler import import_compiler, leave_out_compiler, needs_compiler\n"
-        "leave_out_compiler()\n"
+        "from qa_service.lab.compiler import import_compiler, stub_compiler, needs_compiler\n"
+        "stub_compiler()\n"
         "assert needs_compiler('y = torch.compile(f)') and not needs_compiler('torch.optim.SGD')\n"
         "torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]).step()\n"
         "assert torch._dynamo.config is import_compiler().config\n"
@@ -110,7 +110,7 @@ def test_pages_of_mapped_files_are_given_back_and_come_again(tmp_path):
     mapping = re.escape(str(file))
     before = _kib(os.getpid(), "Rss", r" r-xp .*/")
     assert _kib(os.getpid(), "Rss", mapping) >= 2 << 10
-    give_back_memory()
+    trim_memory()
     assert _kib(os.getpid(), "Rss", mapping) < 128
     assert _kib(os.getpid(), "Rss", r" r-xp .*/") < before
     assert numbers[-1] == (1 << 18) - 1
@@ -123,7 +123,7 @@ def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
     file.write_bytes(bytes(4 << 20))
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[:: 1 << 12]) == 0
-        give_back_memory()
+        trim_memory()
         assert _kib(os.getpid(), "Rss", re.escape(str(file))) >= 4 << 10
 
 
@@ -131,7 +131,7 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     """Not while one is being answered, nor again before another has come."""
     given_back: list[int] = []
     monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
-    monkeypatch.setattr(lifecycle, "give_back_memory", lambda: given_back.append(priority.begun))
+    monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.begun))
     priority = TextPriority()
 
     async def scenario() -> None:
@@ -139,7 +139,7 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
         for asked in (1, 2):
             with priority.pending():
                 if asked == 1:
-                    watching = asyncio.create_task(lifecycle.give_back_when_quiet(priority))
+                    watching = asyncio.create_task(lifecycle.trim_memory_when_idle(priority))
                 await turns_of_the_loop()
                 await asyncio.to_thread(lambda: None)
                 assert len(given_back) == asked - 1
@@ -172,7 +172,7 @@ def test_between_texts_the_classifier_is_let_go_of_where_it_comes_back_at_once(t
     numbers, few = map_arrays(file)["numbers"], map_arrays(small)["numbers"]
     total = int(numbers.sum() + few.sum())
     assert total > 0
-    forget_mapped_files()
+    drop_mapped_files()
     mapping, of_small = (re.escape(str(each)) for each in (file, small))
     assert _kib(os.getpid(), "Rss", of_small) >= 1 << 10, "it is in small pages, which take long to map again"
     assert _kib(os.getpid(), "Rss", mapping) < 128

@@ -129,7 +129,7 @@ def test_rate_limit_is_per_api_key(toy_service, tmp_path):
     """Two keys at one address are counted separately; requests with an invalid key are not counted."""
     keys = ApiKeyStore(tmp_path)
     secrets = [keys.add(name, ("ask",)) for name in ("one", "two")]
-    app = create_app(toy_service, Settings(data=tmp_path, rate="2/minute"), open_to_all=False)
+    app = create_app(toy_service, Settings(data=tmp_path, rate="2/minute"), is_public=False)
     client = TestClient(app, client=("10.0.0.7", 5000))
 
     def ask(secret: str) -> int:
@@ -145,7 +145,7 @@ def test_rejections_are_complete_responses(toy_service, tmp_path):
     keys = ApiKeyStore(tmp_path)
     read_key, ask_key = keys.add("reads", ("read",)), keys.add("asks", ("ask",))
     settings = Settings(data=tmp_path, rate="1/minute", origins=ORIGIN["Origin"])
-    client = TestClient(create_app(toy_service, settings, open_to_all=False), client=("10.0.0.7", 5000))
+    client = TestClient(create_app(toy_service, settings, is_public=False), client=("10.0.0.7", 5000))
 
     def send(secret: str | None) -> object:
         authorization = {"Authorization": f"Bearer {secret}"} if secret else {}

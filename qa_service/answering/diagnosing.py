@@ -57,7 +57,7 @@ def _place() -> Iterator[None]:
         yield
 
 
-def readable(diagnosis: Diagnosis) -> Diagnosis:
+def require_readable(diagnosis: Diagnosis) -> Diagnosis:
     """The diagnosis; raises `UnreadableRun` where the file had no run to judge."""
     if diagnosis.status == "unreadable":
         raise UnreadableRun(zh=diagnosis.summary.zh, en=diagnosis.summary.en)

@@ -24,7 +24,7 @@ def execute(
     return tuple(done)
 
 
-def execute_quietly(
+def execute_without_events(
     runs: Sequence[tuple[Entry, PlannedRun]], runner: Runner, is_cancelled: IsCancelled, seed: int
 ) -> tuple[Evidence, ...]:
     """The evidence of runs without events of their own; each comes with the entry whose claims it proves."""
@@ -67,10 +67,10 @@ def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner:
         PlannedRun(block=block, experiment=each, params=fill_defaults(each, block.params), compared={})
         for block, each in own
     ]
-    return remembered(runs, entry, runner, 0)
+    return cached_evidence(runs, entry, runner, 0)
 
 
-def remembered(runs: Sequence[PlannedRun], entry: Entry, runner: Runner, seed: int) -> tuple[Evidence, ...]:
+def cached_evidence(runs: Sequence[PlannedRun], entry: Entry, runner: Runner, seed: int) -> tuple[Evidence, ...]:
     """The evidence of those runs that are kept from earlier; runs nothing."""
     found = ((each, runner.finished(each.experiment, each.params, seed)) for each in runs)
     return tuple(_judged(planned, entry, run, seed, ()) for planned, run in found if run is not None)

@@ -91,7 +91,7 @@ def unused_notes(
     )
 
 
-def leads_elsewhere(question: ParsedQuestion, previous: Entry, experiments: Mapping[str, Experiment]) -> bool:
+def names_foreign_parameter(question: ParsedQuestion, previous: Entry, experiments: Mapping[str, Experiment]) -> bool:
     """Whether the number that a follow-up gives is of something that the entry before it does not have: "eps 1e-8"."""
     if question.has_no_subject or question.is_bare_number:
         return False

@@ -15,7 +15,7 @@ from typing import Protocol
 from qa_service.model import PLACEHOLDER, Entry, Evidence, Lang, RunStatus, Verdict
 from qa_service.presentation.prose import fill_text
 
-LEAST_KEPT = 0.6
+MIN_ACCEPTED_SHARE = 0.6
 """The share of sentences whose rewording must be taken for any of them to be shown."""
 MAX_SENTENCES, _MAX_GROWTH, _MAX_EXTRA = 12, 2, 60  # of an answer; of the characters of a sentence
 
@@ -92,7 +92,7 @@ def reword(question: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang
     taken = [theirs if not why else mine for mine, theirs, why in zip(own, offered, reasons, strict=False)]
     kept = reasons.count("")
     text = ""
-    if own and kept >= LEAST_KEPT * len(own):
+    if own and kept >= MIN_ACCEPTED_SHARE * len(own):
         between = "" if lang == "zh" else " "
         text = fill_text(between.join(str(each).strip() for each in taken), entry, evidence, lang)
     return Rewording(

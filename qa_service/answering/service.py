@@ -14,7 +14,7 @@ from ulid import ULID
 from qa_service.answering import chips
 from qa_service.answering.decision import Decision, decide
 from qa_service.answering.diagnosing import diagnose_question
-from qa_service.answering.execute import execute, execute_alone, execute_quietly
+from qa_service.answering.execute import execute, execute_alone, execute_without_events
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField, BadRequest, Unauthorized
@@ -41,12 +41,12 @@ MATCH_COUNT = 5
 """The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
 """Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
-MAX_TOGETHER_CHARS = 900
+MAX_BATCHED_CHARS = 900
 """Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
 RUNS_PER_CHARGE = 10
 """A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
 _CONNECT_SECONDS = 60.0  # that a command waits for the cluster before it runs everything here
-_parse_short = lru_cache(64)(parse_question)  # those of one batch, which `anticipate` has parsed already
+_parse_short = lru_cache(64)(parse_question)  # those of one batch, which `prefetch_matches` has parsed already
 EventListener = Callable[[Event], None]
 
 
@@ -99,7 +99,7 @@ class Service:
         current = knowledge or self.knowledge
         return _answer(request, self._decide(request, current))
 
-    def anticipate(self, requests: Iterable[Request], knowledge: Knowledge | None = None) -> None:
+    def prefetch_matches(self, requests: Iterable[Request], knowledge: Knowledge | None = None) -> None:
         """Parses and matches the questions of several requests together, whose answers then take what was found.
 
         A request that is bad is left out; its answer raises why. The time counts as `matching` once for all.
@@ -168,7 +168,7 @@ class Service:
             evidence = yield from execute(
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=decision.seed, seeds=decision.seeds
             )
-            beside = execute_quietly(decision.alternative_runs, self.runner, is_cancelled, decision.seed)
+            beside = execute_without_events(decision.alternative_runs, self.runner, is_cancelled, decision.seed)
             answer = replace(answer, evidence=evidence, alternative_evidence=beside)
         yield Done(answer, brief=request.brief)
 
@@ -228,9 +228,9 @@ def charge_runs(runs: int, advice: Text = _FEWER_RUNS) -> None:
 
 def _parse(request: Request) -> ParsedQuestion:
     """The question of a request, without the chips that it strikes out; raises `BadRequest`."""
-    parse = _parse_short if len(request.question) <= MAX_TOGETHER_CHARS else parse_question
+    parse = _parse_short if len(request.question) <= MAX_BATCHED_CHARS else parse_question
     conversation = request.reader_lang or (request.context.lang if request.context else None)
-    return chips.strike(parse(request.question, request.lang, conversation), request.without)
+    return chips.remove_chips(parse(request.question, request.lang, conversation), request.without)
 
 
 def _answer(request: Request, decision: Decision) -> Answer:
@@ -256,7 +256,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         earlier=request.context,
         seed=decision.seed,
         part=decision.part,
-        follows=decision.follows,
+        is_follow_up=decision.is_follow_up,
     )
 
 

@@ -253,7 +253,7 @@ def _add_diagnose(api: "APIRouter", service: Service) -> None:
         """
         sent = await read_upload(http)
         lang = sent.lang or request_language(http)
-        found = diagnosing.readable(await run_in_threadpool(diagnosing.diagnose_file, sent.data, sent.name))
+        found = diagnosing.require_readable(await run_in_threadpool(diagnosing.diagnose_file, sent.data, sent.name))
         runs: list[Evidence] = []
         if found.experiment is not None and sent.run:
             CLIENT.get().charge(1)  # two runs, of which the request itself counts as one

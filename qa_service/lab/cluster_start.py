@@ -103,6 +103,6 @@ def kill_session(leader: int) -> None:
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
-def become_node(command: list[str], env: Mapping[str, str]) -> NoReturn:
+def exec_node(command: list[str], env: Mapping[str, str]) -> NoReturn:
     """Replace this process by Ray's."""
     os.execve(command[0], command, cluster_environment(env))  # noqa: S606

@@ -1,7 +1,7 @@
 """Keeps torch's compiler, `torch._dynamo`, out of processes that compile nothing.
 
 The first step of any optimiser imports it, only to call two of its functions, which do nothing outside of a compiled
-program: 800 modules, 68 MiB, more than a second. A stand-in has these two, and is replaced by the compiler as soon as
+program: 800 modules, 68 MiB, more than a second. A stub has these two, and is replaced by the compiler as soon as
 any other attribute is used.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 _COMPILER = "torch._dynamo"
 
 
-class _StandIn(ModuleType):
+class _CompilerStub(ModuleType):
     """The module `torch._dynamo` of a process that has not compiled anything."""
 
     @staticmethod
@@ -33,14 +33,14 @@ class _StandIn(ModuleType):
         return getattr(import_compiler(), name)
 
 
-def leave_out_compiler() -> None:
-    """Put the stand-in in place of the compiler, unless that is imported already."""
-    sys.modules.setdefault(_COMPILER, _StandIn(_COMPILER))
+def stub_compiler() -> None:
+    """Put the stub in place of the compiler, unless that is imported already."""
+    sys.modules.setdefault(_COMPILER, _CompilerStub(_COMPILER))
 
 
 def import_compiler() -> ModuleType:
-    """Import the compiler, in place of its stand-in."""
-    if isinstance(sys.modules.get(_COMPILER), _StandIn):
+    """Import the compiler, in place of its stub."""
+    if isinstance(sys.modules.get(_COMPILER), _CompilerStub):
         del sys.modules[_COMPILER]
     return importlib.import_module(_COMPILER)
 

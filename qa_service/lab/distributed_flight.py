@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, read_entry, rows_entry
+from qa_service.lab.flight_board import Flight, FlightBoard, JoinResult, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround, WithResult
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerWrapper, WithResult
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
@@ -28,7 +28,7 @@ _CLOSE_SECONDS = 1.0
 RunEvents = Generator[Row | QueuePosition, None, Run]
 
 
-class DistributedRunner(RunnerAround):
+class DistributedRunner(RunnerWrapper):
     """A runner that executes each run once among all services that share a server, and keeps finished ones there.
 
     A run is cancelled when neither the caller here nor a follower elsewhere listens. Only `stream` and `finished` share
@@ -86,7 +86,7 @@ class DistributedRunner(RunnerAround):
                 break
         return (yield from shown.rest_of(self._runner.stream(experiment, params, seed, is_cancelled)))
 
-    def _join(self, key: str, listener: str, experiment: Experiment) -> Joined | Run | None:
+    def _join(self, key: str, listener: str, experiment: Experiment) -> JoinResult | Run | None:
         """The kept run, or the flight to lead or to follow; None where it has to be executed without the others."""
         try:
             joined = self._board.join(key, listener)
@@ -321,10 +321,10 @@ class _Publisher(_FlightThread):
                 self._board.finish(led.flight, led.run)
                 led.is_over = True
             elif led.is_given_up:
-                led.is_over = self._board.resign(led.flight)
+                led.is_over = self._board.release_lead(led.flight)
             elif led.is_questioned:
                 led.is_questioned = False
-                led.is_over = led.is_over or self._board.resign(led.flight, if_unheard=True)
+                led.is_over = led.is_over or self._board.release_lead(led.flight, if_unheard=True)
 
 
 class _FollowedFlight:

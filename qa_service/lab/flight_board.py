@@ -80,7 +80,7 @@ end
 return 1
 """
 # Keys: leader, rows, listeners. Arguments: token, linger, 1 to stay while somebody listens. 0: somebody does.
-_RESIGN = f"""{_FUNCTIONS}
+_RELEASE_LEAD = f"""{_FUNCTIONS}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 1 end
 if ARGV[3] == '1' then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now())
@@ -113,7 +113,7 @@ class Flight:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinResult:
     """What a service finds when it asks for a run: kept (`run` is its JSON), or that it leads or follows a flight."""
 
     role: Literal["kept", "lead", "follow"]
@@ -129,13 +129,13 @@ class FlightBoard:
         self._wake = f"{KEY_PREFIX}wake:{uuid.uuid4().hex}"
         self._last_wake = "0"
 
-    def join(self, key: str, listener: str) -> Joined:
+    def join(self, key: str, listener: str) -> JoinResult:
         """Asks for a run; whoever follows is one of its listeners from now on."""
         names = [_kept(key), _leader(key), _listeners(key), _USED]
         token = uuid.uuid4().hex
         with self._shared.guarded() as client:
             role, found = client.eval(_JOIN, len(names), *names, token, listener, _ms(LEASE_SECONDS), _ms(KEEP_SECONDS))
-        return Joined(role, Flight(key, token if role == "kept" else found), found if role == "kept" else "")
+        return JoinResult(role, Flight(key, token if role == "kept" else found), found if role == "kept" else "")
 
     def kept(self, key: str) -> str | None:
         """The finished run as JSON, if it is kept."""
@@ -162,11 +162,13 @@ class FlightBoard:
                 flight.token, run_to_json(run), _ms(_LINGER_SECONDS), _ms(KEEP_SECONDS), most,
             )  # fmt: skip
 
-    def resign(self, flight: Flight, *, if_unheard: bool = False) -> bool:
+    def release_lead(self, flight: Flight, *, if_unheard: bool = False) -> bool:
         """Gives up the lead; with `if_unheard` only if nobody elsewhere listens. Returns whether it was given up."""
         names = [_leader(flight.key), flight.rows, _listeners(flight.key)]
         with self._shared.guarded() as client:
-            return bool(client.eval(_RESIGN, len(names), *names, flight.token, _ms(_LINGER_SECONDS), int(if_unheard)))
+            return bool(
+                client.eval(_RELEASE_LEAD, len(names), *names, flight.token, _ms(_LINGER_SECONDS), int(if_unheard))
+            )
 
     def listen(self, flights: Mapping[Flight, Iterable[str]]) -> list[bool]:
         """Renews the listeners of flights; returns for each flight whether its leader is still there."""

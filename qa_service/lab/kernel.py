@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from qa_service.memory import forget_pages
+from qa_service.memory import release_pages
 
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 38
 _MADV_COLLAPSE, _HUGE_PAGE = 25, 2 << 20
@@ -108,7 +108,7 @@ def release_libraries(*access: str) -> None:
                 r"^Anonymous: +0 kB$", mapping, re.MULTILINE
             ):
                 start, end = (int(bound, 16) for bound in mapping.split(maxsplit=1)[0].split("-"))
-                forget_pages(start, end)
+                release_pages(start, end)
 
 
 def fill_free_memory() -> None:

@@ -130,7 +130,7 @@ def wait_for_slot(slot: QueueSlot, is_cancelled: IsCancelled) -> Generator[Queue
             yield QueuePosition(position := current)
 
 
-class RunnerAround:
+class RunnerWrapper:
     """Base of runners that share or keep the runs of another one, and leave to it all else that a `Runner` does."""
 
     def __init__(self, runner: Runner) -> None:

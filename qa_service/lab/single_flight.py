@@ -10,7 +10,7 @@ from dataclasses import replace
 from qa_service.lab.cancellation import CancelToken, IsCancelled
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, WithResult, overloaded
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerWrapper, WithResult, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
@@ -18,7 +18,7 @@ RunKey = tuple[str, str, int]
 """(hash of the experiment's source, its parameters as text, seed)."""
 
 
-class SharedRunner(RunnerAround):
+class SharedRunner(RunnerWrapper):
     """A runner that executes each (source, parameters, seed) once and caches finished runs.
 
     The same seed gives the same numbers to the bit (receipts rely on it), so a cached run equals a repeated one; it is

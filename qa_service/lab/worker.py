@@ -22,7 +22,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.compiler import import_compiler, leave_out_compiler, needs_compiler
+from qa_service.lab.compiler import import_compiler, needs_compiler, stub_compiler
 from qa_service.lab.messages import readiness
 from qa_service.lab.sandbox import CannotConfine, Sandbox, descriptors_kept, die_with_parent, limit_resources
 
@@ -67,7 +67,7 @@ def child_main(pipe: Connection) -> None:
             return
         sandbox = Sandbox()
         if not readiness(pipe).poll(0):
-            rehearse()
+            warm_up_run()
         try:
             path, source, code, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
         except EOFError:  # the parent has exited
@@ -102,7 +102,7 @@ def warm_up_torch() -> None:
     import torch
 
     Sandbox()
-    rehearse()
+    warm_up_run()
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         values = torch.linspace(-1.0, 1.0, 16, dtype=torch.float32).to(dtype).reshape(4, 4)
         for result in (values + 1, values * values, values / 2, values.exp(), values.abs().log(), values.sum()):
@@ -115,7 +115,7 @@ def warm_up_torch() -> None:
     optimizer.step()
 
 
-_REHEARSAL = """
+_WARM_UP_SOURCE = """
 import math
 from collections.abc import Generator
 
@@ -134,11 +134,11 @@ def run(n: int = 4, x: float = 1.5) -> Generator[dict[str, float], None, dict[st
 """
 
 
-def rehearse() -> None:
+def warm_up_run() -> None:
     """Load and run a small experiment, as every run does, so that the shared pages that this touches are copied before
     a job comes.
     """
-    rows = list(_load_demo("", _REHEARSAL, [BYTECODE_FORMAT, _packed("", _REHEARSAL)]).run())
+    rows = list(_load_demo("", _WARM_UP_SOURCE, [BYTECODE_FORMAT, _packed("", _WARM_UP_SOURCE)]).run())
     _MESSAGES.encode(["rows", rows])
 
 
@@ -149,7 +149,7 @@ def _prepare() -> list[str]:
         return found
     import torch
 
-    leave_out_compiler()
+    stub_compiler()
     torch.set_num_threads(1)
     tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
     torch.zeros(1).add_(1)  # the first operation costs milliseconds

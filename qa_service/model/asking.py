@@ -159,7 +159,7 @@ class Answer:
     """The first seed of its runs."""
     part: Part | None = None
     """The part of the entry's text that a follow-up such as "why?" asks for; it is shown first."""
-    follows: bool = False
+    is_follow_up: bool = False
     """Whether the question was understood as a follow-up to the answer before it."""
 
     @property

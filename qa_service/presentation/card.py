@@ -82,7 +82,7 @@ def wrap_lines(text: str, width: float, most: int) -> list[str]:
     )
     lines: list[str] = [""]
     for word in words:
-        if lines[-1] and letters(lines[-1] + word.rstrip()) > width:
+        if lines[-1] and width_in_ems(lines[-1] + word.rstrip()) > width:
             lines.append("")
         lines[-1] += word
     lines = [line.strip() for line in lines if line.strip()]
@@ -91,7 +91,7 @@ def wrap_lines(text: str, width: float, most: int) -> list[str]:
     return lines
 
 
-def letters(text: str) -> float:
+def width_in_ems(text: str) -> float:
     """The approximate width of a text in ems: 1 for a Chinese character, 0.53 for others."""
     return sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.53 for each in text)
 

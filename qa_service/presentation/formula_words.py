@@ -12,7 +12,7 @@ STATUS: Mapping[str, Text] = {
     "cancelled": Text("丢了数位", "digits lost"),
     "nan": Text("nan", "nan"),
 }
-HOW: Mapping[str, Text] = {
+ERROR_MECHANISM: Mapping[str, Text] = {
     "overflow": Text("在这里溢出", "overflows here"),
     "underflow": Text("在这里下溢", "underflows here"),
     "pole": Text("到了极点", "is at a pole"),

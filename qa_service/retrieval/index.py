@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
-from qa_service.retrieval.array_file import Rows, forget_array
+from qa_service.retrieval.array_file import Rows, drop_pages
 from qa_service.retrieval.embedder import Vectors
 
-ASPECT_LEAD = 0.04
+ASPECT_MARGIN = 0.04
 """Cosine by which a wording of an aspect must be nearer than those of the entry's own question: to answer another one
 outright is worse than to answer the general one.
 """
@@ -90,7 +90,7 @@ class Index:
         """
         self._has_answered = True
         if (mapped := vars(self).get("_mapped")) is not None:  # else nothing was: the first question maps no file
-            forget_array(mapped[1])
+            drop_pages(mapped[1])
 
     def _products(self, vector: Vectors, entries: Sequence[str]) -> list[NDArray[np.float32]]:
         """For each of the entries, the inner products of its wordings with the vector of shape (d,).
@@ -153,7 +153,7 @@ class _Wordings:
 
     @classmethod
     def of(cls, aspects: Sequence[str], lengths: Vectors) -> "_Wordings":
-        return cls(aspects, lengths, ASPECT_LEAD * np.array([aspect != "" for aspect in aspects]))
+        return cls(aspects, lengths, ASPECT_MARGIN * np.array([aspect != "" for aspect in aspects]))
 
     def aspect_asked(self, products: NDArray[np.float32]) -> str:
         """The aspect asked by a question whose unit vector has these inner products with theirs."""

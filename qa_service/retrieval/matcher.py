@@ -37,9 +37,9 @@ from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_ve
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
-RULED_OUT = 0.05
-"""Factor of the probability of an entry that an observation rules out."""
-SINGLED_OUT = 4.0
+EXCLUSION_FACTOR = 0.05
+"""Factor of the probability of an entry that an observation excludes."""
+SUPPORT_FACTOR = 4.0
 """Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
 RUNNER_UP_SHARE = 0.2
 """A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
@@ -130,10 +130,10 @@ class _Evidence:
         "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone.
         """
         if observed & self.excluded_by or (self.formats and self.formats <= sound):
-            return RULED_OUT
+            return EXCLUSION_FACTOR
         if self.is_about_nan and _FINITE in observed and not observed & {_NAN, _INF}:
-            return RULED_OUT
-        return SINGLED_OUT if self.fine & observed else 1.0
+            return EXCLUSION_FACTOR
+        return SUPPORT_FACTOR if self.fine & observed else 1.0
 
 
 _NO_EVIDENCE = _Evidence(excluded_by=frozenset(), formats=frozenset(), fine=frozenset(), is_about_nan=False)

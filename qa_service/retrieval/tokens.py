@@ -1,4 +1,4 @@
-"""The default encoder's tokens of a text, those of a word remembered: most words of a question were asked before.
+"""The default encoder's tokens of a text, those of a word cached: most words of a question were asked before.
 
 The package finds the likeliest segmentation of a text, the one whose tokens have the largest sum of scores. No token
 begins in one word and ends in another, so the segmentation of a text is that of its words one after the other. Only
@@ -19,13 +19,13 @@ _MARGIN = 1e-6  # between sums of scores that are not equally likely; rounding m
 _NONE = -1e38
 
 
-class RememberingTokenizer:
+class CachingTokenizer:
     """Gives the tokens that a `UsePureTokenizer` gives, which it takes for its model."""
 
     def __init__(self, tokenizer: Any) -> None:
         """Of the tokenizer only what a backend uses is needed: `encode` for one text with both ends."""
         self._tokenizer = tokenizer
-        self._remembered = lru_cache(_KEPT_WORDS)(self._tokens)
+        self._cached_tokens = lru_cache(_KEPT_WORDS)(self._tokens)
 
     def encode(self, text: str, **_options: Any) -> list[int]:
         """The ids of a text's tokens, with those of its beginning and its end."""
@@ -33,7 +33,7 @@ class RememberingTokenizer:
         normalized = package._normalizer.normalize(text)  # noqa: SLF001
         ids = [package._bos_id]  # noqa: SLF001
         for word in _WORD.findall(normalized):
-            own = self._remembered(word) if len(word) <= _KEPT_CHARS else self._tokens(word)
+            own = self._cached_tokens(word) if len(word) <= _KEPT_CHARS else self._tokens(word)
             if own is None:
                 whole: list[int] = package.encode(text, out_type=int, add_bos=True, add_eos=True)
                 return whole

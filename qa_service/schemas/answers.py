@@ -421,7 +421,7 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
         )
         for each in rank(entry.tell, answer.observations)
     ]
-    return parts.model_copy(update={"your_case": prose.your_case(answer) or None, "tell": tell})
+    return parts.model_copy(update={"your_case": prose.singled_out_row(answer) or None, "tell": tell})
 
 
 _UNMEASURED: dict[tuple[str, ...], tuple[Entry, PartsJson]] = {}
@@ -438,7 +438,7 @@ def _measured_parts(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> Par
     parts = prose.filled_parts(entry, answer.evidence, lang, wanted)
     return PartsJson(
         short=parts["short"],
-        your_case=prose.your_case(answer) or None,
+        your_case=prose.singled_out_row(answer) or None,
         do=parts.get("do"),
         tell=[
             DistinctionJson(

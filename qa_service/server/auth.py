@@ -27,15 +27,15 @@ _KEPT_HOSTS = 64  # names and addresses that were looked at last
 class AuthMiddleware:
     """Refuses a request without a valid key (401), or whose key lacks the scope (403).
 
-    With `open_to_all` no key is needed, except by routes that require an operator. A request that is passed on has in
+    With `is_public` no key is needed, except by routes that require an operator. A request that is passed on has in
     its state `api_key` (or None), `operator`, and `may_ask`: whether it may start runs, which some GET requests do. A
     path with a control character is answered with 404.
     """
 
-    def __init__(self, app: "ASGIApp", *, settings: Settings, keys: ApiKeyStore, open_to_all: bool) -> None:
+    def __init__(self, app: "ASGIApp", *, settings: Settings, keys: ApiKeyStore, is_public: bool) -> None:
         self._app = app
         self._keys = keys
-        self._open_to_all = open_to_all
+        self._is_public = is_public
         self._behind_proxy = bool(settings.proxies)
 
     async def __call__(self, scope: "Connection", receive: "Receive", send: "Send") -> None:
@@ -51,7 +51,7 @@ class AuthMiddleware:
             await send_problem(refusal, scope, receive, send)
             return
         operator = self._is_local(scope) or (key is not None and key.allows("operate"))
-        may_ask = self._open_to_all or (key is not None and key.allows("ask"))
+        may_ask = self._is_public or (key is not None and key.allows("ask"))
         scope.setdefault("state", {}).update(api_key=key, operator=operator, may_ask=may_ask)
         app = (self._key_to_cookie(scope) if key is not None else None) or self._app
         await app(scope, receive, send)
@@ -62,7 +62,7 @@ class AuthMiddleware:
         wanted: Scope = "read" if method in ("GET", "HEAD") else "ask"
         secret = _secret(scope)
         key = self._keys.find(secret) if secret else None
-        if self._open_to_all or path in PUBLIC_PATHS or path in OPERATORS_PATHS:
+        if self._is_public or path in PUBLIC_PATHS or path in OPERATORS_PATHS:
             return key
         if key is None or not key.allows(wanted):
             raise Unauthorized(wanted, known=key is not None)
@@ -81,7 +81,7 @@ class AuthMiddleware:
     def _key_to_cookie(self, scope: "Connection") -> Any:
         """For a GET with ?key=…, a redirect to the same address without it that sets the key as a cookie; else None."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if scope["method"] != "GET" or "key" not in query or self._open_to_all:
+        if scope["method"] != "GET" or "key" not in query or self._is_public:
             return None
         if scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_FRAMED_PATHS):
             return None

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField, StoreUnavailable
 from qa_service.lab.kernel import close_to_other_processes, release_libraries
-from qa_service.retrieval.array_file import forget_mapped_files
+from qa_service.retrieval.array_file import drop_mapped_files
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.priority import TextPriority
 from qa_service.server.streaming import ShutdownDeadline
@@ -39,7 +39,7 @@ SHUTDOWN_GRACE = 10
 """Seconds that running answers have to end after a signal to stop."""
 
 
-def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
+def is_public(host: str, settings: Settings, *, public: bool) -> bool:
     """Whether clients need no key: `host` is a loopback address, or --public was given.
 
     Raises `BadField` if keys are needed and none exists.
@@ -65,7 +65,7 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
     return False
 
 
-def use_one_heap() -> None:
+def limit_malloc_arenas() -> None:
     """Limits glibc's malloc to one arena (M_ARENA_MAX); must be called before any thread is started.
 
     By default each thread has an arena of its own, which keeps the memory freed in it: 30 MiB in a server. There is
@@ -76,7 +76,7 @@ def use_one_heap() -> None:
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def give_back_memory() -> None:
+def trim_memory() -> None:
     """Returns free memory to the operating system: freed heap (8 MiB after 200 questions) and pages of mapped files.
 
     The latter hold the classifier, the encoder, and code that ran once; the kernel's page cache still has them.
@@ -86,22 +86,22 @@ def give_back_memory() -> None:
         with suppress(AttributeError):  # another C library than GNU's
             ctypes.CDLL(None).malloc_trim(0)
     release_libraries("r-xp", "r--p")
-    forget_mapped_files(also_in_small_pages=True)
+    drop_mapped_files(also_in_small_pages=True)
 
 
-def let_go_between_texts() -> None:
-    """Let go of classifier and encoder, 70 MiB of a worker, in a thread; the next text has them again in 0.2 ms."""
-    asyncio.get_running_loop().run_in_executor(None, forget_mapped_files)
+def unload_mapped_files() -> None:
+    """Unmap classifier and encoder, 70 MiB of a worker, in a thread; the next text has them again in 0.2 ms."""
+    asyncio.get_running_loop().run_in_executor(None, drop_mapped_files)
 
 
-async def give_back_when_quiet(text_priority: TextPriority) -> None:
-    """Calls `give_back_memory` once in each period without questions, also before the first; runs until cancelled."""
-    begun, given_back = text_priority.begun, -1
+async def trim_memory_when_idle(text_priority: TextPriority) -> None:
+    """Calls `trim_memory` once in each period without questions, also before the first; runs until cancelled."""
+    begun, trimmed_at = text_priority.begun, -1
     while True:
         await asyncio.sleep(QUIET_SECONDS)
-        if text_priority.begun == begun != given_back and not text_priority.is_pending:
-            await asyncio.to_thread(give_back_memory)
-            given_back = begun
+        if text_priority.begun == begun != trimmed_at and not text_priority.is_pending:
+            await asyncio.to_thread(trim_memory)
+            trimmed_at = begun
         begun = text_priority.begun
 
 

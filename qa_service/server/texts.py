@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from qa_service.answering.service import MAX_TOGETHER_CHARS, Service
+from qa_service.answering.service import MAX_BATCHED_CHARS, Service
 from qa_service.lab.runner import overloaded
 from qa_service.model import Answer, Request
 
@@ -45,7 +45,7 @@ class TextThread:
     @staticmethod
     def takes(request: Request) -> bool:
         """Whether a request may be answered here: it runs nothing, and is short enough not to delay others."""
-        return not request.run and len(request.question) <= MAX_TOGETHER_CHARS
+        return not request.run and len(request.question) <= MAX_BATCHED_CHARS
 
     async def answer(self, request: Request) -> Answer:
         """The answer, without evidence, computed in a copy of the caller's context.
@@ -76,7 +76,7 @@ class TextThread:
             jobs = self._with_waiting(first)
             if len(jobs) > 1:
                 with suppress(Exception):  # `_result` raises it again for the request at fault
-                    self._service.anticipate([job.request for job in jobs])
+                    self._service.prefetch_matches([job.request for job in jobs])
             results = [(job, job.context.run(self._result, job.request)) for job in jobs]
             handed_over = threading.Event()
             for loop in {job.future.get_loop() for job in jobs}:

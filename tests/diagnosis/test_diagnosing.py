@@ -73,9 +73,9 @@ def test_what_is_undecided_cannot_be_told_and_what_is_unreadable_is_an_error():
     found = diagnose(RUNS[0])
     body = diagnosis_json(replace(found, status="undecided"), "en")
     assert body.verdict == "cannot_tell"
-    assert diagnosing.readable(found) is found
+    assert diagnosing.require_readable(found) is found
     with pytest.raises(UnreadableRun):
-        diagnosing.readable(diagnose(run_of([])))
+        diagnosing.require_readable(diagnose(run_of([])))
 
 
 def test_a_fact_says_for_which_causes_it_speaks():

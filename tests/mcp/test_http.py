@@ -51,10 +51,10 @@ def open_app(new_toy_service: Callable[[], Service], tmp_path: Path) -> Iterator
     """A function that gives a client of a server with these settings; the client's address is this machine's."""
     opened: list[TestClient] = []
 
-    def make(*, open_to_all: bool = True, address: str = "127.0.0.1", **settings: Any) -> TestClient:
+    def make(*, is_public: bool = True, address: str = "127.0.0.1", **settings: Any) -> TestClient:
         made = Settings(data=tmp_path / "data", cache=tmp_path / "cache", **settings)
         client = TestClient(
-            create_app(new_toy_service(), made, open_to_all=open_to_all),
+            create_app(new_toy_service(), made, is_public=is_public),
             client=(address, 5000),
             base_url="http://localhost",
         )
@@ -185,7 +185,7 @@ def test_from_another_machine_any_host_may_be_named_if_the_settings_name_none(op
 
 
 def test_a_key_is_needed_where_the_server_is_not_open_to_all(open_app, tmp_path):
-    client = open_app(open_to_all=False)
+    client = open_app(is_public=False)
     keys = ApiKeyStore(tmp_path / "data")
     refused = post(client, "tools/list")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")

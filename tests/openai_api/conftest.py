@@ -100,10 +100,10 @@ def toys(sleepy_kb, lab, word_hash, tmp_path_factory) -> Service:
 def serve(toys, tmp_path_factory) -> Callable[..., Any]:
     """A function: settings → context manager with the address of a server with them."""
 
-    def served(*, open_to_all: bool = True, **options: Any) -> Any:
+    def served(*, is_public: bool = True, **options: Any) -> Any:
         folder = tmp_path_factory.mktemp("openai-data")
         settings = Settings(**{"data": folder, "cache": folder, "rate": ""} | options)
-        return serving(create_app(toys, settings, open_to_all=open_to_all))
+        return serving(create_app(toys, settings, is_public=is_public))
 
     return served
 

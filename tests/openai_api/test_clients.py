@@ -112,7 +112,7 @@ def test_errors_have_the_classes_of_the_client(client, serve):
     assert refused.value.code == "rate_limit_exceeded"
     assert int(refused.value.response.headers["retry-after"]) > 0
     with (
-        serve(open_to_all=False) as address,
+        serve(is_public=False) as address,
         openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as stranger,
         pytest.raises(openai.AuthenticationError) as unknown_key,
     ):

@@ -268,7 +268,7 @@ def test_keys_need_their_scopes(serve, tmp_path):
     """Models are read, questions are asked."""
     keys = ApiKeyStore(tmp_path)
     reader, asker = keys.add("reader", ("read",)), keys.add("asker", ("read", "ask"))
-    with serve(open_to_all=False, data=tmp_path) as address:
+    with serve(is_public=False, data=tmp_path) as address:
         for key, models, chat in ((reader, 200, 403), (asker, 200, 200), ("sk-none", 401, 401)):
             headers = {"Authorization": f"Bearer {key}"}
             assert httpx.get(f"{address}/v1/models", headers=headers).status_code == models

@@ -212,7 +212,7 @@ def client(service: Service, tmp_path: Path, settings: Settings) -> Callable[...
     def make(embed: str = "https://blog.example", *, public: bool = True) -> TestClient:
         own = Settings(data=tmp_path, cache=settings.cache, embed=embed)
         return TestClient(
-            create_app(service, own, open_to_all=public), base_url="http://localhost", follow_redirects=False
+            create_app(service, own, is_public=public), base_url="http://localhost", follow_redirects=False
         )
 
     return make

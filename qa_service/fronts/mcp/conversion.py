@@ -44,7 +44,7 @@ from qa_service.model.formula import Elements, FormulaNode, FormulaResult, Formu
 from qa_service.presentation import prose
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import comparison_tables
-from qa_service.presentation.formula_words import HOW, STATUS
+from qa_service.presentation.formula_words import ERROR_MECHANISM, STATUS
 from qa_service.schemas.answers import context_json
 from qa_service.schemas.diagnosis import diagnosis_json
 from qa_service.schemas.evidence import claims_json
@@ -261,5 +261,5 @@ def _format_value(value: FormulaValue, lang: Lang) -> FormatValue:
 def _step(node: FormulaNode, dtype: str, lang: Lang) -> FormulaStep:
     value = node.values[dtype]
     return FormulaStep(
-        step=node.text, exact=_elements(node.exact), value=_elements(value.value), what=HOW[value.how][lang]
+        step=node.text, exact=_elements(node.exact), value=_elements(value.value), what=ERROR_MECHANISM[value.how][lang]
     )

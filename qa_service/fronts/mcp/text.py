@@ -125,7 +125,7 @@ def render(result: ToolResult) -> str:
     return "\n".join(lines).strip()
 
 
-def all_digits(value: Any) -> str:
+def full_precision(value: Any) -> str:
     """A value in full precision: 0.1, 1e-06, inf, nan, true, [1.0, 2.0]; "–" for None."""
     match value:
         case None:
@@ -135,7 +135,7 @@ def all_digits(value: Any) -> str:
         case float() if not math.isfinite(value):
             return str(value)
         case list() | tuple():
-            return f"[{', '.join(map(all_digits, value))}]"
+            return f"[{', '.join(map(full_precision, value))}]"
         case _:
             return str(value)
 
@@ -184,7 +184,7 @@ def _runs(runs: Sequence[RunResult], lang: Lang) -> list[str]:
         if run.status != "ran":
             lines.append(_labelled("status", f"{run.status}. {run.note}", lang))
         lines += [
-            f"- {metric.title} [{name}] = {all_digits(metric.value)}{_unit(metric)}"
+            f"- {metric.title} [{name}] = {full_precision(metric.value)}{_unit(metric)}"
             for name, metric in run.metrics.items()
         ]
         if run.claims:
@@ -202,13 +202,13 @@ def _unit(metric: RunMetric) -> str:
 
 
 def _claim(claim: RunClaim, lang: Lang) -> str:
-    inequality = f"{claim.metric} {claim.op} {all_digits(claim.bound)}"
-    measured = f"{_word('measured_value', lang)} {all_digits(claim.value)}"
+    inequality = f"{claim.metric} {claim.op} {full_precision(claim.bound)}"
+    measured = f"{_word('measured_value', lang)} {full_precision(claim.value)}"
     line = f"- {_labelled(claim.verdict, claim.says, lang)}{_aside(_listed([inequality, measured], lang), lang)}"
     if claim.holds_at is not None:
         line += f" [{_labelled('holds_at', _params(claim.holds_at), lang)}]"
     if claim.seeds is not None:
-        spread = {name: all_digits(value) for name, value in dict(claim.seeds).items()}
+        spread = {name: full_precision(value) for name, value in dict(claim.seeds).items()}
         line += f" [{_word('over_seeds', lang).format(**spread)}]"
     return line
 
@@ -221,7 +221,7 @@ def _find(result: FindResult) -> list[str]:
         lines += ["", f"### {each.title}{_aside(f'`{each.experiment}`', lang)}"]
         lines += [
             f"- {name}: "
-            + _listed([param.title, param.allowed, f"{_word('default', lang)} {all_digits(param.default)}"], lang)
+            + _listed([param.title, param.allowed, f"{_word('default', lang)} {full_precision(param.default)}"], lang)
             for name, param in each.params.items()
         ]
         metrics = [f"{name}{_aside(title, lang)}" for name, title in each.metrics.items()]
@@ -236,12 +236,12 @@ def _check(result: CheckResult) -> list[str]:
     for claim in result.claims:
         expected = _word("expected", lang).format(_word(claim.expected, lang))
         agree = _word("as_expected", lang).format(as_expected=claim.as_expected, seeds=claim.seeds)
-        spread = {name: all_digits(getattr(claim, name)) for name in ("lowest", "median", "highest")}
+        spread = {name: full_precision(getattr(claim, name)) for name in ("lowest", "median", "highest")}
         says = _labelled(
             "confirmed_one" if claim.confirmed else "not_confirmed_one", f"{claim.says} [{claim.claim}]", lang
         )
         where = f"{_word(f'at_{claim.at}', lang)}{_aside(_params(claim.params), lang)}"
-        inequality = f"{claim.metric} {claim.op} {all_digits(claim.bound)}"
+        inequality = f"{claim.metric} {claim.op} {full_precision(claim.bound)}"
         ranged = _word("range", lang).format(**spread)
         lines.append(f"- {_listed([says, where, inequality, expected, agree, ranged], lang)}")
     return lines
@@ -252,32 +252,34 @@ def _formula(result: FormulaToolResult) -> list[str]:
     lines = [_listed([f"`{result.expression}`", _labelled("in_torch", f"`{result.torch}`", lang)], lang)]
     if result.status != "ran":
         return [*lines, _labelled("status", f"{result.status}. {result.note}", lang)]
-    lines.append(_listed([_params(result.at), f"{_word('exact', lang)} {all_digits(result.exact)}"], lang))
+    lines.append(_listed([_params(result.at), f"{_word('exact', lang)} {full_precision(result.exact)}"], lang))
     lines += [
         f"- {dtype}: "
-        + _listed([all_digits(each.value), each.status, f"{_word('error_ulp', lang)} {all_digits(each.ulp)}"], lang)
+        + _listed(
+            [full_precision(each.value), each.status, f"{_word('error_ulp', lang)} {full_precision(each.ulp)}"], lang
+        )
         for dtype, each in result.values.items()
     ]
     for dtype, step in result.first_wrong.items():
         became = [
             f"`{step.step}` {step.what}",
-            all_digits(step.value),
-            f"{_word('exact_there', lang)} {all_digits(step.exact)}",
+            full_precision(step.value),
+            f"{_word('exact_there', lang)} {full_precision(step.exact)}",
         ]
         lines.append(f"{_word('first_wrong', lang)}{_aside(dtype, lang)}{_COLON[lang]}{_listed(became, lang)}")
     for variable, values in result.gradient.items():
         derivatives = [
-            f"{dtype} {all_digits(each.value)}" + _aside(f"{each.status}, {all_digits(each.ulp)} ulp", lang)
+            f"{dtype} {full_precision(each.value)}" + _aside(f"{each.status}, {full_precision(each.ulp)} ulp", lang)
             for dtype, each in values.items()
         ]
         lines.append(f"{_word('gradient', lang)} d/d{variable}{_COLON[lang]}{_listed(derivatives, lang)}")
     if result.breaks_at:
-        shown = ", ".join(f"{dtype} {all_digits(at)}" for dtype, at in result.breaks_at.items())
+        shown = ", ".join(f"{dtype} {full_precision(at)}" for dtype, at in result.breaks_at.items())
         lines.append(_labelled("breaks_at", shown, lang))
     lines.append(_word("stable" if result.stable else "no_stable", lang).format(dtype=result.dtype))
     lines += [
         f"- `{form.torch}`{_aside(form.expression, lang)}{_COLON[lang]}"
-        + _word("gains", lang).format(bits=all_digits(form.bits_gained))
+        + _word("gains", lang).format(bits=full_precision(form.bits_gained))
         for form in result.stable
     ]
     return [*lines, _labelled("rows", result.rows, lang)]
@@ -289,7 +291,7 @@ def _diagnosis(result: DiagnoseResult) -> list[str]:
     lines += [f"- {_with_place(each.text, each, lang)}" for each in result.harms]
     facts = {each.text: each for each in result.facts}
     for cause in result.causes:
-        word = f"{_word(cause.word, lang)}, {all_digits(cause.probability)}"
+        word = f"{_word(cause.word, lang)}, {full_precision(cause.probability)}"
         lines += ["", f"### {_labelled('cause', cause.name, lang)}{_aside(word, lang)}"]
         lines += [f"- {_with_place(each, facts.get(each), lang)}" for each in cause.because]
         if cause.cure:
@@ -338,7 +340,7 @@ def _listed(items: Sequence[str], lang: Lang) -> str:
 
 
 def _params(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={all_digits(value)}" for name, value in params.items())
+    return ", ".join(f"{name}={full_precision(value)}" for name, value in params.items())
 
 
 def _word(name: str, lang: Lang) -> str:

@@ -78,7 +78,7 @@ def _formula(service: Service, given: inputs.FormulaInput, call: ToolCall) -> tu
 
 
 def _diagnose(service: Service, given: inputs.DiagnoseInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
-    found = diagnosing.readable(diagnosing.diagnose_file(given.text.encode(), given.name))
+    found = diagnosing.require_readable(diagnosing.diagnose_file(given.text.encode(), given.name))
     evidence: list[Evidence] = []
     if given.run and found.experiment is not None:
         call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled))

@@ -52,7 +52,7 @@ class ChatCompletion:
                     length += len(delta.text) if isinstance(delta, Passage) else 0
                     yield self._encoded(delta)
         except Exception as error:
-            body = openai_error(problem_json(logged(error), reply.answer.lang))[1]
+            body = openai_error(problem_json(log_unexpected(error), reply.answer.lang))[1]
             yield b"data: %b\n\n" % body.to_json()  # the HTTP status has been sent already
             return
         yield self._end(length)
@@ -116,7 +116,7 @@ def url_citation(citation: Citation) -> dict[str, Any]:
     return {"type": "url_citation", "url_citation": place}
 
 
-def logged(error: Exception) -> Exception:
+def log_unexpected(error: Exception) -> Exception:
     """The error itself; logs it if it is not a `NumstabError`."""
     if not isinstance(error, NumstabError):
         logging.getLogger("numstab").error("unforeseen error in a stream", exc_info=error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from qa_service.fronts.openai_api.chat import encoded_json, estimated_tokens, logged
+from qa_service.fronts.openai_api.chat import encoded_json, estimated_tokens, log_unexpected
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
 from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
@@ -44,7 +44,7 @@ class Response:
                 async for delta in deltas:
                     yield self._encoded(delta)
         except Exception as error:
-            yield self._failure(logged(error), reply)
+            yield self._failure(log_unexpected(error), reply)
             return
         yield self._closing()
 

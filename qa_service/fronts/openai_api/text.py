@@ -219,7 +219,7 @@ class AnswerWriter:
 
     def _user_case(self) -> str:
         answer = replace(self._answer, evidence=tuple(self._evidence))
-        case = prose.below_short(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
+        case = prose.case_sentence(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
         return case.replace("](/entries/", f"]({self._base}entries/")
 
     def _tell_rows(self, entry: Entry) -> str:

@@ -56,7 +56,7 @@ def report(
     With a `service` it prints the entry's question, and with `run` also runs the experiment, without and with the cure.
     `more` are lines to print after the evidence.
     """
-    diagnosing.readable(diagnosis)
+    diagnosing.require_readable(diagnosis)
     evidence: list[Evidence] = []
     runs = service if run and diagnosis.experiment is not None else None
     if as_json:

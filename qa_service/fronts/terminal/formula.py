@@ -12,7 +12,7 @@ from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Text
 from qa_service.model.events import EvidenceReady
 from qa_service.model.formula import Elements, FormulaRegion, FormulaRequest, FormulaResult
-from qa_service.presentation.formula_words import BEYOND_FLOAT64, HOW, STATUS
+from qa_service.presentation.formula_words import BEYOND_FLOAT64, ERROR_MECHANISM, STATUS
 from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class FormulaView:
         for name, number in result.first_wrong.items():
             node = by_id.get(number)
             if node:
-                self._line(f"{name}: {node.text} {HOW[node.values[name].how][self._lang]}")
+                self._line(f"{name}: {node.text} {ERROR_MECHANISM[node.values[name].how][self._lang]}")
         self._line(f"\n{self._word('steps')} ({dtype})")
         rows = [
             (

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text as Styled
 
-from qa_service.answering.chips import doubles
+from qa_service.answering.chips import duplicates
 from qa_service.fronts.terminal import formulas
 from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, Part, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
@@ -91,7 +91,7 @@ class TerminalView:
         """Prints what was read from the question: a description of a pasted log, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
-        hidden = doubles(answer.params, answer.observations, answer.used_by)
+        hidden = duplicates(answer.params, answer.observations, answer.used_by)
         read = [
             f"{name} = {format_number(value, self.lang)}{self._unused(answer, f'param:{name}')}"
             for name, value in answer.params.items()
@@ -112,7 +112,7 @@ class TerminalView:
     def print_short(self, answer: Answer) -> None:
         """Prints the short answer, or the part that is asked for, and what applies to the user's case."""
         self._print_part(answer, answer.part or "short")
-        if case := prose.below_short(answer, missing=prose.NOT_MEASURED[self.lang]):
+        if case := prose.case_sentence(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
         self._print_notes(answer)
@@ -141,7 +141,7 @@ class TerminalView:
             return
         missing = prose.NOT_MEASURED[self.lang]
         text = (
-            prose.told_apart(answer, missing)
+            prose.distinctions_list(answer, missing)
             if part == "tell"
             else prose.fill_text(prose.part_text(entry, part, self.lang), entry, answer.evidence, self.lang, missing)
         )

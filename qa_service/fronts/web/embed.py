@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from qa_service.answering.execute import remembered
+from qa_service.answering.execute import cached_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
@@ -52,7 +52,7 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
         except BadRequest as error:
             html = not_found.not_found_html(service, f"/entries/{entry_id}", error, lang)
             return HTMLResponse(html, error.status, page_headers)
-        before = await to_thread.run_sync(remembered, plans, entry, service.runner, int(seed))
+        before = await to_thread.run_sync(cached_evidence, plans, entry, service.runner, int(seed))
         told = [knowledge.library[each.entry] for each in entry.tell if each.entry]
         shown = render.entry_values(
             entry, (), told, knowledge.experiments, lang, plans, int(seed), evidence=before, state="idle"

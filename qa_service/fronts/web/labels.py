@@ -311,7 +311,7 @@ LABELS = {
     "formula_no_stable": Text("没有找到更稳定的写法。", "No stabler form was found."),
     "formula_permalink": Text("这个结果的链接", "Link to this result"),
     **{f"formula_status_{status}": text for status, text in formula_words.STATUS.items()},
-    **{f"formula_how_{how or 'none'}": text for how, text in formula_words.HOW.items()},
+    **{f"formula_how_{how or 'none'}": text for how, text in formula_words.ERROR_MECHANISM.items()},
     # the diagnosis of a training run
     "nav_diagnose": Text("诊断", "Diagnose"),
     "diagnosis": Text("训练出了什么问题？", "What is wrong with this run?"),

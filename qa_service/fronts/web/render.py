@@ -33,7 +33,7 @@ from qa_service.schemas.events import event_json
 from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
-SURE = 0.9
+MIN_SURE_CONFIDENCE = 0.9
 """The least confidence at which the page does not show it."""
 NO_QUESTIONS: Mapping[str, str] = {}
 
@@ -236,7 +236,7 @@ def _alternatives_html(answer: Answer) -> dict[str, str]:
 
 def _below_short(answer: Answer) -> list[str]:
     """Paragraphs below the short answer: on the user's case, and on runs that did not finish."""
-    return [*filter(None, [prose.below_short(answer, linked=True)]), *prose.unfinished_runs(answer)]
+    return [*filter(None, [prose.case_sentence(answer, linked=True)]), *prose.unfinished_runs(answer)]
 
 
 def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str]:
@@ -262,8 +262,8 @@ def _answer_values(
         "html_lang": labels.HTML_LANG[lang],
         "unsure": answer.entry is not None
         and bool(answer.question)
-        and answer.confidence < SURE
-        and not answer.follows,
+        and answer.confidence < MIN_SURE_CONFIDENCE
+        and not answer.is_follow_up,
         "chips": chips.chips(answer, lang),
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],

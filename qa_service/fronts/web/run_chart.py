@@ -14,7 +14,7 @@ from qa_service.model.training_run import Record
 from qa_service.presentation.chart_layers import tick_values
 from qa_service.presentation.numbers import format_number
 
-DRAWN = ("loss", "loss_scale", "grad_norm", "accuracy", "lr")
+CHARTED_SERIES = ("loss", "loss_scale", "grad_norm", "accuracy", "lr")
 """The series that are drawn, the most important first; others are drawn only if they have a mark."""
 MAX_CHARTS = 3
 _SAME_CHART: Mapping[str, str] = {"loss": "val_loss", "accuracy": "val_accuracy"}
@@ -84,8 +84,8 @@ def charts(diagnosis: Diagnosis, lang: Lang) -> list[dict[str, Any]]:
     """The template values of the charts of a run: the loss first, then the series that have a mark."""
     marked = {mark.series for mark in diagnosis.marks}
     series = diagnosis.run.series
-    keys = [key for key in DRAWN if len(series.get(key, ())) > 1 and (key in marked or key != "lr")]
-    keys += [key for key in sorted(marked) if key not in DRAWN and len(series.get(key, ())) > 1]
+    keys = [key for key in CHARTED_SERIES if len(series.get(key, ())) > 1 and (key in marked or key != "lr")]
+    keys += [key for key in sorted(marked) if key not in CHARTED_SERIES and len(series.get(key, ())) > 1]
     keys.sort(key=lambda key: (key != "loss", key not in marked))
     return [_chart(diagnosis, key, lang) for key in keys[:MAX_CHARTS]]
 
