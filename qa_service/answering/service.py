@@ -113,10 +113,11 @@ class Service:
         with self.timings.time("matching"):
             (knowledge or self.knowledge).matcher.match_together(questions, MATCH_COUNT)
 
-    def fold_turns(self, request: Request, turns: Sequence[str]) -> Request:
+    def fold_turns(self, request: Request, turns: Sequence[str], knowledge: Knowledge | None = None) -> Request:
         """The request of the last turn of a conversation, in the context of the turns before it."""
+        current = knowledge or self.knowledge
         for turn in turns:
-            before = self.ask(replace(request, run=False))
+            before = self.ask(replace(request, run=False), current)
             request = replace(request, question=turn, context=before.context)
         return request
 
@@ -135,9 +136,9 @@ class Service:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
         yield from self._observed(self._stream(request, is_cancelled, knowledge or self.knowledge))
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
         """The whole answer, evidence included."""
-        *_, done = self.stream(request)
+        *_, done = self.stream(request, knowledge=knowledge)
         assert isinstance(done, Done)
         return done.answer
 
