@@ -79,7 +79,9 @@ class ReplyStream:
         return self._writer().whole(last.answer)
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """The passages as soon as they can be written, and progress; closing the generator cancels the experiments."""
+        """Passages, progress, follow-ups and pings as they become available; closing the generator cancels the
+        experiments.
+        """
         writer, answer, lang = self._writer(), self.answer, self.answer.lang
         for passage in writer.ready():
             yield passage
