@@ -298,9 +298,10 @@ def entry_gone_at_once(toy_service):
     others = Library({id_: entry for id_, entry in known.library.items() if id_ != "counting"}, known.library.subjects)
 
     @contextmanager
-    def replacing(_stage):
+    def replacing(stage):
         yield
-        toy_service.replace_knowledge(replace(known, library=others))
+        if stage == "matching":  # not a run by which the server warms up
+            toy_service.replace_knowledge(replace(known, library=others))
 
     unsubscribe = toy_service.timings.subscribe(replacing)
     yield
