@@ -89,7 +89,7 @@ class LocalEngine:
         """The service of the settings of the environment; where it `runs`, torch is imported while it is made."""
         with self._lock:
             if self._built is None:
-                from qa_service.answering.service import build
+                from qa_service.answering.composition import build
                 from qa_service.lab.runner import CLI_PRELOAD
                 from qa_service.settings import Settings
 

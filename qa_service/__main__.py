@@ -104,7 +104,7 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
     if hasattr(arguments, "run_with_settings"):
         gc.enable()
         return int(arguments.run_with_settings(arguments, settings))
-    from qa_service.answering.service import build
+    from qa_service.answering.composition import build
     from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
 
     if is_check := getattr(arguments, "many_runs", False):  # so that no verdict depends on the machine's speed

@@ -238,7 +238,7 @@ def _prepare(arguments: Namespace, settings: Settings) -> int:
     """Builds every cache ahead of the first question; imports or exports the classifier as a wheel if asked to."""
     import sys
 
-    from qa_service.answering.service import build
+    from qa_service.answering.composition import build
 
     matcher = build(settings, warm=None).knowledge.matcher
     if arguments.source:
@@ -294,7 +294,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
         return 0
     import os
 
-    from qa_service.answering.service import build
+    from qa_service.answering.composition import build
     from qa_service.lab.interpreter import server_for_workers
     from qa_service.lab.runner import SERVER_PRELOAD
 
@@ -340,7 +340,7 @@ def worker_app() -> "FastAPI":
 
 def warm_service(settings: Settings) -> "Service":
     """A service for many concurrent clients; it starts the processes of experiments before they are needed."""
-    from qa_service.answering.service import build
+    from qa_service.answering.composition import build
     from qa_service.lab.runner import SERVER_PRELOAD
 
     return build(settings, warm=SERVER_PRELOAD, many_clients=True)

@@ -26,8 +26,9 @@ from processes import shared_server
 
 from bench.server import Server, run_server
 from qa_service.__main__ import main
+from qa_service.answering.composition import build
 from qa_service.answering.knowledge import Knowledge
-from qa_service.answering.service import Service, build
+from qa_service.answering.service import Service
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import seccomp
@@ -338,7 +339,7 @@ def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable
 @pytest.fixture
 def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.CompletedProcess[str]]:
     """A function that runs `numstab` in this process with the given arguments, environment and standard input."""
-    monkeypatch.setattr("qa_service.answering.service.build", cached_build)
+    monkeypatch.setattr("qa_service.answering.composition.build", cached_build)
 
     def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))

@@ -204,7 +204,7 @@ def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path, cach
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from qa_service.answering.service import build\n"
+        "from qa_service.answering.composition import build\n"
         "from qa_service.app import create_app\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.store import Store\n"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,19 @@ from fastapi.testclient import TestClient
 from processes import ROOT, TIMEOUT_SECONDS, running, session, status, until
 
 from bench.server import free_port
+from qa_service.answering.diagnosing import diagnose_file, run_experiments
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.reload import KnowledgeReloader
+from qa_service.answering.service import never_cancelled
 from qa_service.app import create_app
+from qa_service.fronts.mcp.calls import ToolCall
+from qa_service.fronts.mcp.inputs import CheckInput
+from qa_service.fronts.mcp.receipts import CompactReceipt
+from qa_service.fronts.mcp.resources import read
+from qa_service.fronts.mcp.tools import TOOLS
 from qa_service.knowledge.library import Library
 from qa_service.model import Request
+from qa_service.model.diagnosis import Experimented
 from qa_service.model.events import AnswerReady, EvidenceReady
 from qa_service.server.lifecycle import share_of, worker_index
 from qa_service.settings import Settings
@@ -273,3 +282,109 @@ def test_a_stream_uses_one_snapshot_to_its_end(toy_service, tmp_path, path, body
     assert '"experiment":"counts"' in response.text
     assert "new_counts" not in response.text
     assert "new_counts" in toy_service.knowledge.experiments
+
+
+@pytest.fixture
+def reload_at_once(toy_service):
+    """A function that gives the service knowledge with other names of all experiments."""
+    before = toy_service.knowledge
+    return lambda: toy_service.replace_knowledge(with_renamed_experiments(before))
+
+
+@pytest.fixture
+def entry_gone_at_once(toy_service):
+    """The service's knowledge loses the entry as soon as the first question is matched."""
+    known = toy_service.knowledge
+    others = Library({id_: entry for id_, entry in known.library.items() if id_ != "counting"}, known.library.subjects)
+
+    @contextmanager
+    def replacing(stage):
+        yield
+        if stage == "matching":  # not a run by which the server warms up
+            toy_service.replace_knowledge(replace(known, library=others))
+
+    unsubscribe = toy_service.timings.subscribe(replacing)
+    yield
+    unsubscribe()
+
+
+@pytest.mark.usefixtures("entry_gone_at_once")
+def test_a_conversation_is_read_with_one_snapshot(toy_service):
+    """A reload without the entry of the first turn has no effect on the turns after it."""
+    request = toy_service.fold_turns(Request(question="数数甲", run=False), ["用两个种子", "用三个种子"])
+    assert "counting" not in toy_service.knowledge.library
+    assert request.context.entry == "counting"
+
+
+def chat(service, folder, *questions, model="numstab"):
+    """The response to the last question of a chat."""
+    turns = [{"role": "user", "content": text} for text in questions]
+    with TestClient(create_app(service, Settings(data=folder, cache=folder))) as client:
+        return client.post("/v1/chat/completions", json={"model": model, "messages": turns})
+
+
+@pytest.mark.usefixtures("entry_gone_at_once")
+def test_a_chat_is_answered_with_one_snapshot(toy_service, tmp_path):
+    response = chat(toy_service, tmp_path, "数数甲", "用两个种子")
+    assert "counting" not in toy_service.knowledge.library
+    assert response.status_code == 200, response.text
+    assert "/entries/counting" in response.text
+
+
+def test_a_chat_without_runs_has_the_numbers_of_its_snapshot(toy_service, tmp_path, reload_at_once):
+    toy_service.subscribe(lambda _event: reload_at_once())
+    assert chat(toy_service, tmp_path, "数数甲", model="numstab-text").status_code == 200
+    assert "new_counts" in toy_service.knowledge.experiments
+
+
+def test_both_runs_of_a_diagnosis_are_of_one_snapshot(toy_service, reload_at_once):
+    """Without the cure and with it, though a reload renames the experiment after the first."""
+    experiment = Experimented(experiment="counts", params={"steps": 2}, cured={"steps": 3}, from_run=())
+    found = replace(diagnose_file(b"step 1 loss 2.0\nstep 2 loss nan\n"), experiment=experiment)
+    evidence = []
+
+    def measured(one):
+        evidence.append(one)
+        reload_at_once()
+
+    for _ in run_experiments(found, toy_service, measured, never_cancelled):
+        pass
+    assert [one.experiment.slug for one in evidence] == ["counts", "counts"]
+
+
+class ReloadingCall(ToolCall):
+    """A call during which the knowledge is replaced, just before the runs begin."""
+
+    def __init__(self, reload):
+        super().__init__("en")
+        self._reload = reload
+
+    def last(self, events):
+        """The last event, after the reload."""
+        self._reload()
+        return super().last(events)
+
+
+def test_a_run_is_repeated_by_the_experiment_that_its_receipt_was_checked_on(toy_service, reload_at_once):
+    *_, last = toy_service.run("counts", {})
+    uri = f"numstab://runs/{CompactReceipt.of(last.evidence, 'en').encode()}"
+    text, _ = read(toy_service, uri, ReloadingCall(reload_at_once))
+    assert json.loads(text)["experiment"] == "counts"
+
+
+def test_claims_are_checked_on_the_snapshot_of_their_entry(toy_service, reload_at_once):
+    _, entries = TOOLS["check_claim"].serve(
+        toy_service, CheckInput(entry="counting", seeds=1), ReloadingCall(reload_at_once)
+    )
+    assert [entry.id for entry in entries] == ["counting"]
+
+
+def test_a_snapshot_cannot_be_changed(toy_service):
+    """Nor through the dictionary that it was made of."""
+    knowledge = toy_service.knowledge
+    given = dict(knowledge.experiments)
+    made = replace(knowledge, experiments=given)
+    with pytest.raises(TypeError):
+        made.experiments["more"] = given["counts"]
+    given.clear()
+    assert "counts" in made.experiments

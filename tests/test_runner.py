@@ -249,7 +249,7 @@ def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cac
         "import sys, os\n"
         "from multiprocessing import forkserver, spawn\n"
         "before = spawn.get_preparation_data\n"
-        "from qa_service.answering.service import build\n"
+        "from qa_service.answering.composition import build\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.model import Request\n"
         "service = build(Settings.from_env(os.environ))\n"

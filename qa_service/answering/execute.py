@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 
-from qa_service.answering.planning import PlannedRun
+from qa_service.answering.planning import PlannedRun, own_runs
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.runner import QueuePosition, Runner, run_to_end
@@ -62,12 +62,7 @@ def _gather_evidence(
 
 def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner: Runner) -> tuple[Evidence, ...]:
     """The evidence at the entry's own parameters as it was measured earlier, as far as it is kept; runs nothing."""
-    own = [(block, experiments[block.experiment]) for block in entry.evidence]
-    runs = [
-        PlannedRun(block=block, experiment=each, params=fill_defaults(each, block.params), compared={})
-        for block, each in own
-    ]
-    return cached_evidence(runs, entry, runner, 0)
+    return cached_evidence(own_runs(entry, experiments), entry, runner, 0)
 
 
 def cached_evidence(runs: Sequence[PlannedRun], entry: Entry, runner: Runner, seed: int) -> tuple[Evidence, ...]:

@@ -118,7 +118,7 @@ class FormulaStudy:
         yield from service.run(FORMULA_EXPERIMENT, self.params, is_cancelled=is_cancelled)
 
     def result(self, evidence: Evidence) -> FormulaResult:
-        """What the run measured."""
+        """The `FormulaResult` built from the rows in `evidence`."""
         rows = _Rows(evidence.run.rows, self.request.dtypes)
         nodes = rows.nodes()
         last = max(nodes, key=lambda node: node.id, default=None)

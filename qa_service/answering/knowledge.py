@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from qa_service.experiments.spec import load_specs, require_experiment
 from qa_service.knowledge.library import Library
@@ -25,6 +26,9 @@ class Knowledge:
     library: Library
     experiments: Mapping[str, Experiment]
     matcher: Matcher
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "experiments", MappingProxyType(dict(self.experiments)))
 
     @classmethod
     def read(cls, settings: Settings, embedder: Embedder) -> "Knowledge":

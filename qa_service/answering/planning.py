@@ -64,6 +64,15 @@ def _brief_blocks(entry: Entry, asked: Collection[str]) -> tuple[EvidenceBlock, 
     return tuple(block for block in entry.evidence if block.id in chosen)
 
 
+def own_runs(entry: Entry, experiments: Mapping[str, Experiment]) -> tuple[PlannedRun, ...]:
+    """A run of every block at the entry's own parameters."""
+    own = [(block, experiments[block.experiment]) for block in entry.evidence]
+    return tuple(
+        PlannedRun(block=block, experiment=each, params=fill_defaults(each, block.params), compared={})
+        for block, each in own
+    )
+
+
 def plan_runs(
     entry: Entry | None,
     asked: NamedValues,

@@ -1,14 +1,12 @@
 """The service, as the fronts use it: a question is parsed, matched and decided, then the planned runs are executed."""
 
-import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
 
 from qa_service.answering import chips
@@ -21,22 +19,13 @@ from qa_service.errors import BadField, BadRequest, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT
-from qa_service.lab.cluster import RayRunner
-from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.distributed_flight import DistributedRunner
-from qa_service.lab.interpreter import environment_of
-from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
-from qa_service.lab.single_flight import SharedRunner
-from qa_service.machine import Environment, environments_here
+from qa_service.lab.runner import Runner, overloaded
 from qa_service.model import MAX_RUNS, Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import ParsedQuestion, parse_question
-from qa_service.retrieval.embedder import load_embedder
-from qa_service.settings import Settings
 from qa_service.shared_state import SharedState
 from qa_service.telemetry.subscribers import Subscribers
 
-logger = logging.getLogger("qa_service.answering.service")
 MATCH_COUNT = 5
 """The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
@@ -45,7 +34,6 @@ MAX_BATCHED_CHARS = 900
 """Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
 RUNS_PER_CHARGE = 10
 """A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
-_CONNECT_SECONDS = 60.0  # that a command waits for the cluster before it runs everything here
 _parse_short = lru_cache(64)(parse_question)  # those of one batch, which `prefetch_matches` has parsed already
 EventListener = Callable[[Event], None]
 
@@ -113,10 +101,11 @@ class Service:
         with self.timings.time("matching"):
             (knowledge or self.knowledge).matcher.match_together(questions, MATCH_COUNT)
 
-    def fold_turns(self, request: Request, turns: Sequence[str]) -> Request:
+    def fold_turns(self, request: Request, turns: Sequence[str], knowledge: Knowledge | None = None) -> Request:
         """The request of the last turn of a conversation, in the context of the turns before it."""
+        current = knowledge or self.knowledge
         for turn in turns:
-            before = self.ask(replace(request, run=False))
+            before = self.ask(replace(request, run=False), current)
             request = replace(request, question=turn, context=before.context)
         return request
 
@@ -135,9 +124,9 @@ class Service:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
         yield from self._observed(self._stream(request, is_cancelled, knowledge or self.knowledge))
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
         """The whole answer, evidence included."""
-        *_, done = self.stream(request)
+        *_, done = self.stream(request, knowledge=knowledge)
         assert isinstance(done, Done)
         return done.answer
 
@@ -258,47 +247,3 @@ def _answer(request: Request, decision: Decision) -> Answer:
         part=decision.part,
         is_follow_up=decision.is_follow_up,
     )
-
-
-def build(
-    settings: Settings,
-    *,
-    warm: tuple[str, ...] | None = CLI_PRELOAD,
-    many_clients: bool = False,
-    many_runs: bool = False,
-) -> Service:
-    """The service of these settings; raises `BadContent` for a broken library.
-
-    The runner's fork server imports the modules in `warm` while the rest is built; with None, the first run starts it.
-    With `many_clients`, idle child processes wait for work, and identical runs are shared, with other services too
-    where the settings name a server for that. With this or `many_runs`, they run on the cluster of the settings.
-    """
-    processes = ProcessRunner(
-        deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required", python=settings.python,
-    )  # fmt: skip
-    if warm:
-        processes.warm_up()
-    runner: Runner = processes
-    environments: Callable[[], Sequence[Environment]] = environments_here
-    if settings.python and many_clients:
-        environments = partial(list, [environment_of(settings.python)])
-    if settings.cluster and (many_clients or many_runs):
-        runner = cluster = RayRunner.connect(processes, settings.cluster)
-        environments = cluster.environments
-    knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
-    shared_runs = None
-    if many_clients:
-        threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
-        if settings.shared:
-            shared_runs = SharedState(settings.shared)
-            runner = DistributedRunner(runner, shared_runs, environments)
-        runner = SharedRunner(
-            runner, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, environments),
-            max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
-        )  # fmt: skip
-    elif isinstance(runner, RayRunner) and not runner.wait_until_connected(_CONNECT_SECONDS):
-        logger.warning("the cluster at %s is out of reach: the experiments run here", settings.cluster)
-    return Service(
-        knowledge, runner, threshold=settings.threshold, queue=settings.queue, shared_runs=shared_runs
-    )  # fmt: skip

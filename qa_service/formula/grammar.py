@@ -425,7 +425,9 @@ class _Parser:
         return True
 
     def applied_without_brackets(self, token: Token) -> Operand:
-        r"""A function without brackets, of the product that follows: log x, sin 2x, log of x, sin² x, \exp{x}."""
+        """A function applied by juxtaposition (log x, sin 2x, log of x) or after an exponent (sin² x, sin²(x)), or to a
+        brace group.
+        """
         power = None
         if self.at("^") and self.ahead().kind == "number":
             self.take()

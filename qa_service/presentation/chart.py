@@ -115,7 +115,9 @@ def _additional_layers(
 
 
 def _fix_y_axis(base: dict[str, Any], heights: Sequence[float], above: float, is_named: bool) -> None:
-    """Sets the y domain if a strip takes the fraction `above` of the plot, or labels are placed by the domain."""
+    """Sets an explicit y domain where a non-finite strip takes `above` of the plot, no finite value exists, or end
+    labels need the domain; else leaves Vega's.
+    """
     encoding, log, from_zero = base["encoding"], _is_log(base), _starts_at_zero(base)
     scale, is_symlog = encoding["y"].get("scale", {}), _scale_type(base) == "symlog"
     if above or not heights or (is_named and is_symlog):

@@ -14,7 +14,7 @@ from qa_service.answering.service import Service
 def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A client of this process, in English unless a question is Chinese; identical runs of several tests run once."""
     build: Callable[..., Any] = lambda *_, **__: service  # noqa: E731
-    monkeypatch.setattr("qa_service.answering.service.build", build)
+    monkeypatch.setattr("qa_service.answering.composition.build", build)
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
     return Client(LocalEngine())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, charge_runs
 from qa_service.errors import BadField
 from qa_service.fronts.mcp.calls import ToolCall
@@ -23,8 +24,10 @@ class CheckedClaim:
     expected: Verdict
 
 
-def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: ToolCall) -> list[CheckedClaim]:
-    """Every claim of the entry, or the one with the id `claim`, at its parameters and its control.
+def check_entry(
+    service: Service, knowledge: Knowledge, entry: Entry, claim: str | None, seeds: int, call: ToolCall
+) -> list[CheckedClaim]:
+    """Every claim of an entry of `knowledge`, or the one with the id `claim`, at its parameters and its control.
 
     A run that draws no random number is executed for one seed only. Raises `BadField` for an unknown claim, and
     `RateLimited` if the client may not start that many runs.
@@ -47,7 +50,7 @@ def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, c
     without_rng: dict[str, Run] = {}
     for one in planned:
         key = f"{one.block.experiment} {sorted(one.params.items())!r}"
-        run = without_rng.get(key) or _measure(service, one, call)
+        run = without_rng.get(key) or _measure(service, knowledge, one, call)
         if not run.used_rng:
             without_rng[key] = run
         for each, verdict in zip(one.claims, judge_claims(one.claims, run), strict=True):
@@ -65,7 +68,8 @@ def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, c
     ]
 
 
-def _measure(service: Service, planned: ClaimRun, call: ToolCall) -> Run:
-    last = call.last(service.run(planned.block.experiment, planned.params, planned.seed, call.is_cancelled))
+def _measure(service: Service, knowledge: Knowledge, planned: ClaimRun, call: ToolCall) -> Run:
+    slug = planned.block.experiment
+    last = call.last(service.run(slug, planned.params, planned.seed, call.is_cancelled, knowledge))
     assert isinstance(last, EvidenceReady)
     return last.evidence.run

@@ -66,7 +66,7 @@ class RunInput(ToolInput):
 
 
 class CompareInput(ToolInput):
-    """An answer whose experiments run once for each value of a parameter."""
+    """Arguments of `compare`: a question or entry, and the parameter values to run it with."""
 
     compare: Annotated[str, _COMPARISON, Field(max_length=500, pattern=r"^\s*[A-Za-z_]\w*\s*(=[^=]*)?$")] = Field(
         description="NAME=A,B,…, such as dtype=float16,bfloat16,float32; the name alone stands for all its choices"

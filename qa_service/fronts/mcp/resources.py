@@ -81,8 +81,9 @@ def _experiment_index(service: Service) -> str:
 
 
 def _entry(service: Service, entry_id: str, _call: ToolCall) -> str:
-    entry = service.knowledge.library[entry_id]
-    evidence = measured_before(entry, service.knowledge.experiments, service.runner)
+    knowledge = service.knowledge
+    entry = knowledge.library[entry_id]
+    evidence = measured_before(entry, knowledge.experiments, service.runner)
     texts = [_entry_in(entry, evidence, lang) for lang in reversed(LANGS)]
     links = [f"- {_SCHEME}entries/{other}" for other in entry.related]
     links += [f"- {_SCHEME}experiments/{block.experiment}" for block in entry.evidence]
@@ -132,9 +133,10 @@ def _chart(service: Service, receipt: str, call: ToolCall) -> str:
 def _repeat(service: Service, text: str, call: ToolCall) -> tuple[Evidence, Lang]:
     """The run of a receipt, from the cache or executed again, with the same results."""
     receipt = CompactReceipt.decode(text)
-    experiment = service.knowledge.experiment(receipt.experiment)
+    knowledge = service.knowledge
+    experiment = knowledge.experiment(receipt.experiment)
     receipt.check(experiment)
-    ready = call.last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled))
+    ready = call.last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled, knowledge))
     assert isinstance(ready, EvidenceReady)
     return ready.evidence, receipt.lang
 

@@ -12,7 +12,8 @@ from types import FrameType
 import anyio
 from mcp.server.stdio import stdio_server
 
-from qa_service.answering.service import Service, build
+from qa_service.answering.composition import build
+from qa_service.answering.service import Service
 from qa_service.fronts.mcp.server import build_server
 from qa_service.lab.runner import SERVER_PRELOAD
 from qa_service.settings import Settings

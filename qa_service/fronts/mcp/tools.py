@@ -66,8 +66,9 @@ def _find(service: Service, given: inputs.FindInput, call: ToolCall) -> tuple[re
 
 
 def _check(service: Service, given: inputs.CheckInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
-    entry = service.knowledge.library[given.entry]
-    checked = check_entry(service, entry, given.claim, given.seeds, call)
+    knowledge = service.knowledge
+    entry = knowledge.library[given.entry]
+    checked = check_entry(service, knowledge, entry, given.claim, given.seeds, call)
     return conversion.check_result(entry, checked, call.lang), [entry]
 
 
@@ -80,9 +81,10 @@ def _formula(service: Service, given: inputs.FormulaInput, call: ToolCall) -> tu
 def _diagnose(service: Service, given: inputs.DiagnoseInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     found = diagnosing.require_readable(diagnosing.diagnose_file(given.text.encode(), given.name))
     evidence: list[Evidence] = []
+    knowledge = service.knowledge
     if given.run and found.experiment is not None:
-        call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled))
-    library = service.knowledge.library
+        call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled, knowledge))
+    library = knowledge.library
     named = dict.fromkeys(found.causes[each.cause].entry for each in found.hypotheses)
     entries = [library[name] for name in named if name in library]
     return conversion.diagnose_result(found, evidence, call.lang), entries

@@ -116,8 +116,8 @@ def _answer(service: Service, turns: list[str]) -> Answer | None:
     """The answer to the last of these turns, without evidence; None if there are none or they are not valid."""
     if not turns:
         return None
-    first = Request(question=turns[0], run=False)
+    first, knowledge = Request(question=turns[0], run=False), service.knowledge
     try:
-        return service.ask(service.fold_turns(first, turns[1:]))
+        return service.ask(service.fold_turns(first, turns[1:], knowledge), knowledge)
     except BadRequest:
         return None

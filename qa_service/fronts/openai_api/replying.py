@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from qa_service.answering.execute import measured_before
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import ShuttingDown
 from qa_service.fronts.openai_api.conversation import Conversation
@@ -78,7 +79,9 @@ class ReplyStream:
         return self._writer().whole(last.answer)
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """The passages as soon as they can be written, and progress; closing the generator cancels the experiments."""
+        """Passages, progress, follow-ups and pings as they become available; closing the generator cancels the
+        experiments.
+        """
         writer, answer, lang = self._writer(), self.answer, self.answer.lang
         for passage in writer.ready():
             yield passage
@@ -110,23 +113,26 @@ async def open_reply(
     `base` is our own address, `reader` the language of the answer if the question shows none.
     """
     opening, later = conversation.opening(reader), conversation.later
-    begun = await open_stream(http, partial(_events, service, opening, later))
+    knowledge = service.knowledge
+    begun = await open_stream(http, partial(_events, service, knowledge, opening, later))
     assert isinstance(begun.first, AnswerReady)
-    kept = () if conversation.runs else await to_thread.run_sync(_measured_before, service, begun.first.answer)
+    kept = (
+        () if conversation.runs else await to_thread.run_sync(_measured_before, service, knowledge, begun.first.answer)
+    )
     return ReplyStream(conversation, begun, base, kept)
 
 
 def _events(
-    service: Service, opening: Request, later: Sequence[str], is_cancelled: IsCancelled
+    service: Service, knowledge: Knowledge, opening: Request, later: Sequence[str], is_cancelled: IsCancelled
 ) -> Generator[Event, None, None]:
-    yield from service.stream(service.fold_turns(opening, later), is_cancelled)
+    yield from service.stream(service.fold_turns(opening, later, knowledge), is_cancelled, knowledge)
 
 
-def _measured_before(service: Service, answer: Answer) -> tuple[Evidence, ...]:
+def _measured_before(service: Service, knowledge: Knowledge, answer: Answer) -> tuple[Evidence, ...]:
     """The cached evidence of the entry, for a reply without runs; none if the question names parameters."""
     if answer.status is not AnswerStatus.ANSWERED or answer.entry is None or answer.params:
         return ()
-    return measured_before(answer.entry, service.knowledge.experiments, service.runner)
+    return measured_before(answer.entry, knowledge.experiments, service.runner)
 
 
 def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Iterator[Delta]:

@@ -289,4 +289,5 @@ def _answer_turns(line: bytes, defaults: Request, service: Service) -> Answer:
     given = {name: table[name] for name in names if name in table}
     first, *later = [read_request({**given, "question": turn}) for turn in turns]
     request = replace(defaults, question=first.question, **{name: getattr(first, name) for name in given})
-    return service.answer(service.fold_turns(request, [turn.question for turn in later]))
+    knowledge = service.knowledge
+    return service.answer(service.fold_turns(request, [turn.question for turn in later], knowledge), knowledge)

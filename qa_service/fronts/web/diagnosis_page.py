@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from qa_service.answering import diagnosing
 from qa_service.answering.execute import measured_before
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, BodyTooLarge, NumstabError
 from qa_service.experiments.parameters import fill_defaults
@@ -112,23 +113,25 @@ def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, s
         try:
             sent = await _read_upload(http)
             found = await run_in_threadpool(diagnosing.diagnose_file, sent.data, sent.name)
-            evidence, failure = await _run(http, service, found)
+            knowledge = service.knowledge
+            evidence, failure = await _run(http, service, knowledge, found)
         except NumstabError as error:
             return respond(http, lang, error.status, error=error[lang], text=sent.text, file_name=sent.name)
-        report = await run_in_threadpool(_report, service, found, evidence, failure, lang)
+        report = await run_in_threadpool(_report, service, knowledge, found, evidence, failure, lang)
         return respond(http, lang, report=report, text=sent.text, file_name=sent.name)
 
 
 async def _run(
-    http: Request, service: Service, found: Diagnosis
-) -> tuple[list[Evidence], NumstabError | None]:  # fmt: skip
+    http: Request, service: Service, knowledge: Knowledge, found: Diagnosis
+) -> tuple[list[Evidence], NumstabError | None]:
     """The evidence of the experiment, without and with the cure; if it fails, none and the error, for the report."""
     evidence: list[Evidence] = []
     if found.experiment is None:
         return evidence, None
     try:
         CLIENT.get().charge(1)  # two runs, of which the request itself counts as one
-        stream = await open_stream(http, partial(diagnosing.run_experiments, found, service, evidence.append))
+        run = partial(diagnosing.run_experiments, found, service, evidence.append, knowledge=knowledge)
+        stream = await open_stream(http, run)
         await stream.collect(http)
     except NumstabError as error:
         return [], error
@@ -181,7 +184,12 @@ async def _bounded(http: Request) -> AsyncGenerator[bytes, None]:
 
 
 def _report(
-    service: Service, found: Diagnosis, evidence: Sequence[Evidence], failure: NumstabError | None, lang: Lang
+    service: Service,
+    knowledge: Knowledge,
+    found: Diagnosis,
+    evidence: Sequence[Evidence],
+    failure: NumstabError | None,
+    lang: Lang,
 ) -> dict[str, Any]:
     """The template values of the report."""
     shown = found.hypotheses[:2] if found.status == "undecided" else found.hypotheses[:1]
@@ -201,9 +209,11 @@ def _report(
         "charts": run_chart.charts(found, lang),
         "excluded": [(found.causes[each.cause].name[lang], links.link(each.reason[lang])) for each in found.excluded],
         "entries": [
-            each for one in shown if (each := _entry(service, found.causes[one.cause].entry, lang)) is not None
+            each
+            for one in shown
+            if (each := _entry(service, knowledge, found.causes[one.cause].entry, lang)) is not None
         ],
-        "experiment": _experiment(service, found, evidence, lang),
+        "experiment": _experiment(knowledge, found, evidence, lang),
         "failure": failure[lang] if failure else "",
         "cures": _cures([found.causes[each.cause] for each in shown], lang),
         "unseen": [each[lang] for each in found.unseen] if found.status != "healthy" else [],
@@ -306,9 +316,8 @@ def _with_gaps(excerpt: Sequence[tuple[int, str]]) -> list[tuple[int, str, bool]
     return [(number, text, number != last + 1) for (number, text), last in zip(excerpt, before, strict=False)]
 
 
-def _entry(service: Service, name: str, lang: Lang) -> dict[str, Any] | None:
+def _entry(service: Service, knowledge: Knowledge, name: str, lang: Lang) -> dict[str, Any] | None:
     """The entry of a cause, with its short answer as far as its numbers were measured before."""
-    knowledge = service.knowledge
     entry = knowledge.library.get(name)
     if entry is None:
         return None
@@ -343,13 +352,13 @@ def _before_gap(text: str) -> str:
 
 
 def _experiment(
-    service: Service, found: Diagnosis, evidence: Sequence[Evidence], lang: Lang
-) -> dict[str, Any] | None:  # fmt: skip
+    knowledge: Knowledge, found: Diagnosis, evidence: Sequence[Evidence], lang: Lang
+) -> dict[str, Any] | None:
     """The template values of both runs: parameters, charts, the metrics that differ, receipts."""
     planned = found.experiment
     if planned is None:
         return None
-    experiment = service.knowledge.experiment(planned.experiment)
+    experiment = knowledge.experiment(planned.experiment)
     both = planned.params, {**planned.params, **planned.cured}
     runs = []
     for index, params in enumerate(both):
