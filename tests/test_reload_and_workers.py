@@ -32,7 +32,7 @@ from qa_service.fronts.mcp.resources import read
 from qa_service.fronts.mcp.tools import TOOLS
 from qa_service.knowledge.library import Library
 from qa_service.model import Request
-from qa_service.model.diagnosis import Experimented
+from qa_service.model.diagnosis import Reproduction
 from qa_service.model.events import AnswerReady, EvidenceReady
 from qa_service.server.lifecycle import share_of, worker_index
 from qa_service.settings import Settings
@@ -339,7 +339,7 @@ def test_a_chat_without_runs_has_the_numbers_of_its_snapshot(toy_service, tmp_pa
 
 def test_both_runs_of_a_diagnosis_are_of_one_snapshot(toy_service, reload_at_once):
     """Without the cure and with it, though a reload renames the experiment after the first."""
-    experiment = Experimented(experiment="counts", params={"steps": 2}, cured={"steps": 3}, from_run=())
+    experiment = Reproduction(experiment="counts", params={"steps": 2}, cured={"steps": 3}, from_run=())
     found = replace(diagnose_file(b"step 1 loss 2.0\nstep 2 loss nan\n"), experiment=experiment)
     evidence = []
 

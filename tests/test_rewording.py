@@ -69,7 +69,7 @@ def test_the_model_sees_no_measured_value(answer):
 
 def test_other_words_are_shown_with_the_measured_numbers(answer):
     """They come in the place of the placeholders."""
-    before = "换句话说，" if answer.lang == "zh" else "Put normalise_notation: "
+    before = "换句话说，" if answer.lang == "zh" else "Put plainly: "
     said = with_writer(answer, lambda each: before + each)
     assert said.kept == said.sentences
     assert said.text.count(before.strip()) == said.sentences
