@@ -96,7 +96,7 @@ def _machines(described: object) -> tuple[FoundMachine, ...]:
 
 
 def _messages(descriptor: int) -> Iterator[list[object] | None]:
-    """The messages of a driver that are not about jobs, and None whenever a second has passed without any."""
+    """Each message of a driver, without the number of its job, and None after each second without one."""
     rest = b""
     while True:
         if not select.select([descriptor], [], [], 1.0)[0]:

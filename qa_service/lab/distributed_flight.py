@@ -54,7 +54,7 @@ class DistributedRunner(RunnerWrapper):
         found = self._runner.finished(experiment, params, seed)
         if found is None:
             with suppress(SharedStateUnavailable, *MALFORMED):
-                text = self._board.kept(run_key(experiment, params, seed, self._environments()))
+                text = self._board.finished_run(run_key(experiment, params, seed, self._environments()))
                 return replace(run_from_json(experiment, text), cached=True) if text else None
         return found
 

@@ -137,7 +137,7 @@ class FlightBoard:
             role, found = client.eval(_JOIN, len(names), *names, token, listener, _ms(LEASE_SECONDS), _ms(KEEP_SECONDS))
         return JoinResult(role, Flight(key, token if role == "kept" else found), found if role == "kept" else "")
 
-    def kept(self, key: str) -> str | None:
+    def finished_run(self, key: str) -> str | None:
         """The finished run as JSON, if it is kept."""
         with self._shared.guarded() as client:
             found = client.get(_kept(key))

@@ -58,10 +58,10 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     normalisation.running_statistics,
     normalisation.post_norm_without_warm_up,
     gradients.recurrence,
-    loss.output,
+    loss.loss_input,
     updates.adam_eps,
     data.data_by_elimination,
-    gradients.gradient_only,
+    gradients.nonfinite_gradient_of_finite_loss,
 )
 """One for each kind of evidence."""
 RULES: tuple[Callable[[TrainingRun], Iterable[Finding]], ...] = (layer_findings,)

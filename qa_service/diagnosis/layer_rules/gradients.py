@@ -133,7 +133,7 @@ _HAZARDS = _SINGULAR | _LOGARITHMS | {"Div", "Pow", "Exp", "Reciprocal"}
 """Operations that can make a gradient of inf or nan from finite numbers."""
 
 
-def gradient_only(case: Case) -> Iterator[Finding]:
+def nonfinite_gradient_of_finite_loss(case: Case) -> Iterator[Finding]:
     """A non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
     names = str(case.run.settings.get("operations", "")).split()
     if case.first_bad_gradient_step is None or not case.nonfinite or not names or case.float16:

@@ -40,7 +40,7 @@ def _is_sum_of_errors(case: Case) -> bool:
     return case.loss_over_mse is not None and any(abs(case.loss_over_mse / each - 1) < 0.02 for each in sums)
 
 
-def output(case: Case) -> Iterator[Finding]:
+def loss_input(case: Case) -> Iterator[Finding]:
     """The outputs that the loss is given: probabilities instead of logits, one unit under a softmax."""
     operations = str(case.run.settings.get("operations", "")).split()
     chain = [each for each in operations if each not in ("ToCopy", "AccumulateGrad", "View", "Squeeze", "Unsqueeze")]
