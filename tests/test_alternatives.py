@@ -134,6 +134,15 @@ def test_the_runs_of_alternatives_count_against_the_rate(ask, toy_service, monke
     assert charged == [1, 2]
 
 
+def test_a_request_that_may_just_run_is_not_refused_for_its_alternatives(ask, monkeypatch):
+    """Nobody asked for their runs: they are left out."""
+    monkeypatch.setattr("qa_service.answering.service.MAX_RUNS", 1)
+    answer = ask((0.6, 0.5, 0.01), names=("raising", "counting", "hanging"), run=True)
+    assert len(answer.evidence) == 1
+    assert answer.alternatives
+    assert not answer.alternative_evidence
+
+
 def test_an_alternative_is_the_question_that_was_met(service):
     """Of real entries: a text that asks two things offers the second, where it is an aspect as that."""
     aspects = [(entry, one) for entry in service.knowledge.library.values() for one in entry.aspects][::12]

@@ -150,15 +150,18 @@ class Service:
             decision = self._decide(request, knowledge)
             answer = _answer(request, decision)
         runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
+        asked_for, beside = len(decision.runs) * decision.seeds, decision.alternative_runs
+        if asked_for + len(beside) > MAX_RUNS:
+            beside = ()  # a request is not refused for runs that it did not ask for
         if runs:
-            charge_runs(len(decision.runs) * decision.seeds + len(decision.alternative_runs))
+            charge_runs(asked_for + len(beside))
         yield AnswerReady(answer)
         if runs:
             evidence = yield from execute(
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=decision.seed, seeds=decision.seeds
             )
-            beside = execute_without_events(decision.alternative_runs, self.runner, is_cancelled, decision.seed)
-            answer = replace(answer, evidence=evidence, alternative_evidence=beside)
+            of_alternatives = execute_without_events(beside, self.runner, is_cancelled, decision.seed)
+            answer = replace(answer, evidence=evidence, alternative_evidence=of_alternatives)
         yield Done(answer, brief=request.brief)
 
     def _run(
