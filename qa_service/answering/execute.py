@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from qa_service.answering.planning import PlannedRun, own_runs
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.runner import QueuePosition, Runner, run_to_end
+from qa_service.lab.runner import QueuePosition, Runner, WithResult, run_to_end
 from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
 
@@ -109,16 +109,14 @@ def _stream_run(
 ) -> Generator[Event, None, Run]:
     """Executes one run and returns it; yields `Queued` and, with `rows`, `RowMeasured` events with the id `id_`."""
     measuring = runner.stream(experiment, params, seed, is_cancelled)
+    events = WithResult(measuring)
     try:
-        while True:
-            try:
-                match next(measuring):
-                    case QueuePosition(position):
-                        yield Queued(id_, position)
-                    case row if rows:
-                        yield RowMeasured(id_, row)
-            except StopIteration as finished:
-                run: Run = finished.value
-                return run
+        for event in events:
+            match event:
+                case QueuePosition(position):
+                    yield Queued(id_, position)
+                case row if rows:
+                    yield RowMeasured(id_, row)
+        return events.result
     finally:
         measuring.close()  # a client that disconnects ends the run and its child process

@@ -1,6 +1,6 @@
 """A node of the cluster: runs the jobs that services send, each confined and limited as on their own machine.
 
-Jobs and messages are JSON bytes. Ray refers to the class `Node` by its name, so a node runs the code of its own
+Jobs and messages are JSON bytes. Ray refers to the class `NodeActor` by its name, so a node runs the code of its own
 installation of numstab, and the source of the experiment that is in the job.
 """
 

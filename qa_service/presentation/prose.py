@@ -99,6 +99,8 @@ def alternative_texts(answer: Answer) -> list[tuple[Entry, str]]:
     found = []
     for other in answer.alternatives:
         evidence = [one for one in answer.alternative_evidence if one.entry == other.id]
+        if other.evidence and not evidence:
+            continue  # without runs, as most answers over HTTP: what it quotes need not be looked up
         quoted = {block.id for block in other.short_blocks()}
         if quoted <= {one.block for one in evidence if one.run.status is RunStatus.RAN}:
             found.append((other, fill_text(other.part("short", answer.lang), other, evidence, answer.lang)))

@@ -170,7 +170,7 @@ def drop_mapped_files(*, also_in_small_pages: bool = False) -> None:
     again, 64 KiB at a time.
     """
     for content, file in [*_mapped.items()]:
-        if file.is_in_huge_pages is None:
+        if file.is_in_huge_pages is None and not also_in_small_pages:
             file.is_in_huge_pages = _settle(content, file)
         if file.is_in_huge_pages or also_in_small_pages:
             drop_pages(np.frombuffer(content, np.uint8))
