@@ -36,13 +36,13 @@ PARAMS = {
 COLUMNS = {
     "step": {"zh": "步", "en": "step"},
     "loss": {"zh": "损失", "en": "loss"},
-    "norm": {"zh": "梯度范数，给定格式", "en": "gradient norm, the given format"},
-    "norm_exact": {"zh": "梯度范数，float64", "en": "gradient norm, float64"},
-    "norm_cured": {"zh": "梯度范数，改正之后", "en": "gradient norm, cured"},
+    "norm": {"zh": "梯度范数，给定格式", "en": "norm, the given format"},
+    "norm_exact": {"zh": "梯度范数，float64", "en": "norm, float64"},
+    "norm_cured": {"zh": "梯度范数，改正之后", "en": "norm, cured"},
     "loss_cured": {"zh": "损失，改正之后", "en": "loss, cured"},
 }
 METRICS = {
-    "first_zero": {"zh": "梯度范数第一次恰好是 0", "en": "first gradient norm of exactly 0", "unit": "step"},
+    "first_zero": {"zh": "梯度范数第一次恰好是 0", "en": "first norm of exactly 0", "unit": "step"},
     "zero_share": {"zh": "范数恰好是 0 的步的比例", "en": "fraction of steps with a norm of exactly 0"},
     "loss_there": {"zh": "那一步的损失", "en": "loss at that step"},
     "exact_there": {"zh": "那一步 float64 的梯度范数", "en": "float64 gradient norm at that step"},

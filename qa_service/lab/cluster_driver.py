@@ -158,13 +158,19 @@ class Driver:
         ).remote(slots)  # fmt: skip
 
     async def _admit(self, node: str) -> None:
-        """Waits until the machine's actor answers, and has it take jobs; forgets a machine whose actor cannot start."""
+        """Waits until the machine's actor answers, and has it take jobs; forgets a machine whose actor cannot start.
+
+        One that has left since it was listed is not said to refuse.
+        """
         while node in self._actors:
             try:
                 described = await self._actors[node].describe.options(concurrency_group="ping").remote()
             except self._ray.exceptions.ActorUnavailableError:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
+            except self._ray.exceptions.ActorUnschedulableError:
+                self._forget(node)
+                return
             except self._ray.exceptions.RayError as error:
                 self._send(_OWN_MESSAGES, json.dumps(["refused", f"{node}: {error}"[-500:]]).encode())
                 await asyncio.sleep(_REFUSED_SECONDS)
