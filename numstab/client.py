@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from numstab.results import Answer, Comparison, Diagnosis, Formula, JsonObject, Listing, Run
+from numstab.json_object import JsonObject
+from numstab.results import Answer, Comparison, Diagnosis, Formula, Listing, Run
 from qa_service.errors import BadField, NumstabError
 from qa_service.model import MAX_RUNS, Lang
 from qa_service.model.json_numbers import json_safe

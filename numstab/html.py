@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from numstab.results import JsonObject
+from numstab.json_object import JsonObject
 from numstab.text import comparison_table, formula_table, metric_rows, number_text, run_line, verdict_of
 from numstab.words import MARKS, WORDS
 from qa_service.model import Lang

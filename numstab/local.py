@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from numstab.client import Client, Reply
-from numstab.results import JsonObject
+from numstab.json_object import JsonObject
 from qa_service.model import Evidence, Lang
 
 if TYPE_CHECKING:

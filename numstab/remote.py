@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from numstab.client import Reply
-from numstab.results import JsonObject
+from numstab.json_object import JsonObject
 from qa_service import errors
 from qa_service.errors import BadField, BadRequest, NumstabError
 from qa_service.model import Lang

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from numstab.json_object import JsonObject
 from qa_service.errors import MissingPackage
 from qa_service.model import Lang
 
 if TYPE_CHECKING:
     import pandas as pd
 
-JsonObject = dict[str, Any]
 MimeBundle = dict[str, Any]
 HTML, MARKDOWN, PLAIN, SVG = "text/html", "text/markdown", "text/plain", "image/svg+xml"
 VEGA_LITE = "application/vnd.vegalite.v5+json"

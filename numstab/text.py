@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from numstab.results import JsonObject
+from numstab.json_object import JsonObject
 from numstab.words import MARKS, WORDS
 from qa_service.model import Lang
 from qa_service.presentation.numbers import format_number

@@ -1,9 +1,9 @@
 """Diagnosis of a training run with the experiment of its cause, run twice: as it is, and cured."""
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qa_service.errors import NumstabError, UnreadableRun
 from qa_service.lab.cancellation import IsCancelled
@@ -16,7 +16,6 @@ from qa_service.model.events import Event, EvidenceReady
 
 if TYPE_CHECKING:
     from qa_service.answering.knowledge import Knowledge
-    from qa_service.answering.service import Service
 
 
 BYTES_PER_CHARGE = 1 << 15
@@ -27,6 +26,26 @@ _MAX_WAITING = 12
 """Files that are read or wait: each has a thread, which over HTTP is one of those that all routes share."""
 reading_queue = FairQueue(_AT_ONCE)
 _admission = threading.Lock()
+
+
+class ExperimentService(Protocol):
+    """What runs a diagnosis' experiment: a `Service`."""
+
+    @property
+    def knowledge(self) -> "Knowledge":
+        """The current snapshot."""
+        ...
+
+    def run(
+        self,
+        slug: str,
+        params: Mapping[str, Any],
+        seed: int = 0,
+        is_cancelled: IsCancelled = ...,
+        knowledge: "Knowledge | None" = None,
+    ) -> Generator[Event, None, None]:
+        """The events of one experiment."""
+        ...
 
 
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
@@ -79,7 +98,7 @@ def diagnose_question(question: str) -> Diagnosis | None:
 
 def run_experiments(
     diagnosis: Diagnosis,
-    service: "Service",
+    service: ExperimentService,
     measured: Callable[[Evidence], object],
     is_cancelled: IsCancelled,
     knowledge: "Knowledge | None" = None,
