@@ -87,15 +87,15 @@ def is_ready(address: str) -> bool:
 
 def ask(page: Page, question: str) -> None:
     """Types a question and waits until its answer is complete."""
-    page.locator("#question").fill(question)
-    page.locator("#question").press("Enter")
+    page.locator("[data-part=question]").fill(question)
+    page.locator("[data-part=question]").press("Enter")
     wait_until_complete(page)
 
 
 def wait_until_complete(page: Page) -> None:
     """Waits for the end of the stream and for every chart that is not folded."""
-    if page.locator("#stop").count():
-        expect(page.locator("#stop")).to_be_hidden(timeout=TIMEOUT_MS)
+    if page.locator("[data-part=stop]").count():
+        expect(page.locator("[data-part=stop]")).to_be_hidden(timeout=TIMEOUT_MS)
     for card in page.locator("[data-part=card]:has([data-part=chart])").all():
         if not card.is_visible():
             continue

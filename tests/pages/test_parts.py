@@ -17,12 +17,6 @@ from qa_service.fronts.web import build as bundle
 from qa_service.fronts.web import labels, markup, render
 from qa_service.model import LANGS, Lang, Request
 
-WEB = Path(render.__file__).parent
-PART_LOOKUP = re.compile(
-    r"""\b(?:part|findPart|allParts|enclosingPart)\([^"]*?"([\w-]+)"\)|\[data-part=["']?([\w-]+)"""
-)
-"""Matches the name of a part that a script or a test looks up."""
-
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -128,34 +122,3 @@ def running(threads: list[threading.Thread]) -> Iterator[None]:
     finally:
         for thread in threads:
             thread.join(timeout=30)
-
-
-def matches(pattern: str | re.Pattern[str], *paths: Path) -> set[str]:
-    """What the pattern's groups match in these files."""
-    return {
-        each
-        for path in paths
-        for match in re.finditer(pattern, path.read_text("utf-8"))
-        for each in match.groups()
-        if each
-    }
-
-
-def test_parts_looked_up_by_scripts_and_tests_exist() -> None:
-    """`data-part` is the contract: each part is in a template or made by a script; parts.js lists them all."""
-    scripts, templates = list((WEB / "static").glob("*.js")), list((WEB / "templates").glob("*.html"))
-    parts = matches(r'data-part="([\w-]+)"', *templates, *scripts) | matches(r'dataset\.part = "([\w-]+)"', *scripts)
-    looked_up = matches(PART_LOOKUP, *scripts)
-    assert len(looked_up) > 30
-    assert looked_up <= parts
-    assert (
-        matches(PART_LOOKUP, *Path(__file__).parent.glob("*.py"), Path(__file__).parent.parent / "browsing.py") <= parts
-    )
-    listed = (WEB / "static" / "parts.js").read_text("utf-8").partition("([")[2].partition("])")[0]
-    assert set(re.findall(r'"([\w-]+)"', listed)) == parts
-
-
-def test_scripts_select_nothing_by_class() -> None:
-    """Classes are for styling: changing them breaks no script."""
-    by_class = r"""\.(?:querySelector(?:All)?|closest|matches)\(["'`]([^"'`]*\.[a-z][^"'`]*)["'`]"""
-    assert matches(by_class, *(WEB / "static").glob("*.js")) == set()
