@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from qa_service.lab.pool import Child
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
 from qa_service.lab.worker import encode_job
-from qa_service.model import RunStatus
+from qa_service.model import Run, RunStatus
 
 TOYS = Path(__file__).resolve().parent / "toys"
 MADV_COLLAPSE = 25  # of Linux 6.1 and newer; Python has no name for it
@@ -74,12 +75,23 @@ def test_every_failure_gives_a_run_with_its_status(toy, slug, status, note):
 
 def test_a_run_past_its_deadline_is_killed(toy_experiments):
     """Its rows are kept, its note gives the deadline in both languages, and its slot is released."""
-    runner = ProcessRunner(deadline=5.0, memory=1024, slots=1)  # in which a busy machine yields its row
-    run = runner.run(toy_experiments["hangs"], {"steps": 1})
-    assert (run.status, len(run.rows)) == (RunStatus.TIMED_OUT, 1)
-    assert "5 s" in run.note.en
-    assert "5 秒" in run.note.zh
-    assert runner.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
+    lab = ProcessRunner(deadline=120.0, memory=1024, slots=1)
+    stream = lab.with_limits(3.0, 1024).stream(toy_experiments["hangs"], {"steps": 1}, 0, lambda: False)
+    rows, run = _rows_and_run(stream)
+    assert (run.status, list(run.rows)) == (RunStatus.TIMED_OUT, rows)  # a row, if the machine gets to it
+    assert "3 s" in run.note.en
+    assert "3 秒" in run.note.zh
+    assert lab.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
+
+
+def _rows_and_run(stream: Generator[object, None, Run]) -> tuple[list[object], Run]:
+    """What a stream yields, and the run with which it ends."""
+    rows: list[object] = []
+    while True:
+        try:
+            rows.append(next(stream))
+        except StopIteration as end:
+            return rows, end.value
 
 
 def test_disconnecting_kills_the_child(lab, toy_experiments):
