@@ -109,6 +109,23 @@ def run_in_forks(setup: str, body: str, count: int) -> str:
         return str(out)
 
 
+@contextmanager
+def running_threads(
+    threads: Sequence[threading.Thread], let_end: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Start threads; at the end of the block call `let_end`, which ends what they wait for, and join them."""
+    begun = []
+    try:
+        for thread in threads:
+            thread.start()
+            begun.append(thread)
+        yield
+    finally:
+        let_end()
+        for thread in begun:
+            thread.join(_SHUTDOWN_SECONDS)
+
+
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why: Callable[[], object] = str) -> None:
     """Poll the condition until it is true; after `seconds` the test fails with the message `why()`."""
     end = time.monotonic() + seconds

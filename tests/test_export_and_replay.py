@@ -268,7 +268,7 @@ def test_demos_are_parsed_in_one_thread_at_a_time(monkeypatch):
         inside.remove(source)
         return ast.Module([], [])
 
-    monkeypatch.setattr(ast, "parse", parse)
-    with ThreadPoolExecutor(8) as pool:
+    with monkeypatch.context() as patched, ThreadPoolExecutor(8) as pool:
+        patched.setattr(ast, "parse", parse)
         assert len(list(pool.map(parse_python, map(str, range(40))))) == 40
     assert max(most_inside) == 1

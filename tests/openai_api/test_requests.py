@@ -9,7 +9,7 @@ import pytest
 from hostile_strings import BODIES, STRINGS
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import until
+from processes import running_threads, until
 
 from qa_service.fronts.openai_api import replying
 from qa_service.model.events import Done
@@ -210,9 +210,8 @@ def test_leaving_a_plain_request_ends_the_run(address, toys):
     with httpx.Client(base_url=f"{address}/v1") as client:
         body = {"messages": LONG, "seed": before + 300}
         asking = threading.Thread(target=lambda: _ignoring(lambda: client.post(CHAT, json=body, timeout=3)))
-        asking.start()
-        until(lambda: toys.runner.started > started)
-        asking.join()
+        with running_threads([asking]):
+            until(lambda: toys.runner.started > started)
     until(lambda: len(toys.runner.ended) > before)
     assert toys.runner.ended[before:] == [True]
 

@@ -4,13 +4,12 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import running_threads
 
 from qa_service.answering.service import Service
 from qa_service.fronts.web import build as bundle
@@ -97,7 +96,8 @@ def test_concurrent_requests_build_the_chart_bundle_once(tmp_path: Path, monkeyp
 
     def fake_build(*_: Any, **__: Any) -> subprocess.CompletedProcess[bytes]:
         builds.append(1)
-        time.sleep(0.05)
+        for _ in range(50):
+            time.sleep(0)  # lets the other threads come in, if they can
         if len(builds) == 1:
             raise subprocess.CalledProcessError(1, "build")
         return subprocess.CompletedProcess([], 0, b"script")
@@ -106,19 +106,7 @@ def test_concurrent_requests_build_the_chart_bundle_once(tmp_path: Path, monkeyp
     with pytest.raises(subprocess.CalledProcessError):
         bundle.build_vega_bundle(tmp_path)
     threads = [threading.Thread(target=bundle.build_vega_bundle, args=(tmp_path,)) for _ in range(5)]
-    with running(threads):
+    with running_threads(threads):
         assert bundle.build_vega_bundle(tmp_path).read_bytes() == b"script"
     assert len(builds) == 2
     assert len(list(tmp_path.iterdir())) == 1
-
-
-@contextmanager
-def running(threads: list[threading.Thread]) -> Iterator[None]:
-    """Threads that run during the block."""
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for thread in threads:
-            thread.join(timeout=30)
