@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
@@ -75,14 +74,6 @@ FLOW_LOOKS = ["zh-375-dark", "en-1280-light"]
 
 one_look_per_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=True)
 """For slow flows: they run in these two looks only, in `make test-all` too."""
-
-
-def is_ready(address: str) -> bool:
-    """Whether /readyz of the server responds with 200."""
-    try:
-        return httpx.get(f"{address}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def ask(page: Page, question: str) -> None:

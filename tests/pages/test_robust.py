@@ -1,19 +1,12 @@
 """Failures and unusual use: restarts, proxies, offline, no storage, double clicks, long questions."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browsing import (
     QUESTION,
-    ROOT,
     ask,
-    is_ready,
     label_text,
     one_look_per_language,
     short,
@@ -21,6 +14,7 @@ from browsing import (
     wait_until_complete,
 )
 from playwright.sync_api import Page, Route, expect
+from processes import numstab_server
 
 from bench.server import free_port
 from qa_service.model import Lang, Text
@@ -30,24 +24,6 @@ NO_LOCAL_STORAGE = (
 )
 
 
-@contextmanager
-def killable_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`numstab serve` on a port; it is killed at the end, also where an assertion fails."""
-    env = os.environ | {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(data), "NUMSTAB_DEADLINE": "30"}
-    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as server:
-        try:
-            deadline = time.monotonic() + 300
-            while not is_ready(f"http://127.0.0.1:{port}"):
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-            yield server
-        finally:
-            server.kill()  # else the end of the block waits for it
-
-
 @pytest.mark.exhaustive
 @one_look_per_language  # it starts two servers of its own
 def test_a_restart_in_the_middle_of_an_answer_is_reported(
@@ -55,8 +31,8 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
 ) -> None:
     """Text and question stay, and the retry button continues."""
     port = free_port()
-    origin = f"http://127.0.0.1:{port}"
-    with killable_server(port, cache, tmp_path) as server:
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "30"}
+    with numstab_server(env, tmp_path / "log", port=port) as (origin, server):
         page = visit(
             f"/?lang={lang}&entry=loss-surface",
             origin=origin,
@@ -68,7 +44,7 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
         expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
         assert len(short(page).inner_text()) > 15
         question = page.locator("[data-part=asked]").inner_text()
-    with killable_server(port, cache, tmp_path):
+    with numstab_server(env, tmp_path / "log", port=port):
         page.locator("[data-part=retry]").click()
         expect(page.locator("[data-part=stop]")).to_be_visible()
         wait_until_complete(page)
