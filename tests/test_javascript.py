@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 from scripts.javascript import node_command
 from scripts.parts import contract_problems
@@ -45,7 +46,8 @@ def test_unreachable_registry_is_reported_and_fails_in_ci(ci: str, status: int, 
         (tools / name).chmod(0o755)
     process = subprocess.run(
         [sys.executable, str(tmp_path / "scripts" / "javascript.py")],
-        env={"PATH": f"{tools}:/bin:/usr/bin", "CI": ci}, capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": f"{tools}:/bin:/usr/bin", "CI": ci}, capture_output=True, text=True, check=False,
+        timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert process.returncode == status
     assert "registry" in process.stdout

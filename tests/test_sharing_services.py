@@ -98,7 +98,7 @@ def _serving(env: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.P
 
     def parts() -> dict[str, bool]:
         with suppress(httpx.TransportError):
-            return httpx.get(f"{address}/readyz", timeout=30).json()["parts"]
+            return httpx.get(f"{address}/readyz", timeout=TIMEOUT_SECONDS).json()["parts"]
         return {}
 
     with log.open("wb") as out, running(command, env=os.environ | env, stdout=out, stderr=out) as server:
@@ -117,10 +117,16 @@ def test_a_silent_store_and_a_silent_valkey_cost_feedback_only(cache, tmp_path):
         )  # fmt: skip
         with _serving(env, tmp_path / "log") as (address, server), ThreadPoolExecutor(20) as pool:
             feedback = [
-                pool.submit(httpx.post, f"{address}/api/v1/feedback", json=FEEDBACK, timeout=60) for _ in range(9)
+                pool.submit(httpx.post, f"{address}/api/v1/feedback", json=FEEDBACK, timeout=TIMEOUT_SECONDS)
+                for _ in range(9)
             ]
             asks = [
-                pool.submit(httpx.post, f"{address}/api/v1/ask", json={"question": "", "entry": "counting"}, timeout=60)
+                pool.submit(
+                    httpx.post,
+                    f"{address}/api/v1/ask",
+                    json={"question": "", "entry": "counting"},
+                    timeout=TIMEOUT_SECONDS,
+                )
                 for _ in range(9)
             ]
             assert {each.result().status_code for each in asks} == {200}
@@ -179,7 +185,9 @@ def test_a_database_killed_in_mid_run_costs_feedback_only(cache, tmp_path):
                     assert [each.result() for each in after] == before
                     assert {each.result().status_code for each in texts} == {200}
                 assert list(events).count("row") == ROWS - 1
-            assert all(httpx.get(f"{address}/readyz", timeout=60).status_code == 200 for address in (one, two))
+            assert all(
+                httpx.get(f"{address}/readyz", timeout=TIMEOUT_SECONDS).status_code == 200 for address in (one, two)
+            )
             database.start()
             for address in (one, two):
                 until(lambda address=address: feedback(address) == 201)
