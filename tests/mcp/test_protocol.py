@@ -302,7 +302,7 @@ def test_cancelling_a_call_ends_its_run(use, toy_service, monkeypatch):
             group.cancel_scope.cancel()
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await ended.wait()
-        assert isinstance(errors[0], Cancelled)  # at its deadline a run ends without an error
+        assert isinstance(errors[0], Cancelled | GeneratorExit)  # at its deadline it would end without an error
         assert toy_service.runner.waiting == 0
 
     use(test)
