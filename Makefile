@@ -36,7 +36,8 @@ lint: setup-dev ## ruff
 	@$(V)/ruff format --check . && $(V)/ruff check .
 types: setup-dev js ## mypy, strict, and the types of the page's scripts
 	@$(V)/mypy
-js: setup-dev ## the types of the page's scripts (npm fetches TypeScript once)
+js: setup-dev ## the page's scripts: parts of templates, types (npm fetches TypeScript once)
+	@$(V)/python scripts/parts.py
 	@$(V)/python scripts/javascript.py
 layers: setup-dev ## import-linter: who may import whom
 	@$(V)/lint-imports

@@ -62,13 +62,13 @@ def _measure_visit(browser: Any, address: str, lang: str, question: str, viewpor
     page.goto(f"{address}/?lang={lang}", wait_until="networkidle")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     before = sum(sizes)
-    page.locator("#question").fill(question)
+    page.locator("[data-part=question]").fill(question)
     started = time.perf_counter()
-    page.locator("#ask").click()
-    page.locator(".reply .prose").wait_for(timeout=60_000)
+    page.locator("[data-part=ask]").click()
+    page.locator("[data-part=reply] [data-part=prose]").first.wait_for(timeout=60_000)
     text = (time.perf_counter() - started) * 1e3
-    page.locator("#stop").wait_for(state="hidden", timeout=60_000)
-    page.locator(".card .chart svg").last.wait_for(timeout=60_000)
+    page.locator("[data-part=stop]").wait_for(state="hidden", timeout=60_000)
+    page.locator("[data-part=card] [data-part=chart] svg").last.wait_for(timeout=60_000)
     page.wait_for_timeout(600)
     seen = {
         "paint": paint,

@@ -131,12 +131,21 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, is_public: bool) -> 
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED, compresslevel=_GZIP_LEVEL)
     if settings.origins:
-        shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After",
-                 "Mcp-Session-Id"]  # fmt: skip
+        shown = [
+            "X-Request-ID",
+            "RateLimit-Limit",
+            "RateLimit-Remaining",
+            "RateLimit-Reset",
+            "Retry-After",
+            "Mcp-Session-Id",
+        ]
         app.add_middleware(
-            CORSMiddleware, allow_origins=sorted(_words(settings.origins)), allow_methods=["GET", "POST"],
-            allow_headers=["*"], expose_headers=shown,  # clients of chat and agent protocols send headers of their own
-        )  # fmt: skip
+            CORSMiddleware,
+            allow_origins=sorted(_words(settings.origins)),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=shown,  # clients of chat and agent protocols send headers of their own
+        )
     app.add_middleware(AccessLogMiddleware, served=app.state.metrics.request, span=app.state.tracing.request)
 
 
@@ -204,9 +213,11 @@ def add_core_commands(parsers: Any) -> None:
     prepare: ArgumentParser = parsers.add_parser("prepare", help="build the caches ahead of the first question")
     prepare.add_argument("--export", metavar="FOLDER", help="write the trained classifier there as a wheel, to publish")
     prepare.add_argument(
-        "--from", dest="source", metavar="WHEEL",
+        "--from",
+        dest="source",
+        metavar="WHEEL",
         help="take the classifier from such a wheel: a file, or an https address that ends in #sha256=…",
-    )  # fmt: skip
+    )
     prepare.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     prepare.set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="serve the web pages and the API")
@@ -274,8 +285,11 @@ def _node(arguments: Namespace, settings: Settings) -> int:
     check_token(arguments.env)
     command = start_command(
         slots=settings.slots if arguments.slots is None else _number(arguments.slots, "--slots", 0, 1024),
-        join=head if arguments.head else "", port=port, own_address=arguments.address, folder=arguments.folder,
-    )  # fmt: skip
+        join=head if arguments.head else "",
+        port=port,
+        own_address=arguments.address,
+        folder=arguments.folder,
+    )
     exec_node(command, arguments.env)
 
 
@@ -328,12 +342,15 @@ def worker_app() -> "FastAPI":
     (index, lock), workers = worker_index(shared), worker_options["workers"]
     settings = replace(
         settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
-    )  # fmt: skip
+    )
     lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
-        warm_service(settings), settings, is_public=worker_options["is_public"], shared=shared,
+        warm_service(settings),
+        settings,
+        is_public=worker_options["is_public"],
+        shared=shared,
         watch_knowledge=worker_options["reload_kb"],
-    )  # fmt: skip
+    )
     app.state.worker_lock, app.state.lab = lock, lab  # held as long as the process lives
     return app
 

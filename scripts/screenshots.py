@@ -46,7 +46,7 @@ def take_screenshot(address: str, question: str, path: Path) -> None:
         page.goto(address)
         page.locator("textarea").first.fill(question)
         page.keyboard.press("Enter")
-        page.locator("#stop").wait_for(state="hidden", timeout=60_000)
+        page.locator("[data-part=stop]").wait_for(state="hidden", timeout=60_000)
         page.locator("svg.marks").first.wait_for(timeout=60_000)
         page.evaluate("document.activeElement.blur(); window.scrollTo({ top: 0, behavior: 'instant' })")
         page.screenshot(path=path)

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
@@ -77,25 +76,17 @@ one_look_per_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=Tru
 """For slow flows: they run in these two looks only, in `make test-all` too."""
 
 
-def is_ready(address: str) -> bool:
-    """Whether /readyz of the server responds with 200."""
-    try:
-        return httpx.get(f"{address}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def ask(page: Page, question: str) -> None:
     """Types a question and waits until its answer is complete."""
-    page.locator("#question").fill(question)
-    page.locator("#question").press("Enter")
+    page.locator("[data-part=question]").fill(question)
+    page.locator("[data-part=question]").press("Enter")
     wait_until_complete(page)
 
 
 def wait_until_complete(page: Page) -> None:
     """Waits for the end of the stream and for every chart that is not folded."""
-    if page.locator("#stop").count():
-        expect(page.locator("#stop")).to_be_hidden(timeout=TIMEOUT_MS)
+    if page.locator("[data-part=stop]").count():
+        expect(page.locator("[data-part=stop]")).to_be_hidden(timeout=TIMEOUT_MS)
     for card in page.locator("[data-part=card]:has([data-part=chart])").all():
         if not card.is_visible():
             continue

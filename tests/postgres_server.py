@@ -60,7 +60,7 @@ class PostgresServer:
 
     def _is_ready(self) -> bool:
         command = [str(self._programs / "pg_isready"), "-h", str(self._folder), "-p", str(self._port)]
-        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=60).returncode == 0
+        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=TIMEOUT_SECONDS).returncode == 0
 
     def _run(self, program: str, *options: str) -> None:
         command = [str(self._programs / program), *options]

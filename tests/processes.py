@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -108,6 +109,23 @@ def run_in_forks(setup: str, body: str, count: int) -> str:
         return str(out)
 
 
+@contextmanager
+def running_threads(
+    threads: Sequence[threading.Thread], let_end: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Start threads; at the end of the block call `let_end`, which ends what they wait for, and join them."""
+    begun = []
+    try:
+        for thread in threads:
+            thread.start()
+            begun.append(thread)
+        yield
+    finally:
+        let_end()
+        for thread in begun:
+            thread.join(_SHUTDOWN_SECONDS)
+
+
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why: Callable[[], object] = str) -> None:
     """Poll the condition until it is true; after `seconds` the test fails with the message `why()`."""
     end = time.monotonic() + seconds
@@ -122,21 +140,71 @@ async def turns_of_the_loop(turns: int = 50) -> None:
         await asyncio.sleep(0)
 
 
-def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a new thread and event loop, and raise what it raises.
+class TimeSkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop on which no time is waited for: where nothing else is left to do, the next timer is due.
+
+    So an hour passes at once, and no moment too early on a machine under load. Not for what other threads have to do.
+    """
+
+    def __init__(self) -> None:
+        self.skipped = 0.0
+        super().__init__(_Skipping(self))
+
+    def time(self) -> float:
+        """Seconds, with those that were skipped."""
+        return super().time() + self.skipped
+
+
+class _Skipping(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+    """Skips the time for which it would wait."""
+
+    def __init__(self, loop: TimeSkippingLoop) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0 if timeout else timeout)
+        if not ready and timeout:
+            self.loop.skipped += timeout
+        return ready
+
+
+def run_async(
+    coroutine: Coroutine[Any, Any, None], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> None:
+    """Run a coroutine in a new thread and event loop, and raise what it raises; what takes too long is cancelled.
 
     Playwright leaves a running event loop in the main thread, where `asyncio.run` would therefore fail.
     """
     result: Future[None] = Future()
+    cancel: list[Callable[[], object]] = []
+
+    async def cancellable() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        await coroutine
 
     def run() -> None:
         try:
-            result.set_result(asyncio.run(coroutine))
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(cancellable())
         except BaseException as error:
             result.set_exception(error)
+        else:
+            result.set_result(None)
 
-    threading.Thread(target=run, daemon=True).start()
-    result.result(TIMEOUT_SECONDS)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        result.result(TIMEOUT_SECONDS)
+    except TimeoutError:
+        for each in cancel:
+            with suppress(RuntimeError):  # it has just ended
+                each()
+        raise
+    finally:
+        thread.join(_SHUTDOWN_SECONDS)
 
 
 def status(address: str) -> int:

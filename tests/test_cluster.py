@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from checking import each_case
 from conftest import CONFINED
-from processes import ROOT, TIMEOUT_SECONDS, until
+from processes import ROOT, TIMEOUT_SECONDS, running_threads, until
 
 from qa_service import machine
 from qa_service.errors import BadField
@@ -205,11 +205,8 @@ def test_identical_requests_share_one_run_of_the_cluster(cluster):
     runner, log = cluster("a=runs", "b=runs")
     shared, outcomes = SharedRunner(runner), []
     threads = [threading.Thread(target=lambda: outcomes.append(rows_and_run(shared))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT_SECONDS)
-    assert len(outcomes) == 8
+    with running_threads(threads):
+        until(lambda: len(outcomes) == 8)
     assert log.read_text().count("run") == 1
 
 

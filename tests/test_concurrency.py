@@ -135,7 +135,7 @@ def test_concurrent_calls_are_batched():
 
 def test_batched_events_are_separate_server_sent_events(toy_server):
     """Events that are sent in one chunk keep their names and order."""
-    connection = http.client.HTTPConnection("127.0.0.1", toy_server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", toy_server.port, timeout=TIMEOUT_SECONDS)
     connection.request("POST", "/api/v1/ask/stream", json.dumps({"question": "counting numbers one"}))
     response = connection.getresponse()
     assert response.getheader("content-type", "").startswith("text/event-stream")

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 import yaml
 from fastapi import FastAPI
-from processes import ROOT, running, status, until
+from processes import ROOT, TIMEOUT_SECONDS, running, status, until
 
 from bench.server import free_port
 from qa_service import app
@@ -199,11 +199,13 @@ def test_docker_compose_accepts_the_file():
     ):
         pytest.skip("no docker compose")
     env = {name: value for name, value in os.environ.items() if name != PASSWORD}
-    without_password = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    without_password = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
     assert without_password.returncode != 0
     assert "set a password" in without_password.stderr
     env[PASSWORD] = "p@s/s:w%rd"
-    process = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    process = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
     assert json.loads(process.stdout)["services"]["web"]["environment"]["PGPASSWORD"] == env[PASSWORD]
 
 
@@ -277,7 +279,7 @@ def behind_nginx(tmp_path_factory, toy_server):
 
 def client(address: str, source: str) -> httpx.Client:
     """A client that connects from the address `source`."""
-    return httpx.Client(base_url=address, transport=httpx.HTTPTransport(local_address=source), timeout=60)
+    return httpx.Client(base_url=address, transport=httpx.HTTPTransport(local_address=source), timeout=TIMEOUT_SECONDS)
 
 
 def test_nginx_does_not_buffer_events(behind_nginx):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checking import each_case
+from processes import TIMEOUT_SECONDS
 
 from qa_service import errors
 from qa_service.settings import Settings
@@ -150,6 +151,8 @@ def test_tests_named_in_documents_exist(path):
 
 def test_make_help_lists_the_targets():
     """Those for everyday use."""
-    result = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
+    result = subprocess.run(
+        ["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS
+    )
     for target in ("ask", "serve", "test", "test-all", "check", "bench", "help"):
         assert re.search(rf"^{target}\s", result.stdout, re.MULTILINE), target

@@ -174,20 +174,23 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
     def waiting() -> int:
         return len(diagnosing.reading_queue)
 
-    threads = [send("many") for _ in range(2)]
-    until(lambda: diagnosing.reading_queue.free == 0)
-    threads += [send("many") for _ in range(6)]
-    until(lambda: waiting() == 6)
-    with served(Client("many")), pytest.raises(Overloaded):
-        diagnosing.diagnose_file(b"", "many")
-    threads.append(send("one"))
-    until(lambda: waiting() == 7)
-    for read in range(len(order), len(threads)):  # one at a time: which thread wakes first decides nothing
-        permits.release()
-        until(lambda read=read: len(order) > read)
-    permits.release(2)
-    for thread in threads:
-        thread.join(TIMEOUT_SECONDS)
+    threads: list[threading.Thread] = []
+    try:
+        threads += [send("many") for _ in range(2)]
+        until(lambda: diagnosing.reading_queue.free == 0)
+        threads += [send("many") for _ in range(6)]
+        until(lambda: waiting() == 6)
+        with served(Client("many")), pytest.raises(Overloaded):
+            diagnosing.diagnose_file(b"", "many")
+        threads.append(send("one"))
+        until(lambda: waiting() == 7)
+        for read in range(len(order), len(threads)):  # one at a time: which thread wakes first decides nothing
+            permits.release()
+            until(lambda read=read: len(order) > read)
+    finally:
+        permits.release(100)
+        for thread in threads:
+            thread.join(TIMEOUT_SECONDS)
     assert order.index("one") <= 3
     assert sorted(order) == ["many"] * 8 + ["one"]
 

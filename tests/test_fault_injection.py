@@ -78,7 +78,7 @@ def test_disconnecting_is_not_an_error(server, route, sent, received, abruptly):
     before = server.log.read_text().count("message=request")
     body = b'{"seed": %d, "params": {"steps": 1000}}' % time.monotonic_ns()
     head = f"POST /api/v1/experiments/sleeps{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS) as client:
         client.sendall(head.encode() + body[:sent])
         while received.encode() not in client.recv(65536) if received else False:
             pass
@@ -96,7 +96,7 @@ def _assert_disconnect_kills_the_child(server: Server, route: str) -> None:
     head = f"POST /api/v1/experiments/hangs{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     until(lambda: len(_children(server)) == _idle_count())
     idle = _children(server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS) as client:
         client.sendall(head.encode() + body)
         if route.endswith("stream"):
             received = b""
@@ -239,7 +239,7 @@ def test_killed_server_keeps_acknowledged_feedback(env, tmp_path):
     with run_server(settings) as server:
         for number in range(10):
             assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(number)})[0] == 201
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS) as client:
             body = b'{"params": {"steps": 100000}}'
             head = "POST /api/v1/experiments/sleeps/runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: "
             client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import run_in_forks
+from processes import run_in_forks, running_threads
 
 from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.retrieval.matcher import Matcher
@@ -64,13 +64,10 @@ def test_concurrent_reads_never_see_a_partial_file(tmp_path):
         while not finished.is_set():
             seen.add(path.read_text())
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(200):
-        text = texts[number % 2]
-        write_atomically(path, lambda file, text=text: file.write_text(text))
-    finished.set()
-    reader.join(30)
+    with running_threads([threading.Thread(target=read)], finished.set):
+        for number in range(200):
+            text = texts[number % 2]
+            write_atomically(path, lambda file, text=text: file.write_text(text))
     assert seen <= set(texts)
 
 

@@ -240,7 +240,7 @@ def server_port(toy_service, tmp_path):
 
 def test_slow_request_body_is_408(server_port, monkeypatch):
     monkeypatch.setattr("qa_service.server.timeout.BODY_TIMEOUT_SECONDS", 0.3)
-    with socket.create_connection(("127.0.0.1", server_port), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", server_port), timeout=TIMEOUT_SECONDS) as client:
         client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
@@ -276,7 +276,7 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
     def stream_run(address: str, steps: int) -> list[tuple[str, dict]]:
         route = f"{address}/api/v1/experiments/sleeps/runs/stream"
         events: list[tuple[str, dict]] = []
-        with httpx.stream("POST", route, json={"params": {"steps": steps}}, timeout=60) as stream:
+        with httpx.stream("POST", route, json={"params": {"steps": steps}}, timeout=TIMEOUT_SECONDS) as stream:
             for line in stream.iter_lines():
                 if line.startswith("event:"):
                     name = line.removeprefix("event: ")

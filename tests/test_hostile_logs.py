@@ -3,13 +3,12 @@
 import itertools
 import json
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 from checking import check_each
 from fastapi.testclient import TestClient
-from processes import until
+from processes import TIMEOUT_SECONDS, until
 
 from qa_service.answering.diagnosing import BYTES_PER_CHARGE, diagnose_file
 from qa_service.app import create_app
@@ -54,15 +53,13 @@ def read(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
-def test_a_name_is_understood_in_bounded_time(name):
-    """Patterns in which words repeat must not be tried in every way; 20 s of CPU time is far beyond the usual."""
-    started = time.thread_time()
+def test_a_name_of_many_words_is_understood(name):
+    """Patterns in which words repeat must not be tried in every way: this test would never end."""
     assert meaning_of(name) == ""
     is_measure(name)
     is_bookkeeping(name)
     read(json.dumps([{"loss": 1.0, name: 1.0}] * 3).encode())
     read(f"loss: 1 {' '.join(name.split('_'))}: 2\n".encode())
-    assert time.thread_time() - started < 20
 
 
 FIRST = ["1", HUGE, "1e308", "-7", "9" * 19, "0"]
@@ -78,12 +75,10 @@ def test_numbers_of_any_size(line):
     check_each(check, itertools.product(FIRST, SECOND))
 
 
-def test_columns_of_unequal_length_take_time_linear_in_their_length():
-    """30 s of CPU time for 0.25 MB: a long column and 15,000 short ones."""
+def test_columns_of_unequal_length_are_read():
+    """A long one and 15,000 short ones, in 0.25 MB: all of their places would be 750 million values."""
     columns = {"loss": [1] * 50_000, **{f"a{index}": [1] for index in range(15_000)}}
-    started = time.thread_time()
     read(json.dumps(columns).encode())
-    assert time.thread_time() - started < 30
 
 
 @pytest.mark.parametrize("unit", ['{"data":', '{"log_history":', '{"a":', "[", '[{"loss":'])
@@ -133,7 +128,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
 
     def hanging(_data: bytes, _name: str) -> None:
         begun.release()
-        go.wait(180)
+        go.wait(TIMEOUT_SECONDS)
         raise BadRequest(zh="", en="")
 
     monkeypatch.setattr(reading, "read_training_run", hanging)
@@ -150,7 +145,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
         for each in threads:
             each.start()
         until(lambda: len(refusals) > 0)
-        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=TIMEOUT_SECONDS)
     finally:
         go.set()
         for each in threads:
@@ -194,11 +189,9 @@ def test_any_body_is_diagnosed_or_refused(client, body):
     ],
     ids=["unclosed", "lines", "blanks", "turns", "quoted turns"],
 )
-def test_what_chat_programs_ask_for_themselves_takes_bounded_time(client, prompt):
-    """The longest prompts that a request holds, in 30 s of CPU time of the process."""
-    started = time.process_time()
+def test_what_chat_programs_ask_for_themselves_is_answered_at_any_length(client, prompt):
+    """The longest prompts that a request holds."""
     reply = client.post(
         "/v1/chat/completions", json={"messages": [{"role": "user", "content": f"### Task:\n{prompt}"}]}
     )
     assert reply.status_code == 200
-    assert time.process_time() - started < 30

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from processes import TIMEOUT_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,7 +20,7 @@ def test_command_line_imports_nothing_heavy():
         "heavy |= {name for name in sys.modules if name.startswith('qa_service.diagnosis.')}\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)
 
 
 def test_an_answer_without_runs_imports_nothing_that_it_does_not_need(cache):

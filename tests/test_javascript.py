@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 from scripts.javascript import node_command
+from scripts.parts import contract_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,12 +46,37 @@ def test_unreachable_registry_is_reported_and_fails_in_ci(ci: str, status: int, 
         (tools / name).chmod(0o755)
     process = subprocess.run(
         [sys.executable, str(tmp_path / "scripts" / "javascript.py")],
-        env={"PATH": f"{tools}:/bin:/usr/bin", "CI": ci}, capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": f"{tools}:/bin:/usr/bin", "CI": ci}, capture_output=True, text=True, check=False,
+        timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert process.returncode == status
     assert "registry" in process.stdout
     assert "缺少 TypeScript" in process.stdout
     assert "ECONNREFUSED" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("static/save.js", 'document.getElementById("main");', "selects by id or class"),
+        ("static/save.js", "document.querySelector(`.card [data-of=x]`);", "selects by id or class"),
+        ("static/save.js", 'document.body.closest("#main");', "selects by id or class"),
+        ("static/save.js", "document.querySelector('[data-part=unheard]');", "there is no part 'unheard'"),
+        ("templates/problem.html", '<p data-part="unlisted"></p>', "the part 'unlisted' is not listed"),
+    ],
+)
+def test_scripts_and_templates_that_do_not_meet_are_reported(
+    file: str, line: str, message: str, tmp_path: Path
+) -> None:
+    """In a copy of the page to which one line was added; without it nothing is reported."""
+    web = tmp_path / "web"
+    for folder in ("static", "templates"):
+        shutil.copytree(ROOT / "qa_service" / "fronts" / "web" / folder, web / folder)
+    assert contract_problems(web, []) == []
+    with (web / file).open("a", encoding="utf-8") as changed:
+        changed.write(f"{line}\n")
+    (problem,) = contract_problems(web, [])
+    assert message in problem
 
 
 def test_typescript_lock_has_a_hash_and_no_host() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from checking import each_case
 from fastapi.testclient import TestClient
-from processes import until
+from processes import TIMEOUT_SECONDS, until
 
 from qa_service.app import create_app
 from qa_service.errors import BadWeights
@@ -188,7 +188,7 @@ def test_opentelemetry_is_imported_only_if_configured():
         "assert traces.tracer_provider(Settings()) is None\n"
         "traces.Tracing()\nassert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)
 
 
 def test_traces_show_a_request_and_its_stages(new_client, monkeypatch):

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 from qa_service import __version__
 from qa_service.server.lifecycle import SHUTDOWN_GRACE
@@ -448,7 +449,7 @@ def test_a_missing_browser_is_reported_and_fails_ci(ci, status, tmp_path):
         (tmp_path / tool).symlink_to(next(p for p in (Path("/bin") / tool, Path("/usr/bin") / tool) if p.exists()))
     done = subprocess.run(
         [str(tmp_path / "sh"), str(ROOT / "scripts" / "browser.sh")],
-        env={"PATH": str(tmp_path), "CI": ci}, capture_output=True, text=True, check=False, timeout=30,
+        env={"PATH": str(tmp_path), "CI": ci}, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     assert done.returncode == status
     assert "apt-get install chromium fontconfig fonts-noto-cjk" in done.stderr
@@ -460,7 +461,7 @@ def test_the_sbom_lists_what_the_lock_pins(tmp_path):
     texts = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         command = [sys.executable, str(ROOT / "scripts" / "sbom.py"), str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         texts.append(Path(done.stdout.strip()).read_text("utf-8"))
     assert texts[0] == texts[1]
     bom = json.loads(texts[0])
@@ -492,7 +493,7 @@ def test_the_audit_reports_what_it_could_not_check(tmp_path, report, status, mes
     fake_audit = tmp_path / "audit.py"
     fake_audit.write_text(f"print({report!r})\n")
     command = [sys.executable, str(ROOT / "scripts" / "audit.py"), sys.executable, str(fake_audit)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     assert (done.returncode, message in done.stdout) == (status, True), done.stdout
     assert ("NOT DONE" in done.stdout) == ("NOT DONE" in message)
 
@@ -504,7 +505,7 @@ def test_the_systemd_unit_uses_existing_commands_and_settings():
     for name in ("ExecStartPre", "ExecStart"):
         arguments = fields[name].split()[1:]
         done = subprocess.run([sys.executable, "-m", "qa_service", arguments[0], "--help"], check=True, cwd=ROOT,
-                              capture_output=True, text=True, timeout=60)  # fmt: skip
+                              capture_output=True, text=True, timeout=TIMEOUT_SECONDS)  # fmt: skip
         assert all(word in done.stdout for word in arguments if word.startswith("--"))
     assert int(fields["TimeoutStopSec"]) > SHUTDOWN_GRACE
     assert int(fields["TimeoutStartSec"]) >= 600, "the first start trains"

@@ -23,8 +23,8 @@ def test_a_lazy_pattern_finds_what_a_compiled_one_finds():
 
 
 def test_a_lazy_pattern_is_compiled_once_and_not_before_its_use(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(re, "compile", lambda *given: compiled.append(given) or re._compile(*given))
+    compiled, compile_pattern = [], re.compile
+    monkeypatch.setattr(re, "compile", lambda *given: compiled.append(given) or compile_pattern(*given))
     lazy = lazy_pattern("nan|inf")
     assert lazy.pattern == "nan|inf"
     assert not compiled

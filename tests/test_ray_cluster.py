@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CONFINED
-from processes import ROOT, session, until
+from processes import ROOT, TIMEOUT_SECONDS, session, until
 from shipped import EXPERIMENTS as SHIPPED
 
 from bench.ray_cluster import START_SECONDS, cluster
@@ -67,7 +67,7 @@ def other_network():
     name = f"numstab-{os.getpid()}"
 
     def ip(*words):
-        subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=60)
+        subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
 
     def set_link(state):
         ip("-n", name, "link", "set", theirs, state)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from qa_service.lab.pool import Child
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
 from qa_service.lab.worker import encode_job
-from qa_service.model import RunStatus
+from qa_service.model import Run, RunStatus
 
 TOYS = Path(__file__).resolve().parent / "toys"
 MADV_COLLAPSE = 25  # of Linux 6.1 and newer; Python has no name for it
@@ -74,12 +75,23 @@ def test_every_failure_gives_a_run_with_its_status(toy, slug, status, note):
 
 def test_a_run_past_its_deadline_is_killed(toy_experiments):
     """Its rows are kept, its note gives the deadline in both languages, and its slot is released."""
-    runner = ProcessRunner(deadline=5.0, memory=1024, slots=1)  # in which a busy machine yields its row
-    run = runner.run(toy_experiments["hangs"], {"steps": 1})
-    assert (run.status, len(run.rows)) == (RunStatus.TIMED_OUT, 1)
-    assert "5 s" in run.note.en
-    assert "5 秒" in run.note.zh
-    assert runner.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
+    lab = ProcessRunner(deadline=120.0, memory=1024, slots=1)
+    stream = lab.with_limits(3.0, 1024).stream(toy_experiments["hangs"], {"steps": 1}, 0, lambda: False)
+    rows, run = _rows_and_run(stream)
+    assert (run.status, list(run.rows)) == (RunStatus.TIMED_OUT, rows)  # a row, if the machine gets to it
+    assert "3 s" in run.note.en
+    assert "3 秒" in run.note.zh
+    assert lab.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
+
+
+def _rows_and_run(stream: Generator[object, None, Run]) -> tuple[list[object], Run]:
+    """What a stream yields, and the run with which it ends."""
+    rows: list[object] = []
+    while True:
+        try:
+            rows.append(next(stream))
+        except StopIteration as end:
+            return rows, end.value
 
 
 def test_disconnecting_kills_the_child(lab, toy_experiments):
@@ -246,9 +258,7 @@ def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cac
     The fork server is our own: a notebook, say, imports numstab and has a use of its own for multiprocessing.
     """
     code = (
-        "import sys, os\n"
-        "from multiprocessing import forkserver, spawn\n"
-        "before = spawn.get_preparation_data\n"
+        "import sys, os, multiprocessing\n"
         "from qa_service.answering.composition import build\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.model import Request\n"
@@ -258,9 +268,12 @@ def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cac
         "assert answer.evidence[0].verdicts, answer\n"
         "heavy = [name for name in ('torch', 'sentence_transformers', 'fastapi', 'rich') if name in sys.modules]\n"
         "assert not heavy, heavy\n"
-        "assert forkserver._forkserver._forkserver_pid is None\n"
-        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
-        "assert spawn.get_preparation_data is before\n"
+        "own = multiprocessing.get_context('forkserver')\n"
+        "own.set_forkserver_preload(['colorsys'])\n"  # too late where a fork server has been started
+        "process = own.Process(target=exec, args=(\"import sys; assert 'colorsys' in sys.modules\",))\n"
+        "process.start()\n"
+        "process.join()\n"
+        "assert process.exitcode == 0\n"
     )
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache)}
     command = [sys.executable, "-W", "error", "-c", code]

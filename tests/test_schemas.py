@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -303,13 +302,13 @@ def test_requests_are_accepted_if_and_only_if_openapi_allows_them(document, name
 
 
 @pytest.mark.parametrize("field", ["params", "compare", "context", "blocks", ""])
-def test_many_unknown_names_are_rejected_quickly(field):
-    """An error message for each of 100,000 would take seconds."""
+def test_of_many_unknown_names_one_is_reported(field):
+    """A message for each of 100,000 would take seconds, and nobody would read it."""
     many = dict.fromkeys(map(str, range(100_000)))
-    start = time.thread_time()
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as refused:
         requests.read_request({"question": "x", field: many} if field else many)
-    assert time.thread_time() - start < 2
+    assert refused.value.field == (field or "0")
+    assert len(str(refused.value)) < 300
 
 
 def test_nonfinite_numbers_are_sent_as_strings():

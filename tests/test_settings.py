@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 from qa_service.__main__ import main
 from qa_service.errors import BadField
@@ -127,6 +128,6 @@ def test_the_settings_module_imports_nothing_heavy():
         "import sys, qa_service.settings; print({'sqlalchemy', 'numpy', 'opentelemetry', 'fastapi'} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS
     )
     assert done.stdout.strip() == "set()"

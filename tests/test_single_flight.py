@@ -3,10 +3,11 @@
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, until
+from processes import TIMEOUT_SECONDS, running_threads, until
 
 from qa_service.errors import Overloaded
 from qa_service.experiments.spec import load_specs
@@ -57,12 +58,9 @@ def test_concurrent_identical_runs_are_executed_once(runner):
     """Every subscriber receives every row from the first, whenever it subscribed."""
     shared, results = SharedRunner(runner), []
     threads = [threading.Thread(target=lambda: results.append(_run_to_end(shared, "counts", 50))) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT_SECONDS)
+    with running_threads(threads):
+        until(lambda: len(results) == 20)
     assert runner.started == 1
-    assert len(results) == 20
     for rows, run in results:
         assert [row["value"] for row in rows] == list(range(1, 51))
         assert (run.status, run.measured["last"]) == (RunStatus.RAN, 50)
@@ -163,11 +161,10 @@ def test_runs_in_progress_are_bounded(runner):
     shared = SharedRunner(runner, max_in_progress=1)
     first = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
     second = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
-    assert next(first) == next(second)
-    with pytest.raises(Overloaded):
-        next(shared.stream(EXPERIMENTS["counts"], {"steps": 3}, 0))
-    first.close()
-    second.close()
+    with closing(first), closing(second):
+        assert next(first) == next(second)
+        with pytest.raises(Overloaded):
+            next(shared.stream(EXPERIMENTS["counts"], {"steps": 3}, 0))
     until(runner.ended.is_set)
 
 
@@ -189,12 +186,12 @@ def test_another_client_is_served_before_the_many_runs_of_one(lab):
         return thread
 
     occupying = runner.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
-    assert not isinstance(next(occupying), QueuePosition)
-    threads = [ask("many", steps) for steps in range(1, 21)]
-    until(lambda: shared.waiting == 20)
-    threads += [ask("new", 100), ask("joins", 15)]
-    until(lambda: (shared.waiting_of("new"), shared.waiting_of("joins"), shared.waiting) == (1, 1, 21))
-    occupying.close()
+    with closing(occupying):
+        assert not isinstance(next(occupying), QueuePosition)
+        threads = [ask("many", steps) for steps in range(1, 21)]
+        until(lambda: shared.waiting == 20)
+        threads += [ask("new", 100), ask("joins", 15)]
+        until(lambda: (shared.waiting_of("new"), shared.waiting_of("joins"), shared.waiting) == (1, 1, 21))
     for thread in threads:
         thread.join(TIMEOUT_SECONDS)
     assert {"joins", "new"} <= set(finished[:6])  # in order of arrival they would be the 15th and the last

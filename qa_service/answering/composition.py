@@ -37,9 +37,14 @@ def build(
     where the settings name a server for that. With this or `many_runs`, they run on the cluster of the settings.
     """
     processes = ProcessRunner(
-        deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required", python=settings.python,
-    )  # fmt: skip
+        deadline=settings.deadline,
+        memory=settings.memory,
+        slots=settings.slots,
+        preload=warm or CLI_PRELOAD,
+        idle=settings.slots if many_clients else 0,
+        confined=settings.sandbox == "required",
+        python=settings.python,
+    )
     if warm:
         processes.warm_up()
     runner: Runner = processes
@@ -57,11 +62,10 @@ def build(
             shared_runs = SharedState(settings.shared)
             runner = DistributedRunner(runner, shared_runs, environments)
         runner = SharedRunner(
-            runner, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, environments),
+            runner,
+            disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, environments),
             max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
-        )  # fmt: skip
+        )
     elif isinstance(runner, RayRunner) and not runner.wait_until_connected(_CONNECT_SECONDS):
         logger.warning("the cluster at %s is out of reach: the experiments run here", settings.cluster)
-    return Service(
-        knowledge, runner, threshold=settings.threshold, queue=settings.queue, shared_runs=shared_runs
-    )  # fmt: skip
+    return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue, shared_runs=shared_runs)

@@ -28,9 +28,11 @@ def train_in_subprocess(settings: Settings) -> None:
     Of several workers' processes one trains, and the others wait for it.
     """
     variables = {
-        "NUMSTAB_KB": settings.kb, "NUMSTAB_DEMOS": settings.demos, "NUMSTAB_CACHE": settings.cache,
+        "NUMSTAB_KB": settings.kb,
+        "NUMSTAB_DEMOS": settings.demos,
+        "NUMSTAB_CACHE": settings.cache,
         "NUMSTAB_ENCODER": settings.encoder,
-    }  # fmt: skip
+    }
     env = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     code = "import os; os.nice(10); from qa_service.answering.reload import fill_cache; fill_cache()"
     with suppress(OSError, subprocess.TimeoutExpired):

@@ -96,9 +96,12 @@ def reword(question: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang
         between = "" if lang == "zh" else " "
         text = fill_text(between.join(str(each).strip() for each in taken), entry, evidence, lang)
     return Rewording(
-        text=text, model=writer.model, kept=kept if text else 0, sentences=len(own),
+        text=text,
+        model=writer.model,
+        kept=kept if text else 0,
+        sentences=len(own),
         refused=tuple(why for why in reasons if why),
-    )  # fmt: skip
+    )
 
 
 def sentences_of(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> list[str]:
@@ -126,9 +129,10 @@ def sentences_of(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> list
     found = [each.strip() for paragraph in prose for each in _BETWEEN_SENTENCES.split(paragraph) if each.strip()]
     quoted = [{(block, name) for block, name, *_ in _MARKED.findall(each)} for each in found]
     return [
-        each for each, names in zip(found, quoted, strict=True)
+        each
+        for each, names in zip(found, quoted, strict=True)
         if not doubtful & names and {block for block, _ in names} <= measured
-    ][:MAX_SENTENCES]  # fmt: skip
+    ][:MAX_SENTENCES]
 
 
 def _why_refused(own: str, offered: str | None) -> str:
@@ -148,8 +152,12 @@ def _why_refused(own: str, offered: str | None) -> str:
         return "formula"
     own, offered = _FORMULA_OR_CODE.sub(" ", own), _FORMULA_OR_CODE.sub(" ", offered)
     for pattern, reason in (
-        (_NAME, "name"), (_DIGITS, "number"), (_NUMERAL_ZH, "number"), (_NUMERAL_EN, "number"), (_VERDICT, "verdict"),
-    ):  # fmt: skip
+        (_NAME, "name"),
+        (_DIGITS, "number"),
+        (_NUMERAL_ZH, "number"),
+        (_NUMERAL_EN, "number"),
+        (_VERDICT, "verdict"),
+    ):
         if not _lowered(pattern, offered) <= _lowered(pattern, own):
             return reason
     if bool(_NEGATION.search(own)) != bool(_NEGATION.search(offered)):

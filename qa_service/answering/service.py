@@ -201,9 +201,7 @@ class Service:
             raise overloaded(own, self.runner.slots)
 
 
-_FEWER_RUNS = Text(
-    "请少取几个种子、少比几个值，或只要几个证据块。", "Use fewer seeds, compared values or blocks."
-)  # fmt: skip
+_FEWER_RUNS = Text("请少取几个种子、少比几个值，或只要几个证据块。", "Use fewer seeds, compared values or blocks.")
 
 
 def charge_runs(runs: int, advice: Text = _FEWER_RUNS) -> None:

@@ -57,8 +57,14 @@ class ModelWriter:
     def _body(self, question: str, sentences: Sequence[str], lang: Lang) -> bytes:
         material = json.dumps({"question": question, "sentences": list(sentences)}, ensure_ascii=False)
         messages = [{"role": "system", "content": _INSTRUCTIONS[lang]}, {"role": "user", "content": material}]
-        body = {"model": self.model, "messages": messages, "temperature": 0, "seed": 0, "stream": False,
-                "response_format": {"type": "json_object"}}  # fmt: skip
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "temperature": 0,
+            "seed": 0,
+            "stream": False,
+            "response_format": {"type": "json_object"},
+        }
         return json.dumps(body).encode()
 
     def _send(self, body: bytes) -> bytes:

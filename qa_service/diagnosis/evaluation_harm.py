@@ -48,9 +48,11 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
             text=format_text(
                 "验证准确率从 {best}（{at}）掉到 {last}",
                 "The accuracy of validation falls from {best} ({at}) to {last}",
-                best=lost[0].value, at=lost[0], last=lost[1].value,
+                best=lost[0].value,
+                at=lost[0],
+                last=lost[1].value,
             ),
-        )  # fmt: skip
+        )
         return
     if (bad := lasting_nonfinite(held_out)) and train:
         yield harm_of_records(

@@ -72,7 +72,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
             "Every printed number lies on the grid of {grid}: weights and gradients themselves are {grid}, "
             "with no copy in float32",
             grid=grid,
-        )  # fmt: skip
+        )
         yield from feature_findings(f"digits_of_{grid}", text)
     losses = records(run, "loss")
     pure = (

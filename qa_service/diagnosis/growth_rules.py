@@ -149,8 +149,10 @@ def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
         text = format_text(
             "损失从 {first} 冲到 {high}（{at}），之后没有学到东西",
             "The loss is thrown from {first} up to {high} ({at}) and learns nothing afterwards",
-            first=values[0], high=top.value, at=top,
-        )  # fmt: skip
+            first=values[0],
+            high=top.value,
+            at=top,
+        )
         yield from feature_findings("thrown_up", text, points[0], top)
 
 
@@ -175,8 +177,10 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
         text = format_text(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
-            loss=min(smoothed), low=norms[0].value, high=high,
-        )  # fmt: skip
+            loss=min(smoothed),
+            low=norms[0].value,
+            high=high,
+        )
         yield from feature_findings("gradient_against_loss", text, norms[0], until[-1])
 
 

@@ -11,12 +11,14 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _ROOTS = r"Sqrt|(?<!Layer)(?<!Batch)(?<!Group)Norm|Pow|Acos|Asin|Std|Var|Cdist|Atan2|Rsqrt|Arccos"
 _OPERATIONS = (
-    (_ROOTS, "message_square_root"), (r"LogSoftmax|Softmax|ScaledDot", "message_softmax"),
+    (_ROOTS, "message_square_root"),
+    (r"LogSoftmax|Softmax|ScaledDot", "message_softmax"),
     (r"Log|Xlogy|NllLoss|BinaryCrossEntropy(?!WithLogits)|KlDiv", "message_logarithm_backward"),
-    (r"Div|Reciprocal|Mean", "message_division"), (r"Exp(?!and)|Cosh", "message_exponential"),
+    (r"Div|Reciprocal|Mean", "message_division"),
+    (r"Exp(?!and)|Cosh", "message_exponential"),
     (r"Mul|Where|MaskedFill", "message_product"),
     (r"Addmm|Mm|Bmm|Convolution|Linear|Baddbmm|Native|Cudnn|Mkldnn", "message_matrix_product"),
-)  # fmt: skip
+)
 _WORDS_OF_NUMPY = (
     (r"overflow encountered in exp", "message_exponential"),
     (r"divide by zero encountered in log", "message_logarithm"),
@@ -24,7 +26,7 @@ _WORDS_OF_NUMPY = (
     (r"invalid value encountered in log", "message_invalid_logarithm"),
     (r"invalid value encountered in sqrt", "message_invalid_square_root"),
     (r"overflow encountered", "message_exponential"),
-)  # fmt: skip
+)
 _BY_ID = {
     "scale_minimum": "message_scale_at_minimum", "scale_minimum_fairseq": "message_scale_at_minimum",
     "scale_zero": "message_scale_at_minimum", "boxes": "message_boxes", "sampling": "message_sampling",
@@ -39,7 +41,7 @@ _IN_TRACEBACKS = (
     (r"size mismatch|shapes cannot be|must match the (?:existing )?size|Expected .*size|shape", "message_shapes"),
     (r"Target -?\d+ is out of bounds|t >= 0 && t < n_classes", "message_label"),
     (r"float division by zero|already at minimum|[Mm]inimum loss scale", "message_scale_at_minimum"),
-)  # fmt: skip
+)
 
 
 def messages(run: TrainingRun) -> Iterator[Finding]:

@@ -99,8 +99,11 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
         text = format_text(
             "{key} 只在开头正常（{high}），{at}已是 {value}",
             "{key} is normal only at the beginning ({high}) and {value} at {at}",
-            key=first.key, high=last.value, at=bad, value=bad.value,
-        )  # fmt: skip
+            key=first.key,
+            high=last.value,
+            at=bad,
+            value=bad.value,
+        )
         yield from feature_findings("nan_soon", text, last, bad)
     if math.isinf(bad.value) and first.rise < _STEADY:
         text = format_text(
@@ -159,8 +162,9 @@ def intermittent_nan_loss(run: TrainingRun) -> Iterator[Finding]:
         text = format_text(
             "损失在{at}是 {value}，后来又正常：权重没有被带坏",
             "The loss is {value} at {at} and normal again later: the weights are not harmed",
-            at=bad[0], value=bad[0].value,
-        )  # fmt: skip
+            at=bad[0],
+            value=bad[0].value,
+        )
         yield from feature_findings("nan_comes_and_goes", text, bad[0], after[0])
 
 

@@ -436,11 +436,16 @@ def _log_lines(rows: Sequence[LogRow], made: RowSeries, scan: LogScan) -> list[L
     """The rows and messages as lines, in order, from which `rules` derives signs."""
     lines = [
         LogLine(
-            number=row.number, text=row.text, format=row.form, step=step, epoch=row.epoch,
-            values=canonical_values(row, made.keys), message=scan.messages.get(row.number, ""),
+            number=row.number,
+            text=row.text,
+            format=row.form,
+            step=step,
+            epoch=row.epoch,
+            values=canonical_values(row, made.keys),
+            message=scan.messages.get(row.number, ""),
         )
         for row, step in zip(rows, made.steps, strict=True)
-    ]  # fmt: skip
+    ]
     numbers = {row.number for row in rows}
     lines += [
         LogLine(number=number, text=scan.texts.get(number, ""), format="", message=message)
@@ -478,11 +483,13 @@ def _from_start(lines: Sequence[LogLine], made: RowSeries) -> bool:
 def _events(found: _Found, made: RowSeries, *, has_lines: bool) -> tuple[TrainingEvent, ...]:
     restarts = [
         TrainingEvent(
-            kind="restart", text=" ".join(found.rows[index].text.split())[:_MAX_EXCERPT_CHARS], step=made.steps[index],
+            kind="restart",
+            text=" ".join(found.rows[index].text.split())[:_MAX_EXCERPT_CHARS],
+            step=made.steps[index],
             line=found.rows[index].number if has_lines else None,
         )
         for index in made.restarts[:100]
-    ]  # fmt: skip
+    ]
     return tuple(sorted([*found.scan.events, *restarts], key=lambda event: event.line or 0))
 
 

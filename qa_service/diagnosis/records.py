@@ -133,9 +133,15 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     if validation:
         values = {f"val_{name}": value for name, value in values.items()}
     return LogRow(
-        number, form, text, values, step=place.get(name), epoch=place.get("epoch"), validation=validation,
+        number,
+        form,
+        text,
+        values,
+        step=place.get(name),
+        epoch=place.get("epoch"),
+        validation=validation,
         counter=f"record {name}",
-    )  # fmt: skip
+    )
 
 
 def _named_value(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

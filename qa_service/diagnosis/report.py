@@ -30,8 +30,10 @@ UNREADABLE = Text(
     "No training log could be read: no loss and no message was recognised.",
 )
 CERTAINTY: Mapping[Certainty, Text] = {
-    "certain": Text("确定", "certain"), "likely": Text("很可能", "likely"), "possible": Text("可能", "possible"),
-}  # fmt: skip
+    "certain": Text("确定", "certain"),
+    "likely": Text("很可能", "likely"),
+    "possible": Text("可能", "possible"),
+}
 _WATCH = "watch = numstab.watch(model, optimizer)"
 
 
@@ -245,29 +247,36 @@ _BETWEEN: Mapping[frozenset[str], Text] = {
         "学习率减到十分之一再跑：nan 还在同一步出现吗？在，是数据或公式；不在，是步子。",
         "Run it with a tenth of the rate: does the nan come at the same step? If so, it is the data or a "
         "formula; if not, "
-        "the steps."),
+        "the steps.",
+    ),
     frozenset({"rate", "format"}): Text(
         "用 float32 跑同一段：还出事吗？还出，是步子；不出，是数值格式。",
-        "Run the same part in float32: does it still happen? If so, it is the steps; if not, the format."),
+        "Run the same part in float32: does it still happen? If so, it is the steps; if not, the format.",
+    ),
     frozenset({"formula", "format"}): Text(
         "用 float32 跑同一个批次：还是 nan 吗？是，是数据或公式；不是，是数值格式。",
-        "Run the same batch in float32: is it still nan? If so, it is the data or a formula; if not, the format."),
+        "Run the same batch in float32: is it still nan? If so, it is the data or a formula; if not, the format.",
+    ),
     frozenset({"still", "format"}): Text(
         "用 float32 跑 100 步：损失动了吗？动了，是数值格式；没动，与格式无关。",
-        "Run 100 steps in float32: does the loss move? If so, it is the format; if not, it is not."),
+        "Run 100 steps in float32: does the loss move? If so, it is the format; if not, it is not.",
+    ),
     frozenset({"still", "labels"}): Text(
         "只用 20 个样本能不能学到零损失？能，是标签；不能，是模型或步子。",
-        "Can it learn 20 samples by heart? If so, it is the labels; if not, the model or the steps."),
+        "Can it learn 20 samples by heart? If so, it is the labels; if not, the model or the steps.",
+    ),
     frozenset({"formula"}): Text(
         "用 torch.autograd.set_detect_anomaly(True) 重跑出事的批次：报错里是哪个函数？",
-        "Run that batch under torch.autograd.set_detect_anomaly(True): which function does the error name?"),
+        "Run that batch under torch.autograd.set_detect_anomaly(True): which function does the error name?",
+    ),
     frozenset({"rate"}): Text(
-        "更新之前的第一个损失和梯度范数各是多少？",
-        "What are the loss and the gradient norm before the first update?"),
+        "更新之前的第一个损失和梯度范数各是多少？", "What are the loss and the gradient norm before the first update?"
+    ),
     frozenset({"still"}): Text(
         "各层梯度的 rms，以及一步之后权重变化的比例，各是多少？",
-        "What is the rms of the gradient in each layer, and how much of its weights does a step change?"),
-}  # fmt: skip
+        "What is the rms of the gradient in each layer, and how much of its weights does a step change?",
+    ),
+}
 CONTROL_RUNS_QUESTION = Text(
     "把学习率减到十分之一、数据类型换成 float32，各跑一次：哪一次好了？",
     "Run it once with a tenth of the rate and once in float32: which of the two is healthy?",

@@ -63,8 +63,10 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
         text = format_text(
             "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
             "At {at} the learning rate jumps from {low} to {high}, and then the loss goes bad",
-            at=high, low=low.value, high=high.value,
-        )  # fmt: skip
+            at=high,
+            low=low.value,
+            high=high.value,
+        )
         yield from feature_findings("rate_rose_again", text, low, high)
         return
     before = [each for each in rates if position(each) <= position(turn) + 1e-9] or rates[:1]
@@ -184,9 +186,12 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
         learning = median(before) < 0.7 * values[0] and max(before) < 3 * median(before)
         if learning and values[index] > max(10 * median(before), 5 * max(before)):
             text = format_text(
-                "损失从 {low} 一下跳到 {high}（{at}）", "The loss jumps from {low} to {high} ({at}) at once",
-                low=values[index - 1], high=values[index], at=points[index],
-            )  # fmt: skip
+                "损失从 {low} 一下跳到 {high}（{at}）",
+                "The loss jumps from {low} to {high} ({at}) at once",
+                low=values[index - 1],
+                high=values[index],
+                at=points[index],
+            )
             yield from feature_findings("jump", text, points[index - 1], points[index])
             return
 

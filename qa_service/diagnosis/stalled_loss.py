@@ -228,8 +228,11 @@ def multiples_of_clamp(run: TrainingRun) -> bool:
     sizes = (8, 16, 32, 64) if coarse and len(set(values)) >= 6 else (8, 16, 32, 64, 128)
     if coarse and len(set(values)) >= 6:
         tolerance = 0.051
-    return any(all(abs(value * n / 100 - round(value * n / 100)) < tolerance * n / 100 for value in values)
-               for n in sizes if tolerance * n / 100 < 0.05)  # fmt: skip
+    return any(
+        all(abs(value * n / 100 - round(value * n / 100)) < tolerance * n / 100 for value in values)
+        for n in sizes
+        if tolerance * n / 100 < 0.05
+    )
 
 
 def gradient_always_zero(run: TrainingRun) -> bool:

@@ -102,9 +102,11 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
     values = values_of(points)
     if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
         text = format_text(
-            "开头从 {first} 降到 {rest}，以后就不动了", "It falls from {first} to {rest} at first, and then no more",
-            first=values[0], rest=median(values[1:]),
-        )  # fmt: skip
+            "开头从 {first} 降到 {rest}，以后就不动了",
+            "It falls from {first} to {rest} at first, and then no more",
+            first=values[0],
+            rest=median(values[1:]),
+        )
         yield from feature_findings("fell_at_first", text, points[0], points[-1])
     third = len(values) // 3
     fallen = median(values[:third]) - median(values[-third:])
@@ -158,7 +160,7 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
             "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still "
             "carried a loss scale",
             norm=usual,
-        )  # fmt: skip
+        )
         yield from feature_findings("gradient_looks_scaled", text, norms[0], norms[-1])
     feature = (
         "gradient_zero"
@@ -190,7 +192,7 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
             "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
             "The loss is {loss}, yet the gradient is 0: a clamp stops it",
             loss=median(losses),
-        )  # fmt: skip
+        )
         yield from feature_findings("high_without_gradient", text, norms[-1])
 
 
@@ -223,8 +225,9 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
             "训练损失一开始就只有 {loss}，验证损失却停在 {held}：损失被乘了一个很小的数，float16 的梯度都成了 0",
             "The training loss is {loss} from the start, that of validation stays at {held}: the loss is multiplied by "
             "a small number, and float16 rounds its gradients to 0",
-            loss=losses[0].value, held=least,
-        )  # fmt: skip
+            loss=losses[0].value,
+            held=least,
+        )
         yield from feature_findings("tiny_loss_beside_validation", text, losses[0], held_out[-1])
 
 

@@ -139,12 +139,14 @@ def read_outline(source: str) -> Mapping[str, Any]:
             "line": run.lineno,
             "arguments": {
                 argument.arg: {
-                    "line": argument.lineno, "default": _literal_default(default), **_annotation(argument.annotation),
+                    "line": argument.lineno,
+                    "default": _literal_default(default),
+                    **_annotation(argument.annotation),
                 }
                 for argument, default in zip(arguments, defaults, strict=True)
             },
         },
-    }  # fmt: skip
+    }
 
 
 def _annotation(annotation: ast.expr | None) -> Mapping[str, Any]:
@@ -203,8 +205,10 @@ def _unknown_names(
 
 
 def _field_infos(name: str, table: Mapping[str, Any]) -> dict[str, FieldInfo]:
-    return {key: FieldInfo(title=_bilingual_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
-            for key, row in table.items()}  # fmt: skip
+    return {
+        key: FieldInfo(title=_bilingual_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
+        for key, row in table.items()
+    }
 
 
 def _parameters(run: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Parameter]:

@@ -31,8 +31,10 @@ class Token:
     """Whether a sign is written as in mathematics (×, ², ^) and not as in a program (*, **)."""
 
 
-_SPACE = lazy_pattern(r"[\s`'\"$\u200b\u2061\ufeff]+|\\(?:left|right|[bB]ig+[lrm]?|quad|qquad|displaystyle|limits"
-                    r"|textstyle|[,;:! ()\[\]])(?![A-Za-z])|\bthe\b|再(?=[加减乘除])")  # fmt: skip
+_SPACE = lazy_pattern(
+    r"[\s`'\"$\u200b\u2061\ufeff]+|\\(?:left|right|[bB]ig+[lrm]?|quad|qquad|displaystyle|limits"
+    r"|textstyle|[,;:! ()\[\]])(?![A-Za-z])|\bthe\b|再(?=[加减乘除])"
+)
 _NUMBER = lazy_pattern(
     r"((?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)([百千万亿]*)(?:(?:st|nd|rd|th)\b)?", re.IGNORECASE | re.ASCII
 )
@@ -46,8 +48,10 @@ _CHINESE_FRACTION = lazy_pattern(rf"({_CHINESE_NUMERAL}|\d+)分之({_CHINESE_NUM
 _CHINESE_POWER = lazy_pattern(r"次[方幂]")
 _NAME = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*|[Α-Ωα-ωϵ]")
 _SUBSCRIPT = lazy_pattern(r"([₀-₉]+)|_\{\s*([A-Za-z0-9]{1,20})\s*\}|_([A-Za-z0-9])")
-_COMMAND = lazy_pattern(r"\\(?:(?:operatorname\*?|mathrm|text|mathbf|mathit|mathsf|boldsymbol|textrm)"
-                      r"\s*\{\s*([A-Za-z0-9_ ]{1,40}?)\s*\}|([A-Za-z]+)|([|{}]))")  # fmt: skip
+_COMMAND = lazy_pattern(
+    r"\\(?:(?:operatorname\*?|mathrm|text|mathbf|mathit|mathsf|boldsymbol|textrm)"
+    r"\s*\{\s*([A-Za-z0-9_ ]{1,40}?)\s*\}|([A-Za-z]+)|([|{}]))"
+)
 _SUPERSCRIPT = lazy_pattern(r"([⁺⁻]?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿˣ])")
 _SUPERSCRIPT_ASCII = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣ", "0123456789+-nx")
 _SUBSCRIPT_ASCII = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -134,8 +138,15 @@ class _Lexer:
                 self.position = space.end()
                 continue
             before = self.position
-            for read in (self._number, self._chinese_number, self._word, self._superscript, self._command, self._name,
-                         self._sign):  # fmt: skip
+            for read in (
+                self._number,
+                self._chinese_number,
+                self._word,
+                self._superscript,
+                self._command,
+                self._name,
+                self._sign,
+            ):
                 found = read()
                 if found:
                     yield from found

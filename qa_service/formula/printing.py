@@ -116,8 +116,11 @@ def _torch(tree: Node) -> _Printed:
     texts = [_torch(argument)[0] for argument in tree.arguments]
     if function.kind == "vector":
         variable = any(not isinstance(argument, Number) for argument in tree.arguments)
-        return (f"torch.stack([{', '.join(map(_tensor, tree.arguments))}])" if variable
-                else f"torch.tensor([{', '.join(map(_float, tree.arguments))}])"), _ATOM  # fmt: skip
+        return (
+            f"torch.stack([{', '.join(map(_tensor, tree.arguments))}])"
+            if variable
+            else f"torch.tensor([{', '.join(map(_float, tree.arguments))}])"
+        ), _ATOM
     if function.kind == "item":
         texts[0] = _bracketed(_torch(tree.arguments[0]), _ATOM)
     elif function.kind == "constant":

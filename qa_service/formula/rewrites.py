@@ -186,8 +186,11 @@ class _Search:
         forms = list(self._lost)
         lost = np.stack([self._lost[form] for form in forms])
         which = lost.argmin(axis=0)
-        values = np.stack([np.broadcast_to(self._estimates.value(form)[0].T, lost.shape[1:]) for form in forms]) \
-            if self._estimates.value(self._start)[0].ndim == 1 else None  # fmt: skip
+        values = (
+            np.stack([np.broadcast_to(self._estimates.value(form)[0].T, lost.shape[1:]) for form in forms])
+            if self._estimates.value(self._start)[0].ndim == 1
+            else None
+        )
         if values is None:
             return np.full(lost.shape[1], np.nan), np.full(lost.shape[1], WORST_BITS)
         columns = np.arange(lost.shape[1])

@@ -26,13 +26,20 @@ def evidence_hash(blocks: Iterable[EvidenceBlock], experiments: Mapping[str, Exp
             experiments[block.experiment].hash,
             sorted(block.params.items()),
             [
-                (claim.id, claim.metric, claim.op, claim.bound, sorted(claim.control.items()), claim.expected_verdict,
-                 claim.min_share)
+                (
+                    claim.id,
+                    claim.metric,
+                    claim.op,
+                    claim.bound,
+                    sorted(claim.control.items()),
+                    claim.expected_verdict,
+                    claim.min_share,
+                )
                 for claim in block.claims
             ],
         ]
         for block in blocks
-    ]  # fmt: skip
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -220,8 +220,10 @@ class _EntryReader(TomlReader):
         if not isinstance(table, dict):
             self.add_problem(self.line("lecture"), "lecture: question, answer, netizens")
             return None
-        optional = {key: self.bilingual_text(table, key, f"lecture.{key}") if key in table else None
-                    for key in ("question", "netizens", "verdicts")}  # fmt: skip
+        optional = {
+            key: self.bilingual_text(table, key, f"lecture.{key}") if key in table else None
+            for key in ("question", "netizens", "verdicts")
+        }
         return Lecture(
             question=optional["question"],
             answer=self.bilingual_text(table, "answer", "lecture"),

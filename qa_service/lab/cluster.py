@@ -153,9 +153,13 @@ class DriverProcess:
         while not self._closed.wait(delay):
             env = cluster_environment(os.environ)
             process = subprocess.Popen(
-                self._command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+                self._command,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
             with self._lock:
                 self._process = process
             was_connected = False

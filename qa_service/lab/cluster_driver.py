@@ -152,10 +152,15 @@ class Driver:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         return self._actor_class.options(
-            name=f"{__version__} on {node}", namespace=_NAMESPACE, get_if_exists=True, lifetime="detached", num_cpus=0,
-            max_restarts=-1, max_concurrency=_TASKS_PER_NODE,
+            name=f"{__version__} on {node}",
+            namespace=_NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_concurrency=_TASKS_PER_NODE,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        ).remote(slots)  # fmt: skip
+        ).remote(slots)
 
     async def _admit(self, node: str) -> None:
         """Waits until the machine's actor answers, and has it take jobs; forgets a machine whose actor cannot start.
@@ -237,9 +242,12 @@ def _start_node(address: str, folder: str) -> "subprocess.Popen[bytes]":
             prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
     return subprocess.Popen(
-        start_command(slots=0, join=address, folder=folder), env=cluster_environment(os.environ),
-        stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=end_with_us,  # noqa: PLW1509 - no other thread yet
-    )  # fmt: skip
+        start_command(slots=0, join=address, folder=folder),
+        env=cluster_environment(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        preexec_fn=end_with_us,  # noqa: PLW1509 - no other thread yet
+    )
 
 
 def _connect(address: str, folder: str, node: "subprocess.Popen[bytes]") -> None:

@@ -52,9 +52,12 @@ def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
     check_token(os.environ)
     process = subprocess.Popen(
         driver or (sys.executable, "-m", "qa_service.lab.cluster_driver", address),
-        env=cluster_environment(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=cluster_environment(os.environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )  # fmt: skip
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -31,11 +31,19 @@ def encode_cluster_job(
     `deadline` in seconds, `memory` in MiB. Clients are sent as hashes, which is enough for their turns in the queue.
     """
     names = [hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in clients]
-    return json.dumps({
-        "slug": experiment.slug, "path": experiment.path, "source": experiment.source,
-        "metrics": list(experiment.metrics), "params": dict(params), "seeds": list(seeds), "deadline": deadline,
-        "memory": memory, "clients": names,
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "slug": experiment.slug,
+            "path": experiment.path,
+            "source": experiment.source,
+            "metrics": list(experiment.metrics),
+            "params": dict(params),
+            "seeds": list(seeds),
+            "deadline": deadline,
+            "memory": memory,
+            "clients": names,
+        }
+    ).encode()
 
 
 class NodeActor:
@@ -58,8 +66,13 @@ class NodeActor:
 
     def describe(self) -> bytes:
         """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
-        about = {"slots": self._runner.slots, "machine": machine(), "environment": environment(),
-                 "numstab": __version__, "process": os.getpid()}  # fmt: skip
+        about = {
+            "slots": self._runner.slots,
+            "machine": machine(),
+            "environment": environment(),
+            "numstab": __version__,
+            "process": os.getpid(),
+        }
         return json.dumps(about).encode()
 
     def stream(self, job: bytes) -> Iterator[bytes]:
@@ -98,9 +111,20 @@ def _experiment(fields: dict[str, Any]) -> Experiment:
     """As much of an experiment as a runner needs: its source and the names of its metrics."""
     field = FieldInfo(title=_NO_TEXT)
     return Experiment(
-        slug=fields["slug"], path=fields["path"], file="", title=_NO_TEXT, doc="", params={}, limits=(), columns={},
-        metrics=dict.fromkeys(fields["metrics"], field), words={}, chart={}, source=fields["source"], hash="",
-    )  # fmt: skip
+        slug=fields["slug"],
+        path=fields["path"],
+        file="",
+        title=_NO_TEXT,
+        doc="",
+        params={},
+        limits=(),
+        columns={},
+        metrics=dict.fromkeys(fields["metrics"], field),
+        words={},
+        chart={},
+        source=fields["source"],
+        hash="",
+    )
 
 
 def _cancelled_by_service() -> IsCancelled:

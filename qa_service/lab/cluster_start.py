@@ -68,10 +68,18 @@ def start_command(
     the one that faces the internet. `folder` is where Ray keeps its sockets and logs.
     """
     command = [
-        sys.executable, "-c", _RAY, "start", "--block", f"--num-cpus={slots}", "--num-gpus=0",
-        f"--object-store-memory={_OBJECT_STORE_BYTES}", "--disable-usage-stats", "--include-log-monitor=false",
+        sys.executable,
+        "-c",
+        _RAY,
+        "start",
+        "--block",
+        f"--num-cpus={slots}",
+        "--num-gpus=0",
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        "--disable-usage-stats",
+        "--include-log-monitor=false",
         "--log-color=false",
-    ]  # fmt: skip
+    ]
     command += [f"--address={join}"] if join else ["--head", f"--port={port}", "--include-dashboard=false"]
     if address := own_address or (_address_facing(join) if join else ""):
         command.append(f"--node-ip-address={address}")

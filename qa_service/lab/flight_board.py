@@ -158,9 +158,15 @@ class FlightBoard:
         most = KEEP_BYTES if run.status is RunStatus.RAN else 0
         with self._shared.guarded() as client:
             client.eval(
-                _FINISH, len(names), *names,
-                flight.token, run_to_json(run), _ms(_LINGER_SECONDS), _ms(KEEP_SECONDS), most,
-            )  # fmt: skip
+                _FINISH,
+                len(names),
+                *names,
+                flight.token,
+                run_to_json(run),
+                _ms(_LINGER_SECONDS),
+                _ms(KEEP_SECONDS),
+                most,
+            )
 
     def release_lead(self, flight: Flight, *, if_unheard: bool = False) -> bool:
         """Gives up the lead; with `if_unheard` only if nobody elsewhere listens. Returns whether it was given up."""
@@ -175,9 +181,14 @@ class FlightBoard:
         with self._shared.guarded() as client, client.pipeline(transaction=False) as calls:
             for flight, listeners in flights.items():
                 calls.eval(
-                    _LISTEN, 2, _leader(flight.key), _listeners(flight.key),
-                    flight.token, _ms(LEASE_SECONDS), *listeners,
-                )  # fmt: skip
+                    _LISTEN,
+                    2,
+                    _leader(flight.key),
+                    _listeners(flight.key),
+                    flight.token,
+                    _ms(LEASE_SECONDS),
+                    *listeners,
+                )
             return [bool(led) for led in calls.execute()]
 
     def leave(self, flight: Flight, listener: str) -> None:

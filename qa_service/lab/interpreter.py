@@ -217,9 +217,11 @@ class _Server(_Client):
             with _interrupts_blocked():
                 self._process = subprocess.Popen(
                     [python or sys.executable, "-c", START, package, *descriptors, path, *preload],
-                    pass_fds=[each for each in (its_end.fileno(), listening) if each >= 0], stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=self._errors,
-                )  # fmt: skip
+                    pass_fds=[each for each in (its_end.fileno(), listening) if each >= 0],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                )
         except OSError as error:
             self._requests.close()
             self._errors.close()

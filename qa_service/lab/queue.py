@@ -86,8 +86,9 @@ class FairQueue:
         tagged = []
         following: dict[str, int] = {}
         for slot in self._waiting:
-            tag, client = min((following.get(name, self._next_tags.get(name, self._turn)), name)
-                              for name in slot.clients)  # fmt: skip
+            tag, client = min(
+                (following.get(name, self._next_tags.get(name, self._turn)), name) for name in slot.clients
+            )
             following[client] = tag + 1
             tagged.append((tag, client, slot))
         return tagged

@@ -15,11 +15,20 @@ MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 def run_to_json(run: Run) -> str:
     """The run on one line, with every bit of its numbers, when and where it was measured; not `Run.cached`."""
-    return _one_line({
-        "status": run.status.value, "note": {"zh": run.note.zh, "en": run.note.en}, "measured": dict(run.measured),
-        "rows": [dict(row) for row in run.rows], "seconds": run.seconds, "versions": dict(run.versions),
-        "machine": run.machine, "environment": list(run.environment), "random": run.used_rng, "at": run.measured_at,
-    })  # fmt: skip
+    return _one_line(
+        {
+            "status": run.status.value,
+            "note": {"zh": run.note.zh, "en": run.note.en},
+            "measured": dict(run.measured),
+            "rows": [dict(row) for row in run.rows],
+            "seconds": run.seconds,
+            "versions": dict(run.versions),
+            "machine": run.machine,
+            "environment": list(run.environment),
+            "random": run.used_rng,
+            "at": run.measured_at,
+        }
+    )
 
 
 def run_from_json(experiment: Experiment, text: str) -> Run:

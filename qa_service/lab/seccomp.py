@@ -120,9 +120,13 @@ def _assembled(
 def _program(known: Architecture) -> Iterator[Instruction]:
     """The filter. It begins with what is called most; each test of a number skips what follows if it differs."""
     yield from [
-        (_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, known.audit_arch), (_RETURN, 0, 0, _DENY),
-        (_LOAD, 0, 0, _NUMBER_OFFSET), (_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _DENY),
-    ]  # fmt: skip
+        (_LOAD, 0, 0, _ARCH_OFFSET),
+        (_EQUAL, 1, 0, known.audit_arch),
+        (_RETURN, 0, 0, _DENY),
+        (_LOAD, 0, 0, _NUMBER_OFFSET),
+        (_AT_LEAST, 0, 1, _X32_BIT),
+        (_RETURN, 0, 0, _DENY),
+    ]
     for numbers in _ALLOWED.values():
         yield from _if_called(known, numbers, [(_RETURN, 0, 0, _ALLOW)])
     yield from _if_called(known, _IOCTL, [(_RETURN, 0, 0, _ERRNO | errno.ENOTTY)])
@@ -164,6 +168,8 @@ def _if_one_of(index: int, values: Sequence[int]) -> list[Instruction]:
 
 def _reading_own_limits() -> list[Instruction]:
     """prlimit(0, which, NULL, …): the process is this one, and the address of new limits is zero in both halves."""
-    zero = [(argument, (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _DENY))
-            for argument in (_argument(0), _argument(2), _argument(2, half=1))]  # fmt: skip
+    zero = [
+        (argument, (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _DENY))
+        for argument in (_argument(0), _argument(2), _argument(2, half=1))
+    ]
     return [*(instruction for test in zero for instruction in test), (_RETURN, 0, 0, _ALLOW)]

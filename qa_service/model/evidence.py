@@ -37,9 +37,7 @@ class Spread:
         values = sorted((value for value in measured if value is not None), key=_nan_last)
         held = sum(claim.judge(run.measured) is Verdict.HOLDS for run in ran)
         lowest, highest = (values[0], values[-1]) if values else (None, None)
-        return cls(
-            claim=claim.id, held=held, seeds=len(runs), lowest=lowest, median=_median(values), highest=highest
-        )  # fmt: skip
+        return cls(claim=claim.id, held=held, seeds=len(runs), lowest=lowest, median=_median(values), highest=highest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,8 +136,10 @@ class Layout:
     def _choose(self, places: Sequence[tuple[Box, float]]) -> tuple[tuple[float, float], Box]:
         """(cost, box) of the best place for a label, of equally good ones the first; `places` are (box, own cost)."""
         boxes = [box for box, _ in places]
-        reach = Box(*map(min, zip(*(box[:2] for box in boxes), strict=True)),
-                    *map(max, zip(*(box[2:] for box in boxes), strict=True)))  # fmt: skip
+        reach = Box(
+            *map(min, zip(*(box[:2] for box in boxes), strict=True)),
+            *map(max, zip(*(box[2:] for box in boxes), strict=True)),
+        )
         near = [(x, y) for x, y in self._points if reach.holds(x, y)]
         costs = [self._cost(box, own, near) for box, own in places]
         least = min(costs)

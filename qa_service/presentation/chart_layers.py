@@ -259,9 +259,12 @@ def end_labels(
         }
         color = {"field": series, "type": "nominal", "legend": None}
         layers.append(
-            {"data": {"values": [point]}, "mark": text,
-             "encoding": {"x": x, "y": y, "text": {"field": "name"}, "color": color}}
-        )  # fmt: skip
+            {
+                "data": {"values": [point]},
+                "mark": text,
+                "encoding": {"x": x, "y": y, "text": {"field": "name"}, "color": color},
+            }
+        )
     return layers
 
 

@@ -181,10 +181,11 @@ class ValueInFormat:
 def formula_reply(calculation: Calculation, evidence: Sequence[Evidence], lang: Lang) -> str:
     """The reply as Markdown, a paragraph for each formula; "…" for one that is not measured yet."""
     return "\n\n".join(
-        _paragraph(formula, calculation, evidence[index], lang) if index < len(evidence)
+        _paragraph(formula, calculation, evidence[index], lang)
+        if index < len(evidence)
         else _WAITING[lang].format(formula)
         for index, formula in enumerate(calculation.formulas)
-    )  # fmt: skip
+    )
 
 
 def values_by_format(evidence: Evidence, lang: Lang) -> list[ValueInFormat]:
@@ -414,9 +415,11 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
         regions = [
             {"where": _region_text(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
             for row in evidence.run.rows
-            if row.get("kind") == "region" and row.get("dtype") == dtype and not row.get("form")
+            if row.get("kind") == "region"
+            and row.get("dtype") == dtype
+            and not row.get("form")
             and row.get("status") in _BREAKS_WORDS
-        ]  # fmt: skip
+        ]
         if not regions:
             yield _HOLDS[lang].format(f=written, d=dtype, v=name, low=ends[0], high=ends[1]).replace("-", "−")
             continue

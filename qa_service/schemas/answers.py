@@ -353,9 +353,17 @@ def _text_piece(
     """The `_text_fields` as bytes, for observations and a clue without their fragments of the question."""
     entry = own.entry.focused_on(aspect)
     answer = Answer(
-        id="", status=AnswerStatus.ANSWERED, lang=lang, question="", entry=entry, confidence=1.0, matches=(), params={},
-        observations=told, clue=clue,
-    )  # fmt: skip
+        id="",
+        status=AnswerStatus.ANSWERED,
+        lang=lang,
+        question="",
+        entry=entry,
+        confidence=1.0,
+        matches=(),
+        params={},
+        observations=told,
+        clue=clue,
+    )
     return _write(_text_fields(answer, brief))[1:-1] + b","
 
 

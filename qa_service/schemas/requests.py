@@ -277,14 +277,16 @@ def read_evidence(data: Any) -> RecordedEvidence:
 def read_query(entry: str, query: Mapping[str, str]) -> Request:
     """The request of a permalink to an entry, such as ?n=200&x=0.9&seed=3; block=powers asks for that block only."""
     seed = query.get("seed", "0")
-    return read_request({
-        "entry": entry,
-        "lang": query.get("lang"),
-        "seed": int(seed) if seed.isdecimal() and len(seed) < 20 else seed,
-        "aspect": query.get("aspect"),
-        "blocks": [query["block"]] if "block" in query else None,
-        "params": {name: value for name, value in query.items() if name not in ExportQuery.model_fields},
-    })  # fmt: skip
+    return read_request(
+        {
+            "entry": entry,
+            "lang": query.get("lang"),
+            "seed": int(seed) if seed.isdecimal() and len(seed) < 20 else seed,
+            "aspect": query.get("aspect"),
+            "blocks": [query["block"]] if "block" in query else None,
+            "params": {name: value for name, value in query.items() if name not in ExportQuery.model_fields},
+        }
+    )
 
 
 def split_compare_and_seeds(query: Mapping[str, str]) -> tuple[dict[str, str], str, int]:

@@ -126,9 +126,7 @@ class ApiKeyStore:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)
         if any(each.name == name for each in self.all().values()) or not self._keep(key):
-            raise BadField(
-                zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"
-            )  # fmt: skip
+            raise BadField(zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name")
         return secret
 
     def revoke(self, name: str) -> ApiKey:

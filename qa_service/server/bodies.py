@@ -43,17 +43,19 @@ def _gzip(answer: AnswerPieces) -> bytes:
     """
     before, text, after = answer.before, answer.text, answer.after
     compressor = zlib.compressobj(_SINGLE_LEVEL, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
-    return b"".join((
-        _GZIP_HEADER,
-        compressor.compress(before),
-        compressor.flush(zlib.Z_FULL_FLUSH),
-        _deflated(text),
-        compressor.compress(after),
-        compressor.flush(),
-        struct.pack(
-            "<II", zlib.crc32(after, zlib.crc32(text, zlib.crc32(before))), len(before) + len(text) + len(after)
-        ),
-    ))  # fmt: skip
+    return b"".join(
+        (
+            _GZIP_HEADER,
+            compressor.compress(before),
+            compressor.flush(zlib.Z_FULL_FLUSH),
+            _deflated(text),
+            compressor.compress(after),
+            compressor.flush(),
+            struct.pack(
+                "<II", zlib.crc32(after, zlib.crc32(text, zlib.crc32(before))), len(before) + len(text) + len(after)
+            ),
+        )
+    )
 
 
 @lru_cache(_CACHED_TEXTS)

@@ -52,7 +52,10 @@ class LimitedConnection(H11Protocol):
         super().connection_made(transport)
         self._wait_for_request()
         if len(self.connections) > max_connections():
-            next(iter(self._waiting)).transport.abort()
+            longest = next(iter(self._waiting))
+            longest.stop_waiting()  # now: it is lost only after all that are being accepted with this one
+            self.connections.discard(longest)
+            longest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parses the data; stops the timer once the headers are complete."""
@@ -60,7 +63,7 @@ class LimitedConnection(H11Protocol):
             self._wait_for_request()
         super().data_received(data)
         if self._in_progress:
-            self._stop_waiting()
+            self.stop_waiting()
 
     def on_response_complete(self) -> None:
         """Marks a connection that is kept alive as waiting, so that it may be displaced."""
@@ -70,7 +73,7 @@ class LimitedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the timer."""
-        self._stop_waiting()
+        self.stop_waiting()
         super().connection_lost(exc)
 
     @property
@@ -82,7 +85,8 @@ class LimitedConnection(H11Protocol):
         self._waiting[self] = None
         self._timer = self.loop.call_later(HEADER_TIMEOUT_SECONDS, self.transport.abort)
 
-    def _stop_waiting(self) -> None:
+    def stop_waiting(self) -> None:
+        """Stops the timer; the connection is no longer displaced."""
         self._waiting.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()

@@ -40,30 +40,42 @@ class Metrics:
         )
         self._confidence = Histogram("numstab_confidence", "Confidence of answers", buckets=_CONFIDENCE, registry=here)
         self._stages = Histogram(
-            "numstab_stage_seconds", "Time until the text (matching is a part of it), in the queue, of a run",
-            ["stage"], buckets=_SECONDS, registry=here,
-        )  # fmt: skip
-        self._runs = Counter("numstab_runs", "Experiments run, by how they ended", ["experiment", "status"],
-                             registry=here)  # fmt: skip
+            "numstab_stage_seconds",
+            "Time until the text (matching is a part of it), in the queue, of a run",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=here,
+        )
+        self._runs = Counter(
+            "numstab_runs", "Experiments run, by how they ended", ["experiment", "status"], registry=here
+        )
         self._cached = Counter("numstab_cache_hits", "Runs taken from the cache", registry=here)
         self._requests = Counter(
-            "numstab_requests", "Requests; status 0 where the client disconnected first", ["method", "route", "status"],
+            "numstab_requests",
+            "Requests; status 0 where the client disconnected first",
+            ["method", "route", "status"],
             registry=here,
-        )  # fmt: skip
+        )
         self._store = Counter("numstab_store_failures", "Failed operations of the store", registry=here)
         self._sharing = Counter(
-            "numstab_sharing_failures", "Failed calls of the server of NUMSTAB_SHARED, for rates or for runs",
-            ["use"], registry=here,
-        )  # fmt: skip
+            "numstab_sharing_failures",
+            "Failed calls of the server of NUMSTAB_SHARED, for rates or for runs",
+            ["use"],
+            registry=here,
+        )
         self._reloads = Counter("numstab_reloads", "Reloads of kb and demos, by outcome", ["outcome"], registry=here)
         self._stale_workers = Gauge(
-            "numstab_reload_broken", "Workers that serve an older snapshot, as kb or demos are invalid", registry=here,
+            "numstab_reload_broken",
+            "Workers that serve an older snapshot, as kb or demos are invalid",
+            registry=here,
             multiprocess_mode="livesum",
-        )  # fmt: skip
-        self._queue = Gauge("numstab_queue_length", "Runs that wait for a slot", registry=here,
-                            multiprocess_mode="livesum")  # fmt: skip
-        self._idle = Gauge("numstab_children_idle", "Child processes that wait for a run", registry=here,
-                           multiprocess_mode="livesum")  # fmt: skip
+        )
+        self._queue = Gauge(
+            "numstab_queue_length", "Runs that wait for a slot", registry=here, multiprocess_mode="livesum"
+        )
+        self._idle = Gauge(
+            "numstab_children_idle", "Child processes that wait for a run", registry=here, multiprocess_mode="livesum"
+        )
         about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
         about.labels(__version__, _torch()).set(1)
 

@@ -64,14 +64,22 @@ class Store:
     def record(self, *answers: Answer) -> None:
         """Counts the answers, stores their questions if questions are kept, and deletes those that are too old."""
         now = datetime.now(UTC)
-        counts = Counter((answer.entry.id if answer.entry else "", answer.status.value, answer.lang)
-                         for answer in answers)  # fmt: skip
+        counts = Counter(
+            (answer.entry.id if answer.entry else "", answer.status.value, answer.lang) for answer in answers
+        )
         kept = [
-            {"answer_id": answer.id, "at": now, "question": answer.question, "lang": answer.lang,
-             "status": answer.status.value, "entry": answer.entry.id if answer.entry else None,
-             "confidence": answer.confidence}
-            for answer in answers if self._keep_days and answer.question
-        ]  # fmt: skip
+            {
+                "answer_id": answer.id,
+                "at": now,
+                "question": answer.question,
+                "lang": answer.lang,
+                "status": answer.status.value,
+                "entry": answer.entry.id if answer.entry else None,
+                "confidence": answer.confidence,
+            }
+            for answer in answers
+            if self._keep_days and answer.question
+        ]
         with self._transaction() as connection:
             if counts:
                 _count(connection, now.date(), counts)
@@ -99,11 +107,15 @@ class Store:
         with self._transaction() as connection:
             return [
                 KeptQuestion(
-                    question=row.question, lang=row.lang, status=row.status, entry=row.entry, helpful=row.helpful,
+                    question=row.question,
+                    lang=row.lang,
+                    status=row.status,
+                    entry=row.entry,
+                    helpful=row.helpful,
                     reason=row.reason,
                 )
                 for row in connection.execute(query)
-            ]  # fmt: skip
+            ]
 
     def api_keys(self) -> list[dict[str, str]]:
         """Every API key, oldest first: name, scopes (separated by spaces), sha256, made (ISO 8601)."""

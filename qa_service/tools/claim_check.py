@@ -70,7 +70,7 @@ def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
                 params = {**block.params, **claims[0].control}
                 yield ClaimRun(
                     entry=entry.id, block=block, condition="control", params=params, seed=seed, claims=tuple(claims)
-                )  # fmt: skip
+                )
 
 
 def group_by_run(planned: Iterable[ClaimRun], experiments: Mapping[str, Experiment]) -> list[list[ClaimRun]]:

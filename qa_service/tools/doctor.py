@@ -197,10 +197,13 @@ def _check_index(settings: Settings) -> DoctorCheck:
 
 def _check_run(settings: Settings) -> DoctorCheck:
     runner = ProcessRunner(
-        deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
+        deadline=settings.deadline,
+        memory=settings.memory,
+        slots=1,
+        preload=CLI_PRELOAD,
         confined=settings.sandbox == "required" and not why_unsupported(),  # the check "sandbox" reports the latter
         python=settings.python,
-    )  # fmt: skip
+    )
     experiment = next(iter(load_specs(settings.demos).values()))
     run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:

@@ -176,12 +176,19 @@ def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
     for name in ("by_lang", "by_item"):
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
     lines = [
-        {"q": one.question.turns[-1], "kind": one.question.kind, "items": list(one.question.items),
-         "entries": list(one.question.entries), "found": one.answer.matches[0].entry.item,
-         "entry": one.answer.matches[0].entry.id,
-         "want": one.question.want, "missing": one.question.missing, "confidence": one.answer.confidence}
+        {
+            "q": one.question.turns[-1],
+            "kind": one.question.kind,
+            "items": list(one.question.items),
+            "entries": list(one.question.entries),
+            "found": one.answer.matches[0].entry.item,
+            "entry": one.answer.matches[0].entry.id,
+            "want": one.question.want,
+            "missing": one.question.missing,
+            "confidence": one.answer.confidence,
+        }
         for one in worst_predictions(outcomes)
-    ]  # fmt: skip
+    ]
     return {**retrieval_metrics(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
 
 

@@ -33,7 +33,7 @@ _NOTEBOOK_TEXTS = {
         "text": 'Each `block["metric"]` in the text has its value once the cells have run.',
         "references": "References",
     },
-}  # fmt: skip
+}
 _HELPER_CODE = '''\
 import operator
 

@@ -78,8 +78,11 @@ def replay_run(receipt: Receipt, experiments: Mapping[str, Experiment], runner: 
     not_identical = [
         name for name in {**then, **now} if not (name in then and name in now and _is_identical(then[name], now[name]))
     ]
-    changed = {name: (then.get(name), now.get(name)) for name in not_identical
-               if not (name in then and name in now and _is_close(then[name], now[name]))}  # fmt: skip
+    changed = {
+        name: (then.get(name), now.get(name))
+        for name in not_identical
+        if not (name in then and name in now and _is_close(then[name], now[name]))
+    }
     outcome = ReplayOutcome.DIFFERENT if changed else ReplayOutcome.EQUAL if not_identical else ReplayOutcome.IDENTICAL
     if run.status is not RunStatus.RAN:
         outcome = ReplayOutcome.DIFFERENT

@@ -108,9 +108,14 @@ def _run_child(python: str, arguments: list[str], deadline: float) -> _ChildResu
     command = [python, "-m", "numstab_watch.trial", *arguments, "--report", f"fd:{write_end}"]
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
-            pass_fds=(write_end,), start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            pass_fds=(write_end,),
+            start_new_session=True,
+        )
     except OSError as error:
         os.close(read_end)
         raise TrialFailed(
@@ -386,12 +391,23 @@ def _training_run(report: _Report, target: str) -> TrainingRun:
         framework="torch",
         series={
             name: _records(values)
-            for name, values in (("loss", report.loss), ("grad_norm", report.grad_norm)) if values
+            for name, values in (("loss", report.loss), ("grad_norm", report.grad_norm))
+            if values
         },
-        fault=None if fault is None else OperationFault(
-            operation=fault.operation, phase=fault.phase, value=_float(fault.value), step=fault.step,
-            place=fault.place, code=fault.code, module=fault.module, operands=tuple(fault.operands),
-            dtype=fault.dtype, reproduced=fault.reproduced, hidden=fault.hidden,
+        fault=None
+        if fault is None
+        else OperationFault(
+            operation=fault.operation,
+            phase=fault.phase,
+            value=_float(fault.value),
+            step=fault.step,
+            place=fault.place,
+            code=fault.code,
+            module=fault.module,
+            operands=tuple(fault.operands),
+            dtype=fault.dtype,
+            reproduced=fault.reproduced,
+            hidden=fault.hidden,
         ),
         interventions=tuple(
             Intervention(id=each.id, healthy=each.healthy, losses=tuple(map(_float, each.losses)), detail=each.detail)
@@ -399,7 +415,7 @@ def _training_run(report: _Report, target: str) -> TrainingRun:
         ),
         settings={name: _value(value) for name, value in report.settings.items()},
         from_start=True,
-    )  # fmt: skip
+    )
 
 
 def _records(values: list[Any]) -> tuple[Record, ...]:

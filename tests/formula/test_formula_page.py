@@ -87,7 +87,7 @@ def test_the_permalink_gives_the_same_page_again(client):
 
 def test_the_other_language_keeps_the_formula(client):
     _, html = page_of(client, expression="exp(x)-1", x="1e-9")
-    switch = re.search(r'id="switch"[^>]*href="([^"]+)"', html)[1]
+    switch = re.search(r'data-part="language-switch"[^>]*href="([^"]+)"', html)[1]
     assert "expression=exp%28x%29-1" in switch
     assert "x=1e-9" in switch
     assert switch.endswith("lang=zh")

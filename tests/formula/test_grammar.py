@@ -11,6 +11,7 @@ import pytest
 from checking import each_case
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from processes import running_threads, until
 
 from qa_service.errors import BadExpression
 from qa_service.formula.functions import (
@@ -330,9 +331,8 @@ def test_hostile_formulas_are_refused(text):
         except Exception as error:  # what a server must not see
             outcome.append(error)
 
-    thread = threading.Thread(target=attempt)
-    thread.start()
-    thread.join()
+    with running_threads([threading.Thread(target=attempt)]):
+        until(lambda: outcome)
     assert isinstance(outcome[0], BadExpression), outcome
 
 

@@ -1,7 +1,6 @@
 """Questions that ask for the value of a formula are told from those that only speak of one."""
 
 import json
-import time
 import tomllib
 from pathlib import Path
 
@@ -190,8 +189,9 @@ def test_any_text_is_searched_without_an_error(text):
     ["1+" * 199, "x=1 " * 100, "(" * 400, "what is " + "1 " * 190, "[" + "1," * 190 + "]", "log " * 100, "的" * 400,
      "1.1" * 130, "e" * 400, "次方" * 200, "零" * 400, "a.b." * 100, "\\frac" * 80],
 )  # fmt: skip
-def test_hostile_questions_take_bounded_time(text):
-    """Texts of the largest length that could make the patterns backtrack; 20 s of CPU time is far beyond the usual."""
-    started = time.thread_time()
+def test_hostile_questions_are_searched_to_their_end(text):
+    """Texts of the largest length that could make the patterns backtrack: where they do, this test never ends.
+
+    How long it takes: `python -m bench hostile`.
+    """
     find_mention(text)
-    assert time.thread_time() - started < 20

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 const WORDS = { unreachable: "unreachable", broken: "broken", restarting: "restarting", not_understood: "not understood" };
-globalThis.document = { getElementById: () => ({ textContent: JSON.stringify(WORDS) }) };
+globalThis.document = { querySelector: () => ({ textContent: JSON.stringify(WORDS) }) };
 const { ExperimentRunner } = await import("../../qa_service/fronts/web/static/runner.js");
 
 const SETTINGS = { params: { n: 3 }, seed: 7, compare: [] };

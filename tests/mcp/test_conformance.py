@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from processes import numstab_server
+from processes import TIMEOUT_SECONDS, numstab_server
 
 from scripts import javascript
 
@@ -49,7 +49,9 @@ def version_of(command: str) -> int:
     """The major version of a node, 0 if it does not run."""
     if shutil.which(command) is None:
         return 0
-    shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+    shown = subprocess.run(
+        [command, "--version"], capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
+    ).stdout
     found = re.match(r"v(\d+)\.", shown)
     return int(found[1]) if found else 0
 

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 from qa_service import __version__
 from qa_service.fronts.mcp.prompts import PROMPTS
@@ -80,7 +81,7 @@ def test_other_commands_do_not_import_the_protocol():
         "heavy = {'mcp', 'mcp_types', 'starlette', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)
 
 
 def test_the_document_lists_all_there_is():

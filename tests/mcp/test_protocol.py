@@ -9,10 +9,11 @@ import anyio
 import jsonschema
 import pytest
 from mcp import Client, MCPError
-from processes import run_async, until
+from processes import TIMEOUT_SECONDS, run_async, until
 
 from qa_service.answering.service import Service
 from qa_service.fronts.mcp.server import build_server
+from qa_service.lab.runner import Cancelled
 from qa_service.parsing import MAX_QUESTION_CHARS
 
 VERSIONS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
@@ -270,12 +271,16 @@ def test_progress_tells_of_rows_in_the_language_of_the_call(use):
 def test_cancelling_a_call_ends_its_run(use, toy_service, monkeypatch):
     async def test(client: Client) -> None:
         ended = asyncio.Event()
+        errors: list[BaseException] = []
         stream = toy_service.runner.stream
         loop = asyncio.get_running_loop()
 
         def watched(*arguments: Any) -> Any:
             try:
                 return (yield from stream(*arguments))
+            except BaseException as error:
+                errors.append(error)
+                raise
             finally:
                 loop.call_soon_threadsafe(ended.set)
 
@@ -295,8 +300,9 @@ def test_cancelling_a_call_ends_its_run(use, toy_service, monkeypatch):
             group.start_soon(call)
             await started.wait()
             group.cancel_scope.cancel()
-        async with asyncio.timeout(15):  # less than the deadline of the run, which is 20 s
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await ended.wait()
+        assert isinstance(errors[0], Cancelled | GeneratorExit)  # at its deadline it would end without an error
         assert toy_service.runner.waiting == 0
 
     use(test)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from processes import until
+from processes import TIMEOUT_SECONDS, until
 
 from bench.server import free_port
 from qa_service.answering.knowledge import Knowledge
@@ -127,5 +127,5 @@ def client(address) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def http(address) -> Iterator[httpx.Client]:
     """A client that sends what it is told."""
-    with httpx.Client(base_url=f"{address}/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{address}/v1", timeout=TIMEOUT_SECONDS) as client:
         yield client

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, Look, check_layout, save_screenshot
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, Playwright, expect, sync_playwright
+from processes import TIMEOUT_SECONDS
 
 from qa_service.model import Lang
 
@@ -201,5 +202,5 @@ def visit(
 @pytest.fixture(scope="session")
 def client(live_server: str) -> Iterator[httpx.Client]:
     """An HTTP client of the same server."""
-    with httpx.Client(base_url=live_server, timeout=60) as http:
+    with httpx.Client(base_url=live_server, timeout=TIMEOUT_SECONDS) as http:
         yield http

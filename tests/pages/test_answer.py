@@ -29,7 +29,7 @@ PLACES = """
 RECORD_STATUS = """
 window.announced = [];
 addEventListener("DOMContentLoaded", () => {
-  const status = document.getElementById("status");
+  const status = document.querySelector("[data-part=status]");
   const observer = new MutationObserver(() => announced.push(status.textContent));
   observer.observe(status, { childList: true, characterData: true, subtree: true });
 });
@@ -121,7 +121,7 @@ def its_end_is_announced_once(page: Page, lang: Lang) -> None:
     announced = page.evaluate("announced")
     assert announced.count(label_text("finished", lang)) == 1
     assert len(announced) < 9
-    expect(page.locator("#status")).to_have_text("")
+    expect(page.locator("[data-part=status]")).to_have_text("")
     assert page.locator("[aria-live]").count() == 1
     assert page.locator("[data-part=ticker]:not([aria-hidden=true])").count() == 0
 
@@ -139,7 +139,7 @@ def it_has_numbers_verdicts_and_charts(page: Page, lang: Lang) -> None:
     expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
     expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
     assert first.locator("[data-part=data] tbody tr").count() == 100
-    expect(page.locator("#turns")).not_to_contain_text("undefined")
+    expect(page.locator("[data-part=turns]")).not_to_contain_text("undefined")
 
 
 def a_number_leads_to_its_place_in_the_evidence(page: Page, look: Look) -> None:
@@ -287,9 +287,9 @@ def test_a_pasted_log_is_shown_in_short(visit: Callable[..., Page], lang: Lang) 
 @pytest.mark.exhaustive
 def test_a_telephone_folds_its_keyboard_once_something_is_asked(visit: Callable[..., Page]) -> None:
     page = visit("/?lang=zh", viewport={"width": 375, "height": 812}, has_touch=True, is_mobile=True)
-    page.locator("#question").fill(QUESTION["zh"])
-    page.locator("#question").press("Enter")
-    expect(page.locator("#question")).not_to_be_focused()
+    page.locator("[data-part=question]").fill(QUESTION["zh"])
+    page.locator("[data-part=question]").press("Enter")
+    expect(page.locator("[data-part=question]")).not_to_be_focused()
 
 
 @pytest.mark.exhaustive
@@ -320,6 +320,12 @@ def test_a_handout_is_one_page(visit: Callable[..., Page]) -> None:
         "[data-part=proof]",
     ):
         expect(page.locator(shown).first).to_be_visible()
-    for hidden in ("[data-fold=why]", "[data-part=controls]", "[data-part=related]", "#composer", "[data-part=change]"):
+    for hidden in (
+        "[data-fold=why]",
+        "[data-part=controls]",
+        "[data-part=related]",
+        "[data-part=composer]",
+        "[data-part=change]",
+    ):
         expect(page.locator(hidden).first).to_be_hidden()
     assert page.locator("main").evaluate("main => main.getBoundingClientRect().height") < 1000

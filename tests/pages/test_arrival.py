@@ -39,7 +39,7 @@ def test_a_chart_is_drawn_once_its_library_has_loaded(visit: Callable[..., Page]
     expect(page.locator("[data-part=chart]")).to_have_text(label_text("chart_later", lang))
     expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_be_visible()
     page.locator("[data-part=save][data-format=svg]").click()
-    expect(page.locator("#status")).to_have_text(label_text("chart_later", lang))
+    expect(page.locator("[data-part=status]")).to_have_text(label_text("chart_later", lang))
     page.unroute("**/static/vega.js*")
     expect(page.locator("[data-part=chart] svg")).to_be_visible()
     assert len(set(requested)) == len(requested), "a browser may remember that a URL could not be imported"

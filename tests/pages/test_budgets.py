@@ -15,13 +15,13 @@ from qa_service.model.events import AnswerReady
 
 SHOW = """
 async ([answer, card]) => {
-  const turn = document.getElementById("turn").content.firstElementChild.cloneNode(true);
+  const turn = document.querySelector("[data-part=turn-template]").content.firstElementChild.cloneNode(true);
   turn.querySelector("[data-part=reply]").innerHTML = answer;
   turn.querySelector("[data-part=asked]").textContent = "?";
   turn.querySelector("[data-part=hero]").innerHTML = `<section class="card" data-part="card">${card}</section>`;
   for (const number of turn.querySelectorAll("[data-of]")) if (number.textContent === "…") number.textContent = "0.123";
   document.body.classList.add("talking");
-  document.getElementById("turns").replaceChildren(turn);
+  document.querySelector("[data-part=turns]").replaceChildren(turn);
   const copy = performance.getEntriesByType("resource").find((each) => each.name.endsWith("/copy.js"));
   (await import(copy.name)).addCopyButtons(turn);
 }

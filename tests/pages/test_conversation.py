@@ -56,13 +56,13 @@ def test_the_language_switch_keeps_the_question(visit: Callable[..., Page], lang
     page = visit(f"/?lang={lang}")
     other: Lang = "en" if lang == "zh" else "zh"
     ask(page, QUESTION[lang])
-    page.locator("#switch").click()
+    page.locator("[data-part=language-switch]").click()
     wait_until_complete(page)
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
     expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
     expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", other))
     page.goto(f"/entries/nan-and-inf?lang={lang}")
-    page.locator("#switch").click()
+    page.locator("[data-part=language-switch]").click()
     expect(page).to_have_url(re.compile(rf"/entries/nan-and-inf\?lang={other}$"))
 
 
@@ -70,15 +70,15 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
     page = visit(f"/?lang={lang}")
     uncached = json.dumps({"question": "", "entry": "loss-surface", "lang": lang, "seed": next(UNUSED_SEEDS)})
     page.route("**/page/ask", lambda route: route.continue_(post_data=uncached))
-    page.locator("#question").fill(
+    page.locator("[data-part=question]").fill(
         Text("能画出损失函数的等高线吗？", "Can the contours of a loss function be drawn?")[lang]
     )
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=card]").first).to_be_visible()
-    page.locator("#stop").click()
+    page.locator("[data-part=stop]").click()
     page.unroute("**/page/ask")
-    expect(page.locator("#stop")).to_be_hidden()
-    expect(page.locator("#status")).to_have_text(label_text("stopped", lang))
+    expect(page.locator("[data-part=stop]")).to_be_hidden()
+    expect(page.locator("[data-part=status]")).to_have_text(label_text("stopped", lang))
     assert len(short(page).inner_text()) > 15
     unfold(page.locator("[data-part=card]").first)
     page.locator("[data-part=card]").first.locator("[data-part=run]").click()
@@ -106,7 +106,7 @@ def test_a_hostile_question_is_shown_as_text(visit: Callable[..., Page], lang: L
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script> [x](javascript:alert(1))'
     ask(page, hostile)
     expect(page.locator("[data-part=asked]")).to_have_text(hostile)
-    expect(page.locator("#turns :is(img, script, [onerror], a[href^=javascript])")).to_have_count(0)
+    expect(page.locator("[data-part=turns] :is(img, script, [onerror], a[href^=javascript])")).to_have_count(0)
     assert page.title() not in ("1", "2")
 
 
@@ -119,8 +119,8 @@ def test_an_unreachable_service_is_reported_and_can_be_retried(visit: Callable[.
         route.abort()
 
     page.route("**/page/ask", fail)
-    page.locator("#question").fill(QUESTION[lang])
-    page.locator("#ask").click()
+    page.locator("[data-part=question]").fill(QUESTION[lang])
+    page.locator("[data-part=ask]").click()
     trouble = page.locator("[data-part=trouble]")
     expect(trouble).to_contain_text(label_text("unreachable", lang))
     expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
@@ -136,7 +136,7 @@ def test_an_unreachable_service_is_reported_and_can_be_retried(visit: Callable[.
 def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
     """Each run has a card named by its value; one table compares them; the text has the first run's numbers."""
     page = visit(f"/?lang={lang}")
-    page.locator("#question").fill(COMPARISON[lang])
+    page.locator("[data-part=question]").fill(COMPARISON[lang])
     page.keyboard.press("Enter")
     table = page.locator("[data-part=comparison] table").first
     expect(table.locator("thead")).to_contain_text("x=1.5", timeout=30_000)

@@ -42,7 +42,7 @@ RUN_HERE = Text("为什么我的 loss 变成 nan 了？\n", "Why is my loss nan?
 def diagnose(page: Page, lang: Lang, log: str) -> Locator:
     """Opens the page, pastes a log, sends it, and waits for the report."""
     page.goto(f"/diagnose?lang={lang}")
-    page.locator("#log").fill(log)
+    page.locator("[data-part=log]").fill(log)
     page.locator("[data-part=log-form] button").click()
     report = page.locator("[data-part=report]")
     expect(report).to_be_visible()
@@ -130,7 +130,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> N
     assert report.locator("h2").all_inner_texts() == [label_text("diagnosis_curve", look.lang)]
     assert page.evaluate("document.querySelectorAll('main *').length") < 250
     page.locator("details.again > summary").click()
-    expect(page.locator("#log")).to_have_value(LONG)
+    expect(page.locator("[data-part=log]")).to_have_value(LONG)
 
 
 def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look) -> None:
@@ -138,16 +138,16 @@ def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look)
     page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_unreadable", look.lang))
-    expect(page.locator("#log")).to_be_visible()
-    expect(page.locator("#log")).to_have_value("dear diary\nnothing happened")
+    expect(page.locator("[data-part=log]")).to_be_visible()
+    expect(page.locator("[data-part=log]")).to_have_value("dear diary\nnothing happened")
     page.goto(f"/diagnose?lang={look.lang}")
     page.locator("[data-part=log-form] button").click()
     expect(page.locator("[data-part=log-status]")).to_contain_text("粘贴" if look.lang == "zh" else "paste one")
     page.route("**/diagnose?lang=*", lambda route: route.abort())
-    page.locator("#log").fill(SICK)
+    page.locator("[data-part=log]").fill(SICK)
     page.locator("[data-part=log-form] button").click()
     expect(page.locator("[data-part=log-status]")).to_have_text(label_text("diagnosis_kept", look.lang))
-    expect(page.locator("#log")).to_have_value(SICK)
+    expect(page.locator("[data-part=log]")).to_have_value(SICK)
 
 
 def test_a_file_is_read(visit: Callable[..., Page], look: Look) -> None:
@@ -175,7 +175,7 @@ def test_it_works_without_scripts(visit: Callable[..., Page], look: Look) -> Non
     expect(report.locator("[data-part=curve] svg:visible")).to_have_count(1)
     expect(report.locator("[data-part=compared-metrics]")).to_be_visible()
     expect(report.locator("[data-part=chart]").first).to_be_hidden()
-    expect(page.locator("#log")).to_have_value(SICK)
+    expect(page.locator("[data-part=log]")).to_have_value(SICK)
     page.goto(f"/diagnose?lang={look.lang}")
     page.locator("[data-part=log-form] button").click()
     expect(page.get_by_role("alert")).to_contain_text("粘贴" if look.lang == "zh" else "paste one")
@@ -190,7 +190,7 @@ def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[
     check_contrast(page)
     line.get_by_role("button", name=label_text("diagnosis_whole", look.lang)).click()
     expect(page.locator("[data-part=report] h1")).to_contain_text(NAMES["sick"][look.lang])
-    expect(page.locator("#log")).to_have_value(RUN_HERE[look.lang] + SICK)
+    expect(page.locator("[data-part=log]")).to_have_value(RUN_HERE[look.lang] + SICK)
 
 
 def test_a_healthy_log_is_answered_by_its_verdict_alone(visit: Callable[..., Page], look: Look) -> None:

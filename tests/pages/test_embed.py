@@ -15,6 +15,7 @@ import pytest
 from browsing import TIMEOUT_MS, check_contrast, label_text
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, FrameLocator, Page, expect
+from processes import TIMEOUT_SECONDS
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
@@ -376,16 +377,18 @@ def test_too_many_cards_at_once_are_refused(
 
     def draw_slowly(*_: object) -> tuple[bytes, bool]:
         began.release()
-        may_end.wait(60)
+        may_end.wait(TIMEOUT_SECONDS)
         return b"a picture", False
 
     monkeypatch.setattr(link_previews, "draw_in_subprocess", draw_slowly)
     web = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path)))
     with ThreadPoolExecutor(8) as pool:
         replies = [pool.submit(web.get, "/entries/counting/card.png") for _ in range(8)]
-        assert began.acquire(timeout=60)
-        refused = [each.result() for each in islice(as_completed(replies), 4)]
-        may_end.set()
+        try:
+            assert began.acquire(timeout=TIMEOUT_SECONDS)
+            refused = [each.result() for each in islice(as_completed(replies), 4)]
+        finally:
+            may_end.set()
         statuses = sorted(each.result().status_code for each in replies)
     assert [each.status_code for each in refused] == [503] * 4
     assert all(each.headers["retry-after"] for each in refused)

@@ -17,7 +17,7 @@ QUESTION = Text(
 def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     product = number(page, "powers.product")
-    page.locator("#run-all").click()
+    page.locator("[data-part=run-all]").click()
     expect(product).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
         label_text("holds", lang)
@@ -38,7 +38,7 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
     ):
         expect(main).to_contain_text(expected)
     expect(main.locator("[data-part=phrasings] li").first).to_have_text(QUESTION[lang])
-    expect(page.locator("#run-all")).to_be_hidden()
+    expect(page.locator("[data-part=run-all]")).to_be_hidden()
     expect(page.locator("[data-part=run]").first).to_be_hidden()
     for fold in ("why", "evidence", "lecture"):
         page.locator(f"[data-fold={fold}] > summary").click()
@@ -51,7 +51,7 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
 def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[..., Page], lang: Lang) -> None:
     """Also without scripts, with their date."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
-    page.locator("#run-all").click()
+    page.locator("[data-part=run-all]").click()
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
         label_text("holds", lang)
     )

@@ -26,8 +26,8 @@ def test_little_is_loaded_and_the_layout_does_not_shift(visit: Callable[..., Pag
     page.on("requestfinished", lambda request: sizes.append(sum(request.sizes().values())))
     page.goto(f"/?lang={lang}", wait_until="networkidle")
     assert 10_000 < sum(sizes) < MAX_BYTES
-    page.locator("#question").fill(QUESTION[lang])
-    page.locator("#ask").click()
+    page.locator("[data-part=question]").fill(QUESTION[lang])
+    page.locator("[data-part=ask]").click()
     page.locator("[data-part=reply] [data-part=prose]").first.wait_for()
     wait_until_complete(page)
     assert page.evaluate("window.moved") < MAX_LAYOUT_SHIFT

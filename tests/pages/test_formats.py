@@ -14,7 +14,7 @@ def test_a_comparison_of_two_formats_adds_a_companion_with_all(visit: Callable[.
     """The companion is not part of the entry, and can be run with other parameters."""
     page = visit(f"/?lang={lang}")
     question = Text("100 个 1.5 连乘，float16 和 float64 比呢？", "multiply 100 factors of 1.5 in float16 or float64?")
-    page.locator("#question").fill(question[lang])
+    page.locator("[data-part=question]").fill(question[lang])
     page.keyboard.press("Enter")
     table = page.locator("[data-part=compared-runs] [data-part=data]").first
     overflow = Text("连乘：首次溢出（第几步）", "product: first overflow (step)")[lang]

@@ -53,7 +53,7 @@ def test_users_can_guess_before_they_see_results(visit: Callable[..., Page], lan
     page = visit(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
     expect(page.locator("[data-pref=predict]")).to_have_attribute("aria-pressed", "true")
-    page.locator("#question").fill(QUESTION[lang])
+    page.locator("[data-part=question]").fill(QUESTION[lang])
     page.keyboard.press("Enter")
     guess = page.locator("[data-part=guess]")
     expect(guess).to_be_visible()
@@ -160,15 +160,15 @@ def test_past_questions_are_stored_in_the_browser(visit: Callable[..., Page], la
     follow_up = Text("改成 0.9 呢？", "and with 0.9?")[lang]
     ask(page, follow_up)
     page.goto(f"/?lang={lang}")
-    page.locator("#past summary").click()
-    expect(page.locator("#past li")).to_have_text([follow_up, QUESTION[lang]])
+    page.locator("[data-part=past] summary").click()
+    expect(page.locator("[data-part=past] li")).to_have_text([follow_up, QUESTION[lang]])
     with page.expect_download() as download:
         page.locator("[data-part=past-export]").click()
     download.value.save_as(tmp_path / "past.md")
     assert "4.07×10¹⁷" in (tmp_path / "past.md").read_text("utf-8")
     page.on("dialog", lambda dialog: dialog.accept())
     page.locator("[data-part=past-clear]").click()
-    expect(page.locator("#past")).to_be_hidden()
+    expect(page.locator("[data-part=past]")).to_be_hidden()
 
 
 @pytest.mark.exhaustive
@@ -189,8 +189,8 @@ def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], la
     page = visit(f"/?lang={lang}")
     ask(page, QUESTION_TO_EDIT[lang])
     page.locator("[data-part=edit]").click()
-    expect(page.locator("#question")).to_have_value(QUESTION_TO_EDIT[lang])
-    page.locator("#question").fill(QUESTION_TO_EDIT[lang].replace("200", "20"))
+    expect(page.locator("[data-part=question]")).to_have_value(QUESTION_TO_EDIT[lang])
+    page.locator("[data-part=question]").fill(QUESTION_TO_EDIT[lang].replace("200", "20"))
     page.keyboard.press("Enter")
     wait_until_complete(page)
     expect(page.locator("[data-part=turn]").last.locator("[data-part=card] [name=n]").first).to_have_value("20")
@@ -214,19 +214,19 @@ def test_large_type_is_remembered(visit: Callable[..., Page], lang: Lang) -> Non
 def test_the_search_of_the_index_is_kept(visit: Callable[..., Page], lang: Lang) -> None:
     """A reload and the other language show the same search and theme."""
     page = visit(f"/entries?lang={lang}")
-    page.locator("#find").fill("relu")
+    page.locator("[data-part=search-box]").fill("relu")
     page.locator("[data-part=theme]", has_text=THEME[lang]).click()
     shown = page.locator("[data-part=found] li:not([data-item]):visible")
     before = shown.count()
     assert before > 0
     page.reload()
-    expect(page.locator("#find")).to_have_value("relu")
+    expect(page.locator("[data-part=search-box]")).to_have_value("relu")
     expect(page.locator("[data-part=theme][aria-current=true]")).to_have_text(THEME[lang])
     assert shown.count() == before
-    page.locator("#switch").click()
+    page.locator("[data-part=language-switch]").click()
     other: Lang = "en" if lang == "zh" else "zh"
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
-    expect(page.locator("#find")).to_have_value("relu")
+    expect(page.locator("[data-part=search-box]")).to_have_value("relu")
     expect(page.locator("[data-part=theme][aria-current=true]")).to_have_text(THEME[other])
 
 
@@ -234,17 +234,17 @@ def test_the_index_can_be_searched_and_filtered_by_theme(visit: Callable[..., Pa
     page = visit(f"/entries?lang={lang}")
     shown = page.locator("[data-part=found] li:not([data-item]):visible")
     total = page.locator("[data-part=found] li:not([data-item])").count()
-    page.locator("#find").fill(Text("残差", "residual")[lang])
+    page.locator("[data-part=search-box]").fill(Text("残差", "residual")[lang])
     expect(page.locator('[data-part=found] a[href^="/entries/multiply-vs-add"]')).to_be_visible()
     assert 0 < shown.count() < total
     page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item match; its question stays above them
     expect(page.locator("[data-item]:visible").last.locator("[data-part=index] a")).to_be_visible()
     page.goto(f"/entries?lang={lang}")
-    page.locator("#find").fill(Text("鸭嘴兽", "platypus")[lang])
+    page.locator("[data-part=search-box]").fill(Text("鸭嘴兽", "platypus")[lang])
     expect(page.locator("[data-part=nothing]")).to_be_visible()
-    page.locator("#find").fill("bf16")  # many phrasings of other entries name it too
+    page.locator("[data-part=search-box]").fill("bf16")  # many phrasings of other entries name it too
     expect(page.locator("[data-part=found] details li:visible").first).to_contain_text(re.compile("bf16|bfloat16"))
-    page.locator("#find").fill("")
+    page.locator("[data-part=search-box]").fill("")
     expect(page.locator("[data-item]").first).to_have_attribute("data-item", "1")
     page.locator("[data-part=theme]", has_text=THEME[lang]).click()
     expect(page.locator('[data-part=found] a[href^="/entries/best-init"]')).to_be_visible()

@@ -78,7 +78,7 @@ def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[...,
     """Asking in the question box leaves the focus there; the page's title is the question."""
     page = visit(f"/?lang={lang}")
     title = f"{EXAMPLES[lang][1]} · numstab"
-    page.locator("#examples button").nth(1).focus()
+    page.locator("[data-part=examples] button").nth(1).focus()
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=asked]")).to_be_focused()
     expect(page).to_have_title(title)
@@ -91,18 +91,18 @@ def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[...,
     page.go_back()
     expect(page).to_have_title(title)
     ask(page, Text("换成 float16 呢？", "and in float16?")[lang])
-    expect(page.locator("#question")).to_be_focused()
+    expect(page.locator("[data-part=question]")).to_be_focused()
 
 
 @pytest.mark.exhaustive
 def test_a_guess_form_does_not_take_the_focus_from_the_question_box(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
-    page.locator("#question").fill(QUESTION[lang])
+    page.locator("[data-part=question]").fill(QUESTION[lang])
     page.keyboard.press("Enter")
-    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("[data-part=stop]")).to_be_hidden()
     expect(page.locator("[data-part=guess]").first).to_be_visible()
-    expect(page.locator("#question")).to_be_focused()
+    expect(page.locator("[data-part=question]")).to_be_focused()
     expect(short(page)).to_be_hidden()
 
 

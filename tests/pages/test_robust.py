@@ -1,19 +1,12 @@
 """Failures and unusual use: restarts, proxies, offline, no storage, double clicks, long questions."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browsing import (
     QUESTION,
-    ROOT,
     ask,
-    is_ready,
     label_text,
     one_look_per_language,
     short,
@@ -21,6 +14,7 @@ from browsing import (
     wait_until_complete,
 )
 from playwright.sync_api import Page, Route, expect
+from processes import numstab_server
 
 from bench.server import free_port
 from qa_service.model import Lang, Text
@@ -30,24 +24,6 @@ NO_LOCAL_STORAGE = (
 )
 
 
-@contextmanager
-def killable_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`numstab serve` on a port; it is killed at the end, also where an assertion fails."""
-    env = os.environ | {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(data), "NUMSTAB_DEADLINE": "30"}
-    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as server:
-        try:
-            deadline = time.monotonic() + 300
-            while not is_ready(f"http://127.0.0.1:{port}"):
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-            yield server
-        finally:
-            server.kill()  # else the end of the block waits for it
-
-
 @pytest.mark.exhaustive
 @one_look_per_language  # it starts two servers of its own
 def test_a_restart_in_the_middle_of_an_answer_is_reported(
@@ -55,8 +31,8 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
 ) -> None:
     """Text and question stay, and the retry button continues."""
     port = free_port()
-    origin = f"http://127.0.0.1:{port}"
-    with killable_server(port, cache, tmp_path) as server:
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "30"}
+    with numstab_server(env, tmp_path / "log", port=port) as (origin, server):
         page = visit(
             f"/?lang={lang}&entry=loss-surface",
             origin=origin,
@@ -68,9 +44,9 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
         expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
         assert len(short(page).inner_text()) > 15
         question = page.locator("[data-part=asked]").inner_text()
-    with killable_server(port, cache, tmp_path):
+    with numstab_server(env, tmp_path / "log", port=port):
         page.locator("[data-part=retry]").click()
-        expect(page.locator("#stop")).to_be_visible()
+        expect(page.locator("[data-part=stop]")).to_be_visible()
         wait_until_complete(page)
         expect(page.locator("[data-part=trouble]")).to_be_hidden()
         expect(page.locator("[data-part=asked]")).to_have_text(question)
@@ -85,8 +61,8 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
 def test_errors_of_a_proxy_are_explained(visit: Callable[..., Page], lang: Lang, status: int, label: str) -> None:
     page = visit(f"/?lang={lang}", expected="the server responded with a status", alone=False)
     page.route("**/page/ask", lambda route: route.fulfill(status=status, body="<html>no", content_type="text/html"))
-    page.locator("#question").fill(QUESTION[lang])
-    page.locator("#ask").click()
+    page.locator("[data-part=question]").fill(QUESTION[lang])
+    page.locator("[data-part=ask]").click()
     expect(page.locator("[data-part=trouble]")).to_contain_text(label_text(label, lang))
     page.unroute("**/page/ask")
     page.locator("[data-part=retry]").click()
@@ -98,8 +74,8 @@ def test_errors_of_a_proxy_are_explained(visit: Callable[..., Page], lang: Lang,
 def test_being_offline_is_reported_and_the_question_kept(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}", expected="ERR_INTERNET_DISCONNECTED")
     page.context.set_offline(True)
-    page.locator("#question").fill(QUESTION[lang])
-    page.locator("#ask").click()
+    page.locator("[data-part=question]").fill(QUESTION[lang])
+    page.locator("[data-part=ask]").click()
     expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("offline", lang))
     page.context.set_offline(False)
     page.locator("[data-part=retry]").click()
@@ -114,9 +90,9 @@ def test_a_service_that_does_not_respond_times_out(visit: Callable[..., Page], l
     page.goto(f"/?lang={lang}")
     pending: list[Route] = []
     page.route("**/page/ask", lambda route: pending.append(route))  # noqa: PLW0108  # playwright wants a function
-    page.locator("#question").fill(QUESTION[lang])
-    page.locator("#ask").click()
-    expect(page.locator("#status")).to_have_text(label_text("looking", lang))
+    page.locator("[data-part=question]").fill(QUESTION[lang])
+    page.locator("[data-part=ask]").click()
+    expect(page.locator("[data-part=status]")).to_have_text(label_text("looking", lang))
     page.clock.fast_forward(61_000)
     expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("silent", lang))
     pending[0].abort()
@@ -133,7 +109,7 @@ def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: 
     page.locator("[data-pref=large]").click()
     ask(page, QUESTION[lang])
     expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
-    expect(page.locator("#past")).to_be_hidden()
+    expect(page.locator("[data-part=past]")).to_be_hidden()
 
 
 @pytest.mark.exhaustive
@@ -142,7 +118,7 @@ def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
 ) -> None:
     """The new question follows up on the running answer, which is stopped."""
     page = visit(f"/?lang={lang}")
-    page.locator("#examples button", has_text=QUESTION[lang]).dblclick()
+    page.locator("[data-part=examples] button", has_text=QUESTION[lang]).dblclick()
     expect(short(page)).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(1)
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
@@ -176,14 +152,14 @@ def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[
 
 def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}", expected="ERR_ABORTED|network error")
-    page.locator("#question").fill(QUESTION[lang].replace("100", "150"))
+    page.locator("[data-part=question]").fill(QUESTION[lang].replace("100", "150"))
     page.keyboard.press("Enter")
     expect(short(page)).to_be_visible()
     page.reload()
     expect(page.locator("[data-part=asked]")).to_contain_text("150")
     expect(short(page)).to_be_visible()
     page.go_back()
-    expect(page.locator("#hero p")).to_be_visible()
+    expect(page.get_by_text(label_text("about", lang))).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(0)
     page.go_forward()
     expect(page.locator("[data-part=asked]")).to_contain_text("150")

@@ -85,7 +85,7 @@ def not_covered(page: Page, lang: Lang) -> None:
 def failed(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
     page.route("**/page/ask", lambda route: route.fulfill(status=503, body="<html>busy"))
-    page.locator("#question").fill(QUESTION[lang])
+    page.locator("[data-part=question]").fill(QUESTION[lang])
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("restarting", lang))
     expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
@@ -95,9 +95,9 @@ def failed(page: Page, lang: Lang) -> None:
 def guessing(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
-    page.locator("#question").fill(QUESTION[lang])
+    page.locator("[data-part=question]").fill(QUESTION[lang])
     page.keyboard.press("Enter")
-    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("[data-part=stop]")).to_be_hidden()
     expect(page.locator("[data-part=guess]").first).to_be_visible()
 
 
@@ -106,7 +106,7 @@ def history_open(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
     ask(page, "What is the capital of France?" if lang == "en" else "法国的首都是哪里？")
     page.goto(f"/?lang={lang}")
-    page.locator("#past summary").click()
+    page.locator("[data-part=past] summary").click()
 
 
 @state
@@ -114,7 +114,7 @@ def entry(page: Page, lang: Lang) -> None:
     page.goto(f"/entries/float16-precision?lang={lang}")
     page.locator("[data-part=more-evidence] > summary").click()
     page.locator("[data-part=source] summary").first.click()
-    page.locator("#run-all").click()
+    page.locator("[data-part=run-all]").click()
     expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
         page.locator("[data-part=card]").count()
     )
@@ -144,7 +144,7 @@ def heat_maps(page: Page, lang: Lang) -> None:
 @state
 def entry_index(page: Page, lang: Lang) -> None:
     page.goto(f"/entries?lang={lang}")
-    page.locator("#find").fill("relu")
+    page.locator("[data-part=search-box]").fill("relu")
     expect(page.locator("[data-part=further][open]:visible").first).to_be_visible()
 
 
@@ -162,7 +162,7 @@ def diagnosis_form(page: Page, lang: Lang) -> None:
 def diagnosed(page: Page, lang: Lang) -> None:
     """A report with every part, and the log opened below it."""
     page.goto(f"/diagnose?lang={lang}")
-    page.locator("#log").fill(SICK_LOG)
+    page.locator("[data-part=log]").fill(SICK_LOG)
     page.locator("[data-part=log-form] button").click()
     expect(page.locator("[data-part=tried] [data-part=chart] svg")).to_have_count(2)
     for fold in page.locator("main details > summary").all():
@@ -216,13 +216,13 @@ def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) ->
 def test_a_page_prints_without_its_controls(visit: Callable[..., Page]) -> None:
     """Text, verdicts and charts are printed on a white background."""
     page = visit("/entries/loss-surface?lang=en", color_scheme="dark", viewport={"width": 720, "height": 1000})
-    page.locator("#run-all").click()
+    page.locator("[data-part=run-all]").click()
     expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
         page.locator("[data-part=card]").count()
     )
     wait_until_complete(page)
     page.emulate_media(media="print")
-    for hidden in ("header", "[data-part=controls]", "[data-part=save]", "#run-all", "[data-part=copy]"):
+    for hidden in ("header", "[data-part=controls]", "[data-part=save]", "[data-part=run-all]", "[data-part=copy]"):
         assert not page.locator(hidden).first.is_visible(), hidden
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for chart in page.locator("[data-part=chart] svg").all():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOYS = ROOT / "tests" / "toys"
@@ -92,7 +93,7 @@ def test_the_recorder_is_the_installed_one_or_the_shipped_copy(tmp_path: Path) -
     for folder, expected in ((tmp_path, (0, "shipped")), (tmp_path / "nothing", (1, ""))):
         done = subprocess.run(
             [sys.executable, "-P", str(script), str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
         )  # fmt: skip
         assert (done.returncode, done.stdout.strip()) == expected, done.stderr
     assert "numstab_watch" in done.stderr

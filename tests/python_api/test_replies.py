@@ -30,10 +30,12 @@ def replying() -> Iterator[Callable[..., str]]:
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
 
 
 @pytest.mark.parametrize(

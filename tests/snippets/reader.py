@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from hooks import hook_count
 from torch import nn
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?![\w])")
@@ -57,13 +58,12 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     for name, p in model.named_parameters():
         state[f"{name}.requires_grad"] = p.requires_grad
         state[f"{name}.grad"] = None if p.grad is None else p.grad.clone()
+    state["hooks"] = hook_count(model)
     for name, module in model.named_modules():
         state[f"{name}: training"] = module.training
         state[f"{name}: kind"] = type(module)
         state[f"{name}: momentum"] = getattr(module, "momentum", None)
         state[f"{name}: p"] = getattr(module, "p", None)
-        state[f"{name}: hooks"] = len(module._forward_hooks) + len(module._forward_pre_hooks)
-        state[f"{name}: backward hooks"] = len(module._backward_hooks) + len(module._backward_pre_hooks)
     return state
 
 

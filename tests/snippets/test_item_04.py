@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hooks import hook_count
 from snippets.reader import bad_batch, batch, changes, check_bad_batch_is_skipped, healthy_model, plain_model, state_of
 from torch import nn
 
@@ -208,7 +209,7 @@ def test_svd_eigh_gradient(snippet):
 def test_one_rank_poisons_all(snippet):
     model = healthy_model()
     assert "0.weight not finite" in snippet.run(model, criterion=lambda out, y: out.sum() * INF).printed
-    assert not any(p._backward_hooks for p in model.parameters())
+    assert not hook_count(model)
     assert snippet.run().printed == ""
 
 

@@ -19,9 +19,12 @@ def inputs(case: Case) -> Iterator[Finding]:
         bad = next((step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None)
     if bad is not None and case.nonfinite:
         yield from findings(
-            "input_not_finite", "输入里已经有 nan 或 inf", "the input itself holds nan or inf", step=bad,
+            "input_not_finite",
+            "输入里已经有 nan 或 inf",
+            "the input itself holds nan or inf",
+            step=bad,
             nonfinite_data=3.5,
-        )  # fmt: skip
+        )
     size, columns = values.get("in_rms"), values.get("in_columns", 1.0)
     if size is None or not (case.harmed or (case.large_first_loss and not case.exceeds_mean_reduction)):
         return
@@ -56,9 +59,12 @@ def inputs(case: Case) -> Iterator[Finding]:
         )
     elif 0.1 < size < 5 and columns < 30:
         yield from findings(
-            "input_usual", "输入的大小正常：均方根 {0}", "the input has a usual size: rms {0}", size,
+            "input_usual",
+            "输入的大小正常：均方根 {0}",
+            "the input has a usual size: rms {0}",
+            size,
             inputs_not_scaled=-3.0,
-        )  # fmt: skip
+        )
 
 
 def labels(case: Case) -> Iterator[Finding]:
@@ -66,9 +72,13 @@ def labels(case: Case) -> Iterator[Finding]:
     bad = next((event.step for event in case.run.events if event.name == "target_not_finite"), None)
     if bad is not None and case.nonfinite:
         yield from findings(
-            "target_not_finite", "目标值里已经有 nan 或 inf", "the targets themselves hold nan or inf", step=bad,
-            bad_labels=6.0, nonfinite_data=-2.0,
-        )  # fmt: skip
+            "target_not_finite",
+            "目标值里已经有 nan 或 inf",
+            "the targets themselves hold nan or inf",
+            step=bad,
+            bad_labels=6.0,
+            nonfinite_data=-2.0,
+        )
     if case.number("ignored") == 1 and any(not math.isfinite(each) for each in case.losses):
         yield from findings(
             "no_label_left",

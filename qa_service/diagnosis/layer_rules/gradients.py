@@ -143,10 +143,12 @@ def nonfinite_gradient_of_finite_loss(case: Case) -> Iterator[Finding]:
     logarithm, singular = bool(_LOGARITHMS & set(hazards)), bool(_SINGULAR & set(hazards))
     yield from findings(
         "gradient_only_nan_where" if masked else "gradient_only_nan",
-        "第 {0} 步损失有限，梯度不是；损失的计算图里这类算子有：" + ("、".join(dict.fromkeys(hazards)) or "没有")
+        "第 {0} 步损失有限，梯度不是；损失的计算图里这类算子有："
+        + ("、".join(dict.fromkeys(hazards)) or "没有")
         + ("，外面还有 Where" if masked else ""),
         "at step {0} the loss is finite and the gradient is not; operations of the loss whose derivative has no bound: "
-        + (", ".join(dict.fromkeys(hazards)) or "none") + (", and Where about them" if masked else ""),
+        + (", ".join(dict.fromkeys(hazards)) or "none")
+        + (", and Where about them" if masked else ""),
         case.first_bad_gradient_step,
         step=case.first_bad_gradient_step,
         where_backward=4.5 if masked else -4.0,
@@ -156,4 +158,4 @@ def nonfinite_gradient_of_finite_loss(case: Case) -> Iterator[Finding]:
         adam_stale=4.0 if not hazards and case.has_state and case.first_bad_gradient_step > EARLY else -1.0,
         step_too_large=-3.0,
         nonfinite_data=-2.0,
-    )  # fmt: skip
+    )

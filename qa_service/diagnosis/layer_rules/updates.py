@@ -50,8 +50,11 @@ def _too_small(case: Case) -> Iterator[Finding]:
             "weights_move_far",
             "{0} 步里权重能走的路是自身大小的 {1} 倍：步子不小",
             "in {0} steps a weight can have moved by {1} times its size: the steps are not small",
-            steps, way, step_too_small=-2.5, no_update=-1.5,
-        )  # fmt: skip
+            steps,
+            way,
+            step_too_small=-2.5,
+            no_update=-1.5,
+        )
     elif way < 0.05 and not swallowed_share(case):
         yield from findings(
             "weights_hardly_move",
@@ -170,9 +173,11 @@ def accumulation(case: Case) -> Iterator[Finding]:
         )
     elif carried < 0.1:
         yield from findings(
-            "gradients_zeroed", "每步之前梯度都清零了", "the gradients are set to zero before each step",
+            "gradients_zeroed",
+            "每步之前梯度都清零了",
+            "the gradients are set to zero before each step",
             gradients_accumulate=-5.0,
-        )  # fmt: skip
+        )
 
 
 def no_update(case: Case) -> Iterator[Finding]:

@@ -114,15 +114,19 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
         status=run.status,
         note=run.note[lang],
         metrics={
-            name: RunMetric(
-                title=experiment.metrics[name].title[lang], value=value, unit=experiment.metrics[name].unit
-            )
+            name: RunMetric(title=experiment.metrics[name].title[lang], value=value, unit=experiment.metrics[name].unit)
             for name, value in run.measured.items()
         },
         claims=[
             RunClaim(
-                says=claim.says, metric=claim.metric, op=claim.op, bound=claim.bound, value=claim.value,
-                verdict=claim.verdict, holds_at=claim.visible_at, seeds=claim.spread,
+                says=claim.says,
+                metric=claim.metric,
+                op=claim.op,
+                bound=claim.bound,
+                value=claim.value,
+                verdict=claim.verdict,
+                holds_at=claim.visible_at,
+                seeds=claim.spread,
             )
             for claim in claims_json(evidence, lang)
         ],
@@ -131,7 +135,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
         code_hash=experiment.hash[:_HASH_CHARACTERS],
         versions=dict(run.versions),
         machine=run.machine or machine(),
-    )  # fmt: skip
+    )
 
 
 def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang) -> FindResult:
@@ -179,9 +183,12 @@ def check_result(entry: Entry, checked: Sequence[CheckedClaim], lang: Lang) -> C
         for one in checked
     ]
     return CheckResult(
-        left_out=[], lang=lang, entry=_entry_name(entry, lang), claims=claims,
+        left_out=[],
+        lang=lang,
+        entry=_entry_name(entry, lang),
+        claims=claims,
         confirmed=all(one.confirmed for one in claims),
-    )  # fmt: skip
+    )
 
 
 def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:

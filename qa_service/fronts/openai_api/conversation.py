@@ -74,9 +74,7 @@ def read_chat(body: Any) -> Conversation:
     table = _object(body)
     messages = table.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise BadField(
-            zh="messages 应当是消息的列表", en="messages should be a list of messages", field="messages"
-        )  # fmt: skip
+        raise BadField(zh="messages 应当是消息的列表", en="messages should be a list of messages", field="messages")
     options = table.get("stream_options")
     include_usage = isinstance(options, dict) and options.get("include_usage") is True
     return _conversation(table, messages, "messages", include_usage=include_usage)
@@ -103,7 +101,7 @@ def _object(body: Any) -> dict[str, Any]:
 
 def _conversation(
     table: dict[str, Any], messages: list[Any], name: str, *, include_usage: bool = False
-) -> Conversation:  # fmt: skip
+) -> Conversation:
     """The conversation of these messages; `name` is their field in `table`. Raises `BadField` and `UnknownModel`."""
     said = [
         (message.get("role"), content_text(message.get("content"))) for message in messages if isinstance(message, dict)

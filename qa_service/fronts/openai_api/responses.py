@@ -69,10 +69,12 @@ class Response:
                 return written + b"".join(
                     self._event(
                         "response.output_text.annotation.added",
-                        **place, annotation_index=first + index, annotation=annotation,
+                        **place,
+                        annotation_index=first + index,
+                        annotation=annotation,
                     )
                     for index, annotation in enumerate(added)
-                )  # fmt: skip
+                )
             case Progress():
                 return f": {delta.comment}\n\n".encode()
             case FollowUps():
@@ -83,21 +85,25 @@ class Response:
     def _opening(self) -> bytes:
         item = {"type": "message", "id": self.message_id, "status": "in_progress", "role": "assistant", "content": []}
         place = {"item_id": self.message_id, "output_index": 0, "content_index": 0}
-        return b"".join([
-            self._event("response.created", response=self._object("in_progress")),
-            self._event("response.in_progress", response=self._object("in_progress")),
-            self._event("response.output_item.added", output_index=0, item=item),
-            self._event("response.content_part.added", **place, part=_part("", [])),
-        ])  # fmt: skip
+        return b"".join(
+            [
+                self._event("response.created", response=self._object("in_progress")),
+                self._event("response.in_progress", response=self._object("in_progress")),
+                self._event("response.output_item.added", output_index=0, item=item),
+                self._event("response.content_part.added", **place, part=_part("", [])),
+            ]
+        )
 
     def _closing(self) -> bytes:
         place = {"item_id": self.message_id, "output_index": 0, "content_index": 0}
-        return b"".join([
-            self._event("response.output_text.done", **place, text=self.text, logprobs=[]),
-            self._event("response.content_part.done", **place, part=_part(self.text, self.annotations)),
-            self._event("response.output_item.done", output_index=0, item=self._item()),
-            self._event("response.completed", response=self._object("completed")),
-        ])  # fmt: skip
+        return b"".join(
+            [
+                self._event("response.output_text.done", **place, text=self.text, logprobs=[]),
+                self._event("response.content_part.done", **place, part=_part(self.text, self.annotations)),
+                self._event("response.output_item.done", output_index=0, item=self._item()),
+                self._event("response.completed", response=self._object("completed")),
+            ]
+        )
 
     def _failure(self, error: Exception, reply: ReplyStream) -> bytes:
         detail = openai_error(problem_json(error, reply.answer.lang))[1].error
@@ -114,8 +120,12 @@ class Response:
     def _item(self) -> dict[str, Any]:
         content = [_part(self.text, self.annotations)]
         return {
-            "type": "message", "id": self.message_id, "status": "completed", "role": "assistant", "content": content,
-        }  # fmt: skip
+            "type": "message",
+            "id": self.message_id,
+            "status": "completed",
+            "role": "assistant",
+            "content": content,
+        }
 
     def _object(self, status: str) -> dict[str, Any]:
         is_complete = status == "completed"

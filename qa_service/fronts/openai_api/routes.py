@@ -53,9 +53,13 @@ def _add_models(api: APIRouter) -> None:
 
 def _model_json(model: str) -> dict[str, Any]:
     return {
-        "id": model, "object": "model", "created": _MODELS_SINCE, "owned_by": "numstab", "name": _NAMES[model],
+        "id": model,
+        "object": "model",
+        "created": _MODELS_SINCE,
+        "owned_by": "numstab",
+        "name": _NAMES[model],
         "context_length": MAX_QUESTION_CHARS // 4,
-    }  # fmt: skip
+    }
 
 
 def _add_chat(api: APIRouter, service: Service, settings: Settings) -> None:

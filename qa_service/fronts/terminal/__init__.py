@@ -27,8 +27,22 @@ def add_commands(parsers: Any) -> None:
     The former needs a service; the latter only the settings.
     """
     for command in (
-        ask, chat, run, formula, diagnose, try_model, check, replay, export, evaluate, gaps, kb, keys, trace, listing,
-    ):  # fmt: skip
+        ask,
+        chat,
+        run,
+        formula,
+        diagnose,
+        try_model,
+        check,
+        replay,
+        export,
+        evaluate,
+        gaps,
+        kb,
+        keys,
+        trace,
+        listing,
+    ):
         command.add_commands(parsers)
 
 

@@ -37,8 +37,10 @@ _WORDS = {
     "log": Text("（对数）", " (log10)"), "and": Text("、", ", "),
 }  # fmt: skip
 _CERTAINTY = {
-    "certain": Text("确定", "certain"), "likely": Text("很可能", "likely"), "possible": Text("可能", "possible"),
-}  # fmt: skip
+    "certain": Text("确定", "certain"),
+    "likely": Text("很可能", "likely"),
+    "possible": Text("可能", "possible"),
+}
 _STYLES = {"sick": "bold red", "undecided": "bold yellow", "healthy": "bold green", "not_numerics": "bold cyan"}
 
 

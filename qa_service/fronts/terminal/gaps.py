@@ -33,9 +33,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
     least = options.int_or_text(arguments.least)
     if not isinstance(least, int) or least < 1:
-        raise BadField(
-            zh="--least 应当是正整数", en="--least should be a whole number from 1 on", field="--least"
-        )  # fmt: skip
+        raise BadField(zh="--least 应当是正整数", en="--least should be a whole number from 1 on", field="--least")
     store = Store(arguments.settings.store_url)
     questions = store.unanswered()
     store.close()
@@ -72,12 +70,18 @@ def _write_drafts(group: "UnansweredGroup", folder: Path, number: int) -> None:
 def _group_json(group: "UnansweredGroup") -> dict[str, Any]:
     return {
         "questions": [
-            {"question": one.question, "lang": one.lang, "status": one.status, "entry": one.entry,
-             "helpful": one.helpful, "reason": one.reason}
+            {
+                "question": one.question,
+                "lang": one.lang,
+                "status": one.status,
+                "entry": one.entry,
+                "helpful": one.helpful,
+                "reason": one.reason,
+            }
             for one in group.questions
         ],
         "nearest": [{"entry": match.entry.id, "score": match.score} for match in group.nearest],
-    }  # fmt: skip
+    }
 
 
 def _print_groups(groups: list["UnansweredGroup"], lang: Lang, *, kept: bool) -> None:

@@ -90,7 +90,8 @@ def _result_json(result: ReplayResult) -> dict[str, Any]:
         "seed": result.receipt.seed,
         "status": result.run.status.value,
         "sameness": result.outcome.value,
-        "changed": {name: {"then": json_safe(then), "now": json_safe(now)}
-                    for name, (then, now) in result.changed.items()},
+        "changed": {
+            name: {"then": json_safe(then), "now": json_safe(now)} for name, (then, now) in result.changed.items()
+        },
         "moved": {name: {"then": then, "now": now} for name, (then, now) in result.changed_versions.items()},
-    }  # fmt: skip
+    }

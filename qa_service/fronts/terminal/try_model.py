@@ -50,9 +50,14 @@ def run_with_settings(arguments: Namespace, settings: Settings) -> int:
     memory = int(_number("--memory", arguments.memory, _LEAST_MEMORY, 1 << 24))
     try:
         run = try_model(
-            arguments.target, steps=steps, deadline=deadline, memory=memory, curvature=arguments.curvature,
-            push=arguments.push, python=settings.python,
-        )  # fmt: skip
+            arguments.target,
+            steps=steps,
+            deadline=deadline,
+            memory=memory,
+            curvature=arguments.curvature,
+            push=arguments.push,
+            python=settings.python,
+        )
     except TrialFailed as failure:
         for line in failure.output.splitlines()[-_MAX_OUTPUT_LINES:]:
             sys.stderr.write(f"  {line}\n")
@@ -73,8 +78,11 @@ def _details(run: TrainingRun, lang: Lang) -> list[str]:
             lines.append(f"  {fault.place}  {fault.code}")
         lines += [f"  {'操作数' if zh else 'operand'} {operand}" for operand in fault.operands]
         if fault.reproduced is not None:
-            again = ("重放结果相同" if zh else "reproduced bit for bit") if fault.reproduced else (
-                "重放结果不同" if zh else "not reproduced")  # fmt: skip
+            again = (
+                ("重放结果相同" if zh else "reproduced bit for bit")
+                if fault.reproduced
+                else ("重放结果不同" if zh else "not reproduced")
+            )
             lines.append(f"  {again}")
     lines += _margins(run, lang)
     if run.interventions:

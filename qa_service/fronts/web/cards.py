@@ -184,8 +184,11 @@ def _visible_parameters(entry: Entry | None, block: EvidenceBlock, experiment: E
 def _difference(entry: Entry, block: EvidenceBlock, experiment: Experiment, lang: Lang) -> str:
     """The parameters in which a block differs from the entry's others with the same experiment: "depth = 30", or ""."""
     own = fill_defaults(experiment, block.params)
-    others = [fill_defaults(experiment, each.params) for each in entry.evidence
-              if each.experiment == block.experiment and each.id != block.id]  # fmt: skip
+    others = [
+        fill_defaults(experiment, each.params)
+        for each in entry.evidence
+        if each.experiment == block.experiment and each.id != block.id
+    ]
     names = [name for name in experiment.params if any(repr(each[name]) != repr(own[name]) for each in others)]
     separator = "，" if lang == "zh" else ", "
     return separator.join(f"{experiment.params[name].title[lang]} = {_input_text(own[name])}" for name in names[:2])

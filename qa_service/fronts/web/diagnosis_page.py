@@ -287,9 +287,7 @@ def _other(found: Diagnosis, lang: Lang) -> str:
     if found.status == "undecided" or len(found.hypotheses) < 2:
         return ""
     second = found.hypotheses[1]
-    return labels.LABELS["diagnosis_also"][lang].format(
-        found.causes[second.cause].name[lang], _certainty(second, lang)
-    )  # fmt: skip
+    return labels.LABELS["diagnosis_also"][lang].format(found.causes[second.cause].name[lang], _certainty(second, lang))
 
 
 def _cited_lines(found: Diagnosis, shown: Sequence[Hypothesis]) -> list[int]:

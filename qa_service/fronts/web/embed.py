@@ -59,9 +59,14 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
         )
         if plans and entry.evidence:
             shown["proof"] = cards.evidence_card(
-                entry, entry.evidence[0], plans[0].experiment, lang,
-                params=plans[0].params, seed=int(seed), evidence=before[0] if before else None,
-            )  # fmt: skip
+                entry,
+                entry.evidence[0],
+                plans[0].experiment,
+                lang,
+                params=plans[0].params,
+                seed=int(seed),
+                evidence=before[0] if before else None,
+            )
         values = {
             **shown,
             "remembered": _event(before, entry, lang, knowledge),

@@ -167,9 +167,7 @@ def _default(study: FormulaStudy, name: str) -> str:
     return values_text({name: study.given.get(name, OPEN_RANGE)}).partition("=")[2]
 
 
-def _permalink(
-    expression: str, variables: Sequence[tuple[str, str]], fields: Mapping[str, str], lang: Lang
-) -> str:  # fmt: skip
+def _permalink(expression: str, variables: Sequence[tuple[str, str]], fields: Mapping[str, str], lang: Lang) -> str:
     query = {"expression": expression, **{field_name(name): value for name, value in variables}}
     query |= {name: fields[name] for name in ("dtype", "gradient") if name in fields}
     return "/formula?" + urlencode({**query, "lang": lang})

@@ -15,13 +15,14 @@ def check_build(cache: Path) -> DoctorCheck:
             "charts", "ok", Text("图表脚本和公式字体已就绪", "the chart script and the font of formulas are built")
         )
     return DoctorCheck(
-        "charts", "note",
+        "charts",
+        "note",
         Text(
             "图表脚本或公式字体还没有生成：第一次多等十秒",
             "the chart script or the font is not built yet: the first use takes ten seconds longer",
         ),
         Text("运行 numstab prepare", "run numstab prepare"),
-    )  # fmt: skip
+    )
 
 
 def check_chromium() -> DoctorCheck:
@@ -31,6 +32,8 @@ def check_chromium() -> DoctorCheck:
             "browser", "ok", Text("有 Chromium，可以测试页面", "there is a Chromium to test the page with")
         )
     return DoctorCheck(
-        "browser", "note", Text("没有 Chromium：只有测试页面时才需要", "no Chromium: only tests of the page need one"),
+        "browser",
+        "note",
+        Text("没有 Chromium：只有测试页面时才需要", "no Chromium: only tests of the page need one"),
         Text("Debian：apt-get install chromium fonts-noto-cjk", "on Debian: apt-get install chromium fonts-noto-cjk"),
-    )  # fmt: skip
+    )

@@ -43,8 +43,20 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
         entries = [
             f"- [{one.question.en}]({base}entries/{one.id}.md?lang=en)" for one in service.knowledge.library.values()
         ]
-        lines = ["# numstab", "", f"> {_ABOUT.en}", "", "## Entries", "", *entries, "", "## API", "",
-                 f"- [OpenAPI]({base}openapi.json)", f"- [Entries as JSON]({base}api/v1/entries)"]  # fmt: skip
+        lines = [
+            "# numstab",
+            "",
+            f"> {_ABOUT.en}",
+            "",
+            "## Entries",
+            "",
+            *entries,
+            "",
+            "## API",
+            "",
+            f"- [OpenAPI]({base}openapi.json)",
+            f"- [Entries as JSON]({base}api/v1/entries)",
+        ]
         return Response("\n".join(lines) + "\n", media_type="text/plain; charset=utf-8", headers=_OF_THIS_HOST)
 
     @web.get("/sitemap.xml")

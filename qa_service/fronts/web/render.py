@@ -155,9 +155,15 @@ def page_event(
         case Started(run_id, experiment, params, seed, compared):
             owner, block = _owner_of_block(entry, run_id.partition("~")[0], experiment)
             card = cards.evidence_card(
-                owner, block, experiment, lang,
-                params=params, seed=seed, state="running", compared=format_params(compared, lang),
-            )  # fmt: skip
+                owner,
+                block,
+                experiment,
+                lang,
+                params=params,
+                seed=seed,
+                state="running",
+                compared=format_params(compared, lang),
+            )
             return name, PageStarted(
                 **fields,
                 alone=owner is None,
@@ -172,10 +178,15 @@ def page_event(
         case EvidenceReady(evidence):
             owner, block = _owner_of_block(entry, evidence.block, evidence.experiment)
             card = cards.evidence_card(
-                owner, block, evidence.experiment, lang,
-                params=evidence.params, seed=evidence.seed, evidence=evidence,
+                owner,
+                block,
+                evidence.experiment,
+                lang,
+                params=evidence.params,
+                seed=evidence.seed,
+                evidence=evidence,
                 compared=format_params(evidence.compared, lang),
-            )  # fmt: skip
+            )
             shown = prose.placeholder_values(owner, evidence, lang) if owner and evidence.variant == 0 else {}
             metrics = {
                 metric: PageMetric(**dict(about), shown=format_number(about.value, lang))

@@ -260,7 +260,8 @@ def _alt_text(curves: Sequence[_Curve], marks: Sequence[Mark], across: str, lang
     for number, mark in enumerate(marks, start=1):
         at = format_number(mark.step, lang)
         sentences.append(
-            f"标记 {number}（{across} {at}）：{mark.text.zh}。" if lang == "zh"
+            f"标记 {number}（{across} {at}）：{mark.text.zh}。"
+            if lang == "zh"
             else f"Mark {number} ({across} {at}): {mark.text.en}. "
-        )  # fmt: skip
+        )
     return "".join(sentences).strip()

@@ -12,13 +12,12 @@ import { words } from "./words.js";
 
 /** What was asked: a question, or an entry. @typedef {{ q?: string, entry?: string, aspect?: string }} Address */
 
-const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const composer = /** @type {HTMLFormElement} */ (byId("composer"));
-const box = /** @type {HTMLTextAreaElement} */ (byId("question"));
-const languageSwitch = /** @type {HTMLAnchorElement} */ (byId("switch"));
-const stop = byId("stop");
-const status = byId("status");
-const turns = byId("turns");
+const composer = part(document, "composer");
+const box = part(document, "question");
+const languageSwitch = part(document, "language-switch");
+const stop = part(document, "stop");
+const status = part(document, "status");
+const turns = part(document, "turns");
 const pageLang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 const LONGEST_IN_ADDRESS = 1500; // characters of a question that an address can carry
 const HIGHEST_BOX = 160; // pixels
@@ -140,11 +139,16 @@ function pushHistory(turn, asked, lang) {
 
 history.scrollRestoration = "manual"; // the browser would go where the user left, after we have gone to the turn
 addEventListener("popstate", ({ state }) => {
-  const turn = state?.turn && document.getElementById(state.turn);
+  const turn = turnWithId(state?.turn);
   if (!turn) return location.reload();
   document.title = state.title;
-  turn.scrollIntoView({ block: "start" });
+  turn.element.scrollIntoView({ block: "start" });
 });
+
+/** The turn of this conversation that a step of the history shows. @param {string | undefined} id */
+function turnWithId(id) {
+  return conversation.find(({ element }) => element.id === id);
+}
 
 /** Puts a question back into the box, to be changed and asked again. @param {string} question */
 function edit(question) {
@@ -192,7 +196,7 @@ stop.addEventListener("click", () => {
 });
 
 // Every button that asks: an example, a candidate, a related question.
-byId("main").addEventListener("click", (event) => {
+part(document, "main").addEventListener("click", (event) => {
   const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-question]"));
   const { entry, aspect, question, keep } = button?.dataset ?? {};
   if (!button || !question) return;
@@ -226,8 +230,8 @@ async function restore(kept) {
   isRestoring = false;
   const last = conversation.at(-1);
   if (last?.asked) pushHistory(last, last.asked, pageLang);
-  const here = (state && document.getElementById(state)) || last?.element;
-  here?.scrollIntoView({ block: "start", behavior: "instant" });
+  const here = turnWithId(state) ?? last;
+  here?.element.scrollIntoView({ block: "start", behavior: "instant" });
 }
 
 /** What this tab had kept when it came to this address: none where it asks something else. @returns {KeptTurn[]} */

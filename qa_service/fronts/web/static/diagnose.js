@@ -61,8 +61,7 @@ function show(answer, title, form) {
   addCopyButtons(answer);
   drawCharts(answer);
   say("");
-  const verdict = /** @type {HTMLElement} */ (document.getElementById("verdict"));
-  verdict.focus({ preventScroll: true });
+  part(answer, "report-heading").focus({ preventScroll: true });
   scrollTo({ top: 0, behavior: "instant" });
 }
 

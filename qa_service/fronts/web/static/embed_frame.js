@@ -6,7 +6,7 @@ import { mathFont } from "./load.js";
 import { enclosingPart, findPart, part } from "./parts.js";
 
 const article = part(document, "entry");
-const status = /** @type {HTMLElement} */ (document.getElementById("status"));
+const status = part(document, "status");
 const { entry, lang = "zh" } = article.dataset;
 const element = findPart(article, "card");
 
@@ -20,7 +20,7 @@ if (element) {
     if (enclosingPart(target, "change")) card.open();
     if (enclosingPart(target, "restore-own")) card.restore();
   });
-  const remembered = document.getElementById("remembered")?.textContent;
+  const remembered = findPart(document, "remembered")?.textContent;
   if (remembered) card.showEvidence(JSON.parse(remembered)); // measured earlier: nothing is run for a reader who only looks
 }
 if (article.querySelector("math")) mathFont.request().catch(() => {});

@@ -8,9 +8,9 @@ import { mathFont } from "./load.js";
 import { allParts, enclosingPart, findPart, part } from "./parts.js";
 
 const article = part(document, "entry");
-const status = /** @type {HTMLElement} */ (document.getElementById("status"));
-const languageSwitch = /** @type {HTMLAnchorElement} */ (document.getElementById("switch"));
-const runAll = /** @type {HTMLButtonElement | null} */ (document.getElementById("run-all"));
+const status = part(document, "status");
+const languageSwitch = part(document, "language-switch");
+const runAll = findPart(document, "run-all");
 const { entry, aspect, experiment, lang = "zh", seeds } = article.dataset;
 const subject = entry ? { entry, ...(aspect && { aspect }), lang } : { experiment, lang };
 const cards = allParts(article, "card").map(

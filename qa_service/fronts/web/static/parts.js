@@ -1,12 +1,13 @@
-// The contract between templates and scripts: elements are found by `data-part`; classes are for styling only.
+// The contract between templates and scripts: elements are found by `data-part`; classes are for styling only, ids for labels,
+// ARIA and addresses.
 
-/** Every part, by the template that has it. A test compares this list with the templates. */
+/** Every part, by the template that has it. `make js` compares this list with the templates. */
 export const PARTS = /** @type {const} */ ([
   // base.html
-  "incomplete",
-  // chat.html: the list of earlier questions, and a turn
-  "past-list", "past-export", "past-clear",
-  "turn", "asked", "edit", "whole", "whole-text", "reply", "trouble", "trouble-message", "retry",
+  "language-switch", "main", "incomplete", "labels",
+  // chat.html: the question box, the conversation, the list of earlier questions, and a turn
+  "turns", "composer", "question", "ask", "stop", "status", "examples", "past", "past-list", "past-export", "past-clear",
+  "turn-template", "turn", "asked", "edit", "whole", "whole-text", "reply", "trouble", "trouble-message", "retry",
   // answer.html
   "parsed", "chip", "strike", "unsure", "alternatives", "notice", "candidates", "compared-runs", "more-evidence", "more-outcome", "cards", "related", "feedback",
   "feedback-reason",
@@ -19,11 +20,13 @@ export const PARTS = /** @type {const} */ ([
   // comparison.html
   "comparison", "beside",
   // entry.html and experiment.html
-  "entry", "card", "source", "phrasings",
+  "entry", "run-all", "card", "source", "phrasings",
+  // embed.html
+  "remembered",
   // entries.html and experiments.html
-  "found", "nothing", "theme", "index", "further",
+  "search-box", "found", "nothing", "theme", "index", "further",
   // diagnosis.html, and of answer.html what leads there
-  "diagnosed", "log-form", "log-status", "report", "excerpt", "curve", "compared-metrics", "tried", "json", "diagnosis", "diagnosed-log",
+  "diagnosed", "log-form", "log", "log-status", "report", "report-heading", "excerpt", "curve", "compared-metrics", "tried", "json", "diagnosis", "diagnosed-log",
   // problem.html
   "problem",
   // made by scripts
@@ -36,7 +39,9 @@ export const PARTS = /** @type {const} */ ([
 
 /** The parts that are not just any element.
  * @typedef {{ controls: HTMLFormElement, "log-form": HTMLFormElement, "diagnosed-log": HTMLInputElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
- *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
+ *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement,
+ *   "language-switch": HTMLAnchorElement, composer: HTMLFormElement, question: HTMLTextAreaElement, "turn-template": HTMLTemplateElement, "run-all": HTMLButtonElement,
+ *   "search-box": HTMLInputElement }} SpecialParts */
 
 /** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */
 

@@ -7,7 +7,7 @@ import { words } from "./words.js";
 
 const KEY = "numstab.past";
 const MOST = 200; // questions
-const section = /** @type {HTMLElement} */ (document.getElementById("past"));
+const section = part(document, "past");
 
 /** @returns {PastQuestion[]} */
 function readPast() {

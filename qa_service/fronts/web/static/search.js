@@ -4,8 +4,8 @@ import { allParts, part } from "./parts.js";
 import { rankOf } from "./rank.js";
 /** @import { Searched } from "./rank.js" */
 
-const box = /** @type {HTMLInputElement} */ (document.getElementById("find"));
-const languageSwitch = /** @type {HTMLAnchorElement} */ (document.getElementById("switch"));
+const box = part(document, "search-box");
+const languageSwitch = part(document, "language-switch");
 const list = part(document, "found");
 const nothing = part(document, "nothing");
 const themes = allParts(document, "theme");

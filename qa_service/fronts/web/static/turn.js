@@ -45,8 +45,7 @@ export class Turn {
    * @param {(sentence: string) => void} announce says a sentence in the page's status
    */
   constructor(question, request, announce) {
-    const template = /** @type {HTMLTemplateElement} */ (document.getElementById("turn"));
-    this.element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
+    this.element = /** @type {HTMLElement} */ (part(document, "turn-template").content.firstElementChild?.cloneNode(true));
     this.question = question;
     this.request = request;
     this.announce = announce;
