@@ -180,6 +180,7 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "negative_kl": Text("KL 为负", "negative KL"),
         "growing_kl": Text("KL 变大", "growing KL"),
         "zero_kl": Text("KL 为 0", "KL of 0"),
+        "approx_kl": Text("approx_kl", "approx_kl"),
         "rising_entropy": Text("熵上升", "rising entropy"),
         "overestimation": Text("高估", "overestimation"),
         "reward_model": Text("奖励模型", "reward model"),

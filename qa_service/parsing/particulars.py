@@ -51,7 +51,7 @@ PARTICULARS: Mapping[str, str] = {
     "kl": r"kl[ _-]?div\w*|kl ?散度|(?<![a-z])kl[ _-]?loss|(?<![a-z])kld(?![a-z])",
     "vae": r"(?<![a-z])vae(?![a-z]|[_.=])|variational auto|变分自编码",
     "log_variance": r"log[_ ]?var(?![a-z])|logvar|gaussian_?nll|gaussiannll|log[_ -]?std|heteroscedastic",
-    "wgan": r"(?<![a-z])wgan|wasserstein|gradient penalty|梯度惩罚",
+    "wgan": r"(?<![a-z])(?:wgan|gan[-_ ]gp)|wasserstein|gradient penalty|梯度惩罚",
     "lsgan": r"(?<![a-z])ls-?gan|cycle-?gan|pix2pix|least[- ]squares gan",
     "triplet": r"triplet|三元组",
     "cosine": r"cosine[_ ]?(?:similarity|distance|embedding|loss)|余弦(?:相似度|距离|损失)"
@@ -67,7 +67,7 @@ PARTICULARS: Mapping[str, str] = {
     "ddpg": r"(?<![a-z])(?:ddpg|td3)(?![a-z])",
     "arcface": r"(?<![a-z])(?:arcface|cosface|sphereface|insightface|arc_?margin)|(?<![a-z])a?am-?softmax"
     r"|additive (?:angular )?margin",
-    "distillation": r"(?<!r1-)(?<!r1_)distill(?!-(?:qwen|llama))|蒸馏|(?<![a-z])kd(?![a-z-])"
+    "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!-(?:qwen|llama))|蒸馏|(?<![a-z])kd(?![a-z-])"
     r"|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
     "denoiser": r"(?<![a-z])dd[pi][mo]{1,2}(?![a-z])"
     r"|(?<!reaction[- ])diffusion(?! (?:coeff|equation|term|pde))|扩散(?!系数|方程|项)|noise_pred|denois\w+"
@@ -86,11 +86,13 @@ PARTICULARS: Mapping[str, str] = {
     "negative_kl": r"negative (?:approx_?)?kl|(?<![a-z])(?:approx_?)?kl['\"]?\s*[:=]\s*-\d"
     r"|(?<![a-z])kl(?![a-z])[^.。;\n]{0,40}(?:negative|below (?:0|zero)|[变为是成]负)",
     "growing_kl": r"(?<![a-z])kl(?![a-z-]| (?:weight|anneal|coef))[^.。;,，\n]{0,30}(?:increas|grow|bigger|larger"
-    r"|explod|rises|rising|涨|变大|增大|上升|爆|升高|越来越大)",
+    r"|explod|rises|rising|涨|变大|增大|增加|骤增|飙升|上升|爆|升高|越来越大)",
     "zero_kl": r"(?<![a-z])kl['\"]?(?:[\s:=]|散度|也|都|一直|始终|is|stays|remains|为|是){1,8}"
     r"(?:0(?:\.0+)?(?![\d.])|zero)",
-    "rising_entropy": r"(?<!cross[ _-])entropy(?![ _]?coef)[^.。,\n]{0,30}(?:increas|rises?|rising|grow|explod|goes up)"
-    r"|(?<!交叉)熵(?!系数)[^。,\n]{0,12}(?:涨|上升|升高|增大|变大|爆)",
+    "approx_kl": r"approx[_ ]?kl",
+    "rising_entropy": r"(?<!cross[ _-])entropy(?![ _]?coef)[^.。,，\n]{0,30}"
+    r"(?:增加|上升|增大|increas|rises?|rising|grow|explod|goes up)"
+    r"|(?<!交叉)熵(?!系数)[^。,\n]{0,12}(?:涨|上升|升高|增大|增加|骤增|飙升|变大|爆)",
     "overestimation": r"over-?estimat|高估|过估计",
     "reward_model": r"reward[_ -]?model|奖励模型|rewardtrainer",
     "invalid_distribution": r"satisfy the constraint|has invalid values|std ?>= ?0",
