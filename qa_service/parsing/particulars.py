@@ -67,8 +67,8 @@ PARTICULARS: Mapping[str, str] = {
     "ddpg": r"(?<![a-z])(?:ddpg|td3)(?![a-z])",
     "arcface": r"(?<![a-z])(?:arcface|cosface|sphereface|insightface|arc_?margin)|(?<![a-z])a?am-?softmax"
     r"|additive (?:angular )?margin",
-    "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!\.py|-(?:qwen|llama))|蒸馏|(?<![a-z])kd(?![a-z-])"
-    r"|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
+    "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!\.py|-(?:qwen|llama))|蒸馏"
+    r"|(?<![a-z])kd(?![a-z-])|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
     "denoiser": r"(?<![a-z])dd[pi][mo]{1,2}(?![a-z])"
     r"|(?<!reaction[- ])diffusion(?! (?:coeff|equation|term|pde))|扩散(?!系数|方程|项)|noise_pred|denois\w+"
     r"|text-to-(?:image|video)|image-to-video|(?<![a-z])t2i(?![a-z])|文生图|图生视频"
