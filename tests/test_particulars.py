@@ -92,6 +92,8 @@ NAMED = {
     "contrast 0.4, comparison": "",
     "mask invalid actions with -inf": "mask action_mask",
     "非法动作": "action_mask",
+    "CLIP's logit_scale falls from 100": "logit_scale",
+    "the scale of logits, loss scale": "",
     "vf_loss 1.7e5": "value_loss",
     "the loss value is 3": "",
     "actor loss is -300": "policy_loss",

@@ -172,6 +172,7 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "distillation": Text("蒸馏", "distillation"),
         "denoiser": Text("扩散模型", "diffusion model"),
         "contrastive": Text("对比损失", "contrastive loss"),
+        "logit_scale": Text("logit 的缩放", "logit scale"),
         "action_mask": Text("动作掩码", "an action mask"),
         "value_loss": Text("价值损失", "value loss"),
         "policy_loss": Text("策略损失", "policy loss"),

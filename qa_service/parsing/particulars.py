@@ -74,6 +74,7 @@ PARTICULARS: Mapping[str, str] = {
     r"|text-to-(?:image|video)|image-to-video|(?<![a-z])t2i(?![a-z])|文生图|图生视频"
     r"|(?<![a-z])(?:flux|kontext|wan ?2)(?![a-z])",
     "contrastive": r"contrastive|info-?nce|nt-?xent|simclr|对比(?:学习|损失)",
+    "logit_scale": r"logit[_ ]?scale",
     "action_mask": r"action[_ ]?mask|mask\w* (?:out )?(?:the )?(?:invalid|illegal) actions"
     r"|(?:屏蔽|掩蔽|无效|非法)的?动作|动作掩码",
     "value_loss": r"value[_ ](?:function[_ ])?loss|(?<![a-z])vf[_ ]?loss|critic[_ ]?loss|loss/value"
