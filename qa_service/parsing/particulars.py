@@ -70,7 +70,8 @@ PARTICULARS: Mapping[str, str] = {
     "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!\.py|-(?:qwen|llama))|蒸馏"
     r"|(?<![a-z])kd(?![a-z-])|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
     "denoiser": r"(?<![a-z])dd[pi][mo]{1,2}(?![a-z])"
-    r"|(?<!reaction[- ])diffusion(?! (?:coeff|equation|term|pde))|扩散(?!系数|方程|项)|noise_pred|denois\w+"
+    r"|(?<!reaction[- ])(?<!vection[- ])diffusion(?! (?:coeff|equation|term|pde))"
+    r"|扩散(?!系数|方程|项)|noise_pred|denois\w+"
     r"|text-to-(?:image|video)|image-to-video|(?<![a-z])t2i(?![a-z])|文生图|图生视频"
     r"|(?<![a-z])(?:flux|kontext|wan ?2)(?![a-z])",
     "contrastive": r"contrastive|info-?nce|nt-?xent|simclr|对比(?:学习|损失)",
@@ -96,7 +97,7 @@ PARTICULARS: Mapping[str, str] = {
     r"|(?<!交叉)熵(?!系数)[^。,\n]{0,12}(?:涨|上升|升高|增大|增加|骤增|飙升|变大|爆)",
     "overestimation": r"over-?estimat|高估|过估计",
     "reward_model": r"reward[_ -]?model|奖励模型|rewardtrainer",
-    "invalid_distribution": r"satisfy the constraint|has invalid values|std ?>= ?0",
+    "invalid_distribution": r"parameter (?:loc|scale|logits|probs) (?:has invalid|\(|of distribution)|std ?>= ?0",
     "reward": r"(?<![a-z])rewards?(?![a-z])|奖励",
     "equal_rewards": r"(?<![a-z/])reward_std['\"]?\s*(?:[:=]|is|are|为|是|都是|一直是|全是)?\s*0(?:\.0+)?(?![\d.])"
     r"|frac_reward_zero_std['\"]?\s*[:=]?\s*1(?:\.0+)?(?![\d.])",
