@@ -40,7 +40,8 @@ PARTICULARS: Mapping[str, str] = {
     "half_weights": r"\.half\(\)|torch_dtype\s*=\s*torch\.(?:float16|half)|model\.to\(torch\.(?:float16|half)\)",
     "sdxl": r"(?<![a-z])sd[-_ ]?xl",
     "boxes": r"(?<![a-z])(?:[gdc]iou|bbox(?:es)?|lbox|box_loss)(?![a-z])|bounding[- ]box|(?:faster|mask)[- ]?r-?cnn"
-    r"|(?<![a-z])yolo(?!act)|目标检测|检测框|(?<![a-z])anchors?(?![a-z])|object detection",
+    r"|(?<![a-z])yolo(?!act)|目标检测|检测框|(?<![a-z])anchors?(?![a-z]|,? (?:and )?(?:the )?positive)"
+    r"|object detection",
     "bce": r"(?<![a-z])bce(?![a-z])|bce(?:with)?(?:logits)?loss|binary[_ -]?cross[_ -]?entropy|二元交叉熵|二值交叉熵"
     r"|二分类交叉熵",
     "focal": r"(?<![a-z])focal",
@@ -50,7 +51,7 @@ PARTICULARS: Mapping[str, str] = {
     "kl": r"kl[ _-]?div\w*|kl ?散度|(?<![a-z])kl[ _-]?loss|(?<![a-z])kld(?![a-z])",
     "vae": r"(?<![a-z])vae(?![a-z]|[_.=])|variational auto|变分自编码",
     "log_variance": r"log[_ ]?var(?![a-z])|logvar|gaussian_?nll|gaussiannll|log[_ -]?std|heteroscedastic",
-    "wgan": r"(?<![a-z])wgan|wasserstein|gradient penalty|梯度惩罚",
+    "wgan": r"(?<![a-z])(?:wgan|gan[-_ ]gp)|wasserstein|gradient penalty|梯度惩罚",
     "lsgan": r"(?<![a-z])ls-?gan|cycle-?gan|pix2pix|least[- ]squares gan",
     "triplet": r"triplet|三元组",
     "cosine": r"cosine[_ ]?(?:similarity|distance|embedding|loss)|余弦(?:相似度|距离|损失)"
@@ -63,6 +64,40 @@ PARTICULARS: Mapping[str, str] = {
     "dpo": r"(?<![a-z])dpo(?![a-z])",
     "sac": r"(?<![a-z])sac(?![a-z])|soft actor",
     "dqn": r"(?<![a-z])(?:d{1,3}qn|dueling)(?![a-z])|(?<![a-z])q-?(?:learning|network)",
+    "ddpg": r"(?<![a-z])(?:ddpg|td3)(?![a-z])",
+    "arcface": r"(?<![a-z])(?:arcface|cosface|sphereface|insightface|arc_?margin)|(?<![a-z])a?am-?softmax"
+    r"|additive (?:angular )?margin",
+    "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!\.py|-(?:qwen|llama))|蒸馏"
+    r"|(?<![a-z])kd(?![a-z-])|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
+    "denoiser": r"(?<![a-z])dd[pi][mo]{1,2}(?![a-z])"
+    r"|(?<!reaction[- ])(?<!vection[- ])diffusion(?! (?:coeff|equation|term|pde))"
+    r"|扩散(?!系数|方程|项)|noise_pred|denois\w+"
+    r"|text-to-(?:image|video)|image-to-video|(?<![a-z])t2i(?![a-z])|文生图|图生视频"
+    r"|(?<![a-z])(?:flux|kontext|wan ?2)(?![a-z])",
+    "contrastive": r"contrastive|info-?nce|nt-?xent|simclr|对比(?:学习|损失)",
+    "logit_scale": r"logit[_ ]?scale",
+    "action_mask": r"action[_ ]?mask|mask\w* (?:out )?(?:the )?(?:invalid|illegal) actions"
+    r"|(?:屏蔽|掩蔽|无效|非法)的?动作|动作掩码",
+    "value_loss": r"value[_ ](?:function[_ ])?loss|(?<![a-z])vf[_ ]?loss|critic[_ ]?loss|loss/value"
+    r"|(?:价值|critic|值函数)(?:网络|函数)?的?\s*(?:损失|loss)|loss of the critic",
+    "policy_loss": r"(?<![a-z])(?:policy|actor|pg)[_/ ](?:gradient[_ ])?(?:q_)?loss(?![a-z])|loss/policy"
+    r"|(?:策略|(?<![a-z])actor)(?:网络)?的?\s*(?:损失|loss)",
+    "explained_variance": r"explained[_ ]var|解释方差",
+    "negative_entropy": r"negative entropy|(?<!cross[ _-])entropy[_ ]?loss[^.。\n]{0,24}?[^\w.]-\s?\d"
+    r"|(?<!交叉)熵(?:损失)?[^。\n]{0,6}负",
+    "negative_kl": r"negative (?:approx_?)?kl|(?<![a-z])(?:approx_?)?kl['\"]?\s*[:=]\s*-\d"
+    r"|(?<![a-z])kl(?![a-z])[^.。;\n]{0,40}(?:negative|below (?:0|zero)|[变为是成]负)",
+    "growing_kl": r"(?<![a-z])kl(?![a-z-]| (?:weight|anneal|coef))[^.。;,，\n]{0,30}(?:increas|grow|bigger|larger"
+    r"|explod|rises|rising|涨|变大|增大|增加|骤增|飙升|上升|爆|升高|越来越大)",
+    "zero_kl": r"(?<![a-z])kl['\"]?(?:[\s:=]|散度|也|都|一直|始终|is|stays|remains|为|是){1,8}"
+    r"(?:0(?:\.0+)?(?![\d.])|zero)",
+    "approx_kl": r"approx[_ ]?kl",
+    "rising_entropy": r"(?<!cross[ _-])entropy(?![ _]?coef)[^.。,，\n]{0,30}"
+    r"(?:增加|上升|增大|increas|rises?|rising|grow|explod|goes up)"
+    r"|(?<!交叉)熵(?!系数)[^。,\n]{0,12}(?:涨|上升|升高|增大|增加|骤增|飙升|变大|爆)",
+    "overestimation": r"over-?estimat|高估|过估计",
+    "reward_model": r"reward[_ -]?model|奖励模型|rewardtrainer",
+    "invalid_distribution": r"parameter (?:loc|scale|logits|probs) (?:has invalid|\(|of distribution)|std ?>= ?0",
     "reward": r"(?<![a-z])rewards?(?![a-z])|奖励",
     "equal_rewards": r"(?<![a-z/])reward_std['\"]?\s*(?:[:=]|is|are|为|是|都是|一直是|全是)?\s*0(?:\.0+)?(?![\d.])"
     r"|frac_reward_zero_std['\"]?\s*[:=]?\s*1(?:\.0+)?(?![\d.])",
@@ -124,7 +159,7 @@ PARTICULARS: Mapping[str, str] = {
     "merged": r"merge_and_unload|(?:合并|融合)(?=[^。\n]{0,12}(?:lora|权重|参数|模型|后|前))"
     r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora|adapter)s?[^.\n]{0,30}merg(?:e|ed|ing)",
     "nan_cast": r"invalid value encountered in cast",
-    "exclamation_marks": r"感叹号|!{4,}|exclamation marks?",
+    "exclamation_marks": r"感叹号|!{4,}|exclamation marks?|全部?(?:为|是|都是)\s?[\"“'‘]?!",
     "limit_65504": r"(?<!\d)655(?:04|19|20)(?!\d)",
     "perfect_score": r"loss\s*(?:值)?(?:为|是|=|:|is)\s*0(?:\.0+)?[^\d.][^.。\n]{0,10}(?:acc(?:uracy)?|准确率)"
     r"\s*(?:为|是|=|:|is)\s*(?:1(?:\.0+)?(?![\d.])|100)",

@@ -83,6 +83,23 @@ def test_eps_on_logits(snippet):
     torch.testing.assert_close(names.loss, -names.logits.softmax(1).log()[range(64), names.y].mean())
 
 
+def test_gan_step_updates_both(snippet):
+    def change(held, trained):
+        g, d = nn.Linear(2, 2), nn.Linear(2, 1)
+        adam = torch.optim.Adam([p for net in held for p in (g, d)[net].parameters()], lr=0.1)
+
+        def step():
+            nn.functional.softplus(-d(g(torch.randn(8, 2)))).mean().backward()
+            adam.step()
+
+        return names.largest_change(step, (g, d)[trained])
+
+    names = snippet.run().names
+    assert change(held=[0], trained=1) == 0
+    assert change(held=[0, 1], trained=1) == pytest.approx(0.1, rel=1e-3)
+    assert change(held=[0], trained=0) == pytest.approx(0.1, rel=1e-3)
+
+
 def test_gradient_of_sqrt_at_zero(snippet):
     assert "True" in snippet.run().printed
     assert "False" in snippet.run(swap={" + 1e-8": ""}).printed

@@ -73,6 +73,22 @@ def test_clipping_and_direction(snippet):
     assert all(torch.equal(b, p) for b, p in zip(before, model.parameters(), strict=True))
 
 
+def test_distillation_temperature(snippet):
+    loss = snippet.run().names.distillation_loss
+    s, t, labels = torch.randn(16, 10), torch.randn(16, 10), torch.randint(10, (16,))
+
+    def by_hand(s, t, temperature):
+        p, q = (t / temperature).softmax(1), (s / temperature).softmax(1)
+        return temperature**2 * (p * (p.log() - q.log())).sum(1).mean()
+
+    for temperature in (1.0, 4.0):
+        torch.testing.assert_close(loss(s, t, labels, temperature, alpha=1.0), by_hand(s, t, temperature))
+    torch.testing.assert_close(loss(s, t, labels, alpha=0.0), nn.functional.cross_entropy(s, labels))
+    sure = (1000 * s).half().requires_grad_()
+    loss(sure, (1000 * t).half().requires_grad_(), labels, alpha=1.0).backward()
+    assert sure.grad.isfinite().all()
+
+
 def test_dot_product_scores_by_root_d(snippet):
     for d in (16, 256):
         scores = snippet.run().names.Biaffine(d, 2)(torch.randn(2, 12, d), torch.randn(2, 12, d))
