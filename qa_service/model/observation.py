@@ -214,7 +214,6 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "eigh_backward": Text("LinalgEighBackward", "LinalgEighBackward"),
         "ctc_backward": Text("CtcLossBackward", "CtcLossBackward"),
         "slogdet_backward": Text("SlogdetBackward", "SlogdetBackward"),
-        "invalid_distribution": Text("分布参数无效", "invalid distribution parameters"),
         "half_overflow": Text("超出 Half 范围", "no Half can hold it"),
         "outside_unit_interval": Text("不在 0 与 1 之间", "not between 0 and 1"),
         "non_finite_matrix": Text("矩阵里有 inf 或 nan", "a matrix with inf or nan"),

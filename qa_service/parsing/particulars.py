@@ -129,7 +129,6 @@ PARTICULARS: Mapping[str, str] = {
     "eigh_backward": r"(?:eigh?|svd|symeig)backward",
     "ctc_backward": r"ctclossbackward",
     "slogdet_backward": r"(?:slog|log)?detbackward",
-    "invalid_distribution": r"to satisfy the constraint|distribution[^.\n]{0,80}found invalid values",
     "half_overflow": r"to type (?:at|c10)::half without overflow",
     "outside_unit_interval": r"input_val >= zero|should be between 0 and 1",
     "non_finite_matrix": r"contained non-finite values",

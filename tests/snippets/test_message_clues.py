@@ -23,7 +23,7 @@ def masked(fill: float) -> Tensor:
 
 
 CASES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-    "invalid-distribution": (
+    "invalid-policy-distribution": (
         lambda: categorical(torch.tensor([math.nan, 0.0])),
         lambda: categorical(torch.tensor([0.0, 1.0])),
     ),
