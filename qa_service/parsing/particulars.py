@@ -74,7 +74,8 @@ PARTICULARS: Mapping[str, str] = {
     "std": r"\.std\(|torch\.std|(?:除以|求|算|用)标准差|reduce_std"
     r"|divid\w+ by (?:the |its |their )?(?:std|standard dev)",
     "svd": r"(?<![a-z])svd|(?<![a-z])eigh(?![a-z])|(?<![a-z])symeig|特征值分解|特征分解|奇异值",
-    "mask": r"(?<![a-z])(?:attn|attention|key_padding|padding|loss|label|src|tgt)?_?mask(?:s|ed|ing)?(?![a-z]| r-?cnn)"
+    "mask": r"(?<![a-z])(?:attn|attention|key_padding|padding|loss|label|src|tgt)?_?mask(?:s|ed"
+    r"|ing)?(?![a-z]| r-?cnn)"
     r"|掩码|(?<![a-z])masked_fill",
     "loss_mask": r"loss_?mask|masked[ _](?:mean|loss|average)|mask\.sum\(|valid[ _]?mask"
     r"|掩码(?:后|内)?(?:求|的)?(?:平均|损失)|(?:按|对|用)掩码",
@@ -82,11 +83,13 @@ PARTICULARS: Mapping[str, str] = {
     "left_padding": r"left[- ]?pad\w*|padding_side|左(?:侧|边)?填充|左(?:侧)?\s*padding",
     "speech": r"mel[-_ ]?spec\w*|(?<![a-z])fbank|log[-_ ]?mel|频谱|语音|(?<![a-z])(?:tts|asr)(?![a-z])|speech|声码器"
     r"|vocoder|utterance",
-    "segmentation": r"(?<!instance )(?<!instance-)segmentation|语义分割|图像分割|医学分割",
+    "segmentation": r"(?<!instance )(?<!instance-)segmentation|语义分割|图像分割|医学分割"
+    r"|(?<![a-z])(?:fcn\d*s?|deeplab\w*|nn-?unet|segformer|pspnet|m(?:ean )?iou)(?![a-z])",
     "time_series": r"时间序列|时序(?:数据|预测)|time[- ]series|股票|股价|stock price",
     "table": r"pandas|\.csv|(?<![a-z])(?:df|dataframe)(?![a-z])|表格数据|特征(?:列|工程|比较稀疏)|one-?hot 特征"
     r"|(?:features?|columns?) (?:with|contain|of) (?:many|missing)|sparse features|tabular",
-    "graph": r"(?<![a-z])(?:gnn|gcn|gat|graphsage)s?(?![a-z])|图(?:神经)?网络|graph (?:neural|conv)|图卷积",
+    "graph": r"(?<![a-z])(?:gnn|gcn|gat|graphsage)s?(?![a-z])|图(?:神经)?网络|graph (?:neural|conv|transformer)|图卷积"
+    r"|节点分类|node (?:classification|embedding)s?|torch[_-]geometric|(?<![a-z])dgl(?![a-z])",
     "eval_mode": r"model\.eval|eval\(\)|eval ?模式|eval(?:uation)? mode|(?<![a-z])eval[ 之以]?后",
     "small_batch": r"(?<![a-z_])(?:batch[ _-]?size|batch|批量|批次)\s*(?:应该|比较|太|很|特别|非常"
     r"|is|are|was|too|very|so|size|of|only|只有|只能是?|设为|=|:|是|为|\s)*\s*(?:小|small|[12](?!\d))|small batch",
@@ -97,7 +100,8 @@ PARTICULARS: Mapping[str, str] = {
     "resumed": r"断点续训|续训|resum(?:e|es|ed|ing)(?![a-z])|恢复训练|接着训",
     "adapter": r"adapters?_?model|(?<![a-z])adapters?(?![a-z])|适配器|modules_to_save",
     "merged": r"merge_and_unload|(?:合并|融合)(?=[^。\n]{0,12}(?:lora|权重|参数|模型|后|前))"
-    r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora|adapter)s?[^.\n]{0,30}merg(?:e|ed|ing)",
+    r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora"
+    r"|adapter)s?[^.\n]{0,30}merg(?:e|ed|ing)",
     "nan_cast": r"invalid value encountered in cast",
     "exclamation_marks": r"感叹号|!{4,}|exclamation marks?",
     "limit_65504": r"(?<!\d)655(?:04|19|20)(?!\d)",
@@ -118,6 +122,63 @@ PARTICULARS: Mapping[str, str] = {
     r"都?(?:可以|正常|没问题|没事)[^。\n]{0,12}(?:[三四五六七八3-8]张?卡|多卡)"
     r"|(?:one|1|two|2|single)[- ](?:gpus?|cards?) (?:\w+ )?(?:works?|is fine|are fine|is ok)[^.\n]{0,40}"
     r"(?:four|eight|[48]|more)[- ](?:gpus?|cards?)",
+    "angular_margin": r"(?:arc|cos|sphere)[- ]?face|(?<![a-z])arc[_ ]?(?:loss|margin)|aam[- ]?softmax"
+    r"|angular[- ]margin|角度?间隔"
+    r"|sqrt\( ?1(?:\.0?)? ?- ?(?:torch\.pow\( ?|tf\.square\( ?)?cos",
+    "splats": r"gaussian[-_ ]splat|gsplat|splatfacto|(?<![a-z\d])[234]d-?gs(?![a-z])|高斯(?:泼溅|溅射|喷溅|点)",
+    "nerf": r"(?<![a-z])nerf|nerf(?![a-z])|neural radiance|神经辐射场|instant[- ]?ngp",
+    "darknet_average": r"region \d+ avg iou|v3 \([a-z ]*loss[^\n]{0,80}?region \d+",
+    "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|efficientdet",
+    "pinn": r"(?<![a-z])pinns?(?![a-z])|physics[- ]informed|deepxde|物理信息(?:神经)?网络|pde[-_ ]?(?:loss"
+    r"|residual|损失|残差)",
+    "count_likelihood": r"negative[_ ]?binomial|neg_?bin(?![a-z])|负二项|poisson_?nll|poisson (?:loss|likelihood"
+    r"|regression)"
+    r"|泊松(?:损失|似然|回归|分布)",
+    "percentage_error": r"(?<![a-z])s?mape(?![a-z])|percentage error|百分比误差",
+    "ciou": r"(?<![a-z])ciou",
+    "box_assertion": r"boxes1\[:, ?2:\] ?>= ?boxes1",
+    "heatmap": r"heat-?maps?(?![a-z])|热力?图|关键点|pose estimation|姿态估计|key-?points?(?![a-z])",
+    "espnet": r"(?<![a-z])espnet|the grad norm is \w+\. skipping",
+    "wav2vec2": r"wav2vec|(?<![a-z])hubert(?![a-z])|wavlm",
+    "vits": r"(?:gpt[-_ ]?so|(?<![a-z])so[-_ ]?|bert[-_ ]?)vits|grad_norm_g(?![a-z])|vits[-_ ](?:fast|fine"
+    r"|recipe|tts)"
+    r"|(?:tts|coqui)[^\n]{0,12}(?<![a-z])vits(?![a-z])",
+    "relu_in_recurrent": r"(?:lstm|gru|rnn)[^.,;。，\n]{0,40}relu activation"
+    r"|(?:lstm|gru|rnn)\([^)\n]{0,60}relu|(?:lstm|gru|rnn) (?:layers? )?(?:with|using) (?:a )?relu"
+    r"|relu (?:activation )?(?:in|inside|for) (?:the |an? |my )?(?:lstm|gru|rnn)|(?:lstm|gru"
+    r"|rnn) ?(?:的?激活(?:函数)?)?(?:用|是|改成|换成)了? ?relu",
+    "codebook": r"vq[-_ ]?vae|vq-?gan|(?<![a-z])codebook|码本|vector[- ]quanti",
+    "silog": r"(?<![a-z])si_?log|scale[- ]invariant (?:log|loss|error)|尺度不变[^,。\n]{0,4}(?:损失|对数|loss)",
+    "norm_by_hand": r"/ ?(?:torch\.|np\.|tf\.|jnp\.)?(?:linalg\.)?norm\(|/ ?\w+\.norm\(|/ ?\|\|\w+\|\|"
+    r"|除以(?:它的?|自己的?|自身的?|向量的?)?(?:模长?|范数|norm|l2)"
+    r"|divid\w+ by (?:its|the|their) (?:l2 |own )?(?:norm|length)",
+    "log_one_plus_exp": r"log\( ?1(?:\.0?)? ?\+ ?(?:torch\.|np\.|math\.|tf\.|jnp\.)?(?:exp\(|e\^)",
+    "asks_to_stop": r"should i (?:just |now )?(?:stop|abort|kill|restart|continue|keep)|(?:can"
+    r"|may) i (?:just )?(?:continue|keep training|let it run)"
+    r"|(?:要不要|需要|是否|用不用|该不该)(?:停|中断|终止|重新?训|继续)|还能(?:不能)?(?:接着|继续)训?|可以继续训",
+    "neural_ode": r"neural[- ]?[oc]des?(?![a-z])|torchdiffeq|(?<![a-z])odeint|神经常?微分方程",
+    "gpytorch": r"gpytorch|botorch",
+    "rotation": r"quaternion|四元数|axis[- ]angle|轴角|rodrigues|rotation (?:matrix|matrices|loss|vector)|旋转(?:矩阵"
+    r"|向量)|so\(3\)|geodesic (?:loss|distance)",
+    "flow": r"normali[sz]ing flow|real-?nvp|(?<![a-z])glow(?![a-z])|(?<![a-z])maf(?![a-z])|标准化流|流模型|tempflow",
+    "rmse_loss": r"rmse[ _]?loss|rmse (?:as|损失)|用 ?rmse|sqrt\( ?(?:\w+\.)*(?:mse|criterion)"
+    r"|root[- ]mean[- ]squared?(?:[- ]error)? (?:as|loss)",
+    "ssim": r"(?<![a-z])(?:ms[-_ ]?)?ssim(?![a-z])",
+    "squared_log": r"(?<![a-z])r?msle(?![a-z])|mean[ _]squared[ _]log|对数平方误差|均方对数",
+    "correlation": r"pearson|皮尔[逊森]|concordance|(?<![a-z])ccc(?![a-z])|相关系数|correlation (?:loss|coefficient)",
+    "distance": r"(?<![a-z])cdist|chamfer|pairwise[_ ]dist|euclidean distance|欧[氏式]距离"
+    r"|points? coincide|两点(?:之间的?)?距离",
+    "detr": r"(?<![a-z])(?:\w{1,12}[- ])?detr(?![a-z])",
+    "new_stage": r"until i reached|(?:when|once|after|as soon as) (?:the |i )?(?:\w+ )?(?:second|adversarial"
+    r"|new|next|joint|gan|diffusion)"
+    r" (?:stage|phase|epoch|loss|training) (?:start|begin|kick|(?:is|was|gets) (?:added|switched|turned)"
+    r"|join|switch)\w*|(?:after|when"
+    r"|once) (?:i |we )?unfr[eo]\w+"
+    r"|解冻(?:之?后|以后)|(?:进入|到了?|开始)第[二三]阶段|第[二三]阶段(?:一开始|开始|训练)"
+    r"|加入?了?[^,。\n]{0,8}(?:损失|loss) ?(?:之后|以后|后|就)",
+    "density": r"negative log[- ]?likelihood|(?<![a-z])nll(?!_?loss)(?![a-z])|gaussian_?nll|mixture density"
+    r"|(?<![a-z])mdn(?![a-z])"
+    r"|负对数似然|adaptive\w*lossfunction",
 }  # fmt: skip
 """Value of `with` → its names."""
 
