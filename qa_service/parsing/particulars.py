@@ -82,14 +82,17 @@ PARTICULARS: Mapping[str, str] = {
     "ignored_labels": r"ignore_index|(?<![\d.e])-100(?![\d.])|(?:labels?|标签)[^.。\n]{0,12}(?:masked|屏蔽|忽略)",
     "left_padding": r"left[- ]?pad\w*|padding_side|左(?:侧|边)?填充|左(?:侧)?\s*padding",
     "speech": r"mel[-_ ]?spec\w*|(?<![a-z])fbank|log[-_ ]?mel|频谱|语音|(?<![a-z])(?:tts|asr)(?![a-z])|speech|声码器"
-    r"|vocoder|utterance",
+    r"|vocoder|utterance"
+    r"|paraformer|funasr|wenet|(?<![a-z])whisper|tacotron|fastspeech|aishell|librispeech|(?<![a-z])conformer",
     "segmentation": r"(?<!instance )(?<!instance-)segmentation|语义分割|图像分割|医学分割"
     r"|(?<![a-z])(?:fcn\d*s?|deeplab\w*|nn-?unet|segformer|pspnet|m(?:ean )?iou)(?![a-z])",
-    "time_series": r"时间序列|时序(?:数据|预测)|time[- ]series|股票|股价|stock price",
+    "time_series": r"时间序列|时序(?:数据|预测)|time[- ]series|股票|股价|stock (?:price|prediction|market)"
+    r"|(?<![a-z])(?:darts|gluonts|deepar|n-?beats|informer|autoformer|patchtst)(?![a-z])|forecast",
     "table": r"pandas|\.csv|(?<![a-z])(?:df|dataframe)(?![a-z])|表格数据|特征(?:列|工程|比较稀疏)|one-?hot 特征"
     r"|(?:features?|columns?) (?:with|contain|of) (?:many|missing)|sparse features|tabular",
     "graph": r"(?<![a-z])(?:gnn|gcn|gat|graphsage)s?(?![a-z])|图(?:神经)?网络|graph (?:neural|conv|transformer)|图卷积"
-    r"|节点分类|node (?:classification|embedding)s?|torch[_-]geometric|(?<![a-z])dgl(?![a-z])",
+    r"|节点分类|node (?:classification|embedding)s?|torch[_-]geometric|(?<![a-z])pyg(?![a-z])|edge_(?:attr"
+    r"|index)|(?<![a-z])dgl(?![a-z])",
     "eval_mode": r"model\.eval|eval\(\)|eval ?模式|eval(?:uation)? mode|(?<![a-z])eval[ 之以]?后",
     "small_batch": r"(?<![a-z_])(?:batch[ _-]?size|batch|批量|批次)\s*(?:应该|比较|太|很|特别|非常"
     r"|is|are|was|too|very|so|size|of|only|只有|只能是?|设为|=|:|是|为|\s)*\s*(?:小|small|[12](?!\d))|small batch",
@@ -127,7 +130,7 @@ PARTICULARS: Mapping[str, str] = {
     r"|sqrt\( ?1(?:\.0?)? ?- ?(?:torch\.pow\( ?|tf\.square\( ?)?cos",
     "splats": r"gaussian[-_ ]splat|gsplat|splatfacto|(?<![a-z\d])[234]d-?gs(?![a-z])|高斯(?:泼溅|溅射|喷溅|点)",
     "nerf": r"(?<![a-z])nerf|nerf(?![a-z])|neural radiance|神经辐射场|instant[- ]?ngp",
-    "darknet_average": r"region \d+ avg iou|v3 \([a-z ]*loss[^\n]{0,80}?region \d+",
+    "darknet_average": r"region \d+ avg \(?iou: ?-?nan",
     "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|efficientdet",
     "pinn": r"(?<![a-z])pinns?(?![a-z])|physics[- ]informed|deepxde|物理信息(?:神经)?网络|pde[-_ ]?(?:loss"
     r"|residual|损失|残差)",
@@ -153,12 +156,14 @@ PARTICULARS: Mapping[str, str] = {
     r"|除以(?:它的?|自己的?|自身的?|向量的?)?(?:模长?|范数|norm|l2)"
     r"|divid\w+ by (?:its|the|their) (?:l2 |own )?(?:norm|length)",
     "log_one_plus_exp": r"log\( ?1(?:\.0?)? ?\+ ?(?:torch\.|np\.|math\.|tf\.|jnp\.)?(?:exp\(|e\^)",
-    "asks_to_stop": r"should i (?:just |now )?(?:stop|abort|kill|restart|continue|keep)|(?:can"
+    "asks_to_stop": r"should i (?:just |now )?(?:(?:stop|abort|kill|restart|continue)(?! (?:us|decay|clip))"
+    r"|keep (?:train|going|it))|(?:can"
     r"|may) i (?:just )?(?:continue|keep training|let it run)"
     r"|(?:要不要|需要|是否|用不用|该不该)(?:停|中断|终止|重新?训|继续)|还能(?:不能)?(?:接着|继续)训?|可以继续训",
     "neural_ode": r"neural[- ]?[oc]des?(?![a-z])|torchdiffeq|(?<![a-z])odeint|神经常?微分方程",
     "gpytorch": r"gpytorch|botorch",
-    "rotation": r"quaternion|四元数|axis[- ]angle|轴角|rodrigues|rotation (?:matrix|matrices|loss|vector)|旋转(?:矩阵"
+    "rotation": r"quaternion|四元数|axis[- ]angle|轴角|rodrigues|rotation (?:matrix(?! embed)|matrices|loss"
+    r"|vector)|旋转(?:矩阵"
     r"|向量)|so\(3\)|geodesic (?:loss|distance)",
     "flow": r"normali[sz]ing flow|real-?nvp|(?<![a-z])glow(?![a-z])|(?<![a-z])maf(?![a-z])|标准化流|流模型|tempflow",
     "rmse_loss": r"rmse[ _]?loss|rmse (?:as|损失)|用 ?rmse|sqrt\( ?(?:\w+\.)*(?:mse|criterion)"
@@ -170,8 +175,8 @@ PARTICULARS: Mapping[str, str] = {
     r"|points? coincide|两点(?:之间的?)?距离",
     "detr": r"(?<![a-z])(?:\w{1,12}[- ])?detr(?![a-z])",
     "new_stage": r"until i reached|(?:when|once|after|as soon as) (?:the |i )?(?:\w+ )?(?:second|adversarial"
-    r"|new|next|joint|gan|diffusion)"
-    r" (?:stage|phase|epoch|loss|training) (?:start|begin|kick|(?:is|was|gets) (?:added|switched|turned)"
+    r"|new|joint|gan|diffusion)"
+    r" (?:stage|phase|loss|training) (?:start|begin|kick|(?:is|was|gets) (?:added|switched|turned)"
     r"|join|switch)\w*|(?:after|when"
     r"|once) (?:i |we )?unfr[eo]\w+"
     r"|解冻(?:之?后|以后)|(?:进入|到了?|开始)第[二三]阶段|第[二三]阶段(?:一开始|开始|训练)"
@@ -179,6 +184,32 @@ PARTICULARS: Mapping[str, str] = {
     "density": r"negative log[- ]?likelihood|(?<![a-z])nll(?!_?loss)(?![a-z])|gaussian_?nll|mixture density"
     r"|(?<![a-z])mdn(?![a-z])"
     r"|负对数似然|adaptive\w*lossfunction",
+    "reciprocal": r"(?<![\w./])1(?:\.0?)? ?/ ?(?:d|r|dist|distance|distances|depth|radius|norm|sigma|std|x"
+    r"|t)(?![a-z\d])|inverse (?:distance|depth)|距离的?倒数|取倒数"
+    r"|torch\.reciprocal|\.reciprocal\(",
+    "matrix_inverse": r"linalg\.(?:inv|solve|pinv|lstsq)|torch\.(?:inverse|pinverse)|\.inverse\(|矩阵求?逆"
+    r"|matrix inver(?:se|sion)|singular matrix|gauss[- ]newton",
+    "fft": r"(?<![a-z])[ir]{0,2}fft[12n]?(?![a-z])|torch\.fft|(?<![a-z])fno(?![a-z])|neural operator|傅里叶",
+    "rollout": r"roll-?outs? (?:step|train|length|of|for|loss)|(?:long|autoregressive"
+    r"|multi-?step) roll-?outs?|unroll(?:ed|ing) (?:\w+ )?(?:step|train|model|simulat)|自回归(?:展开|预测|滚动|训练)"
+    r"|多步(?:展开|滚动|预测)|滚动预测",
+    "arc_function": r"(?<![a-z])a(?:rc)?(?:sin|cos)\(|(?<![a-z])arc(?:sin|cos)(?![a-z])"
+    r"|(?<![a-z])a(?:rc)?tan2|(?<![a-z])a(?:sin|cos)(?![a-z])|反(?:正|余)弦",
+    "gem": r"(?<![a-z])gem(?:[ _]?pool\w*)(?![a-z])|generali[sz]ed mean pool\w*",
+    "validation_nan": r"(?:(?<![a-z])(?:cv|val(?:id(?:ation)?)?|dev|eval)"
+    r"|验证集?(?:的)?)[_ ]?(?:\w{1,12}[_ ])?(?:loss|损失) ?(?:就|都|却|一直)?(?:是|为|变成|is|are|was|=|:|becomes?"
+    r"|always)?(?: always)? ?nan",
+    "no_valid_pixels": r"sparse (?:gt|ground[- ]truth|depth|flow|label|supervision)\w*|valid[_ ](?:pixels"
+    r"|points)|no (?:foreground|valid (?:pixel|point))s?|没有(?:前景|有效像素|有效点)|稀疏(?:真值|深度|标注)",
+    "ocr": r"(?<![a-z])crnn|warp-?ctc|(?<![a-z])ocr(?![a-z])|文字识别|车牌识别|文本行识别",
+    "crf": r"(?<![a-z])crf(?![a-z])|条件随机场",
+    "unscaled": r"(?:not|n['’]t|without|never) (?:been )?(?:scal(?:ed|ing)|normali[sz](?:ed|ing|ation)"
+    r"|standardi[sz](?:ed|ing))|unscaled|unnormali[sz]ed"
+    r"|(?:没有?|未)(?:做|进行|经过)?(?:过)?(?:数据)?(?:归一化|标准化|缩放)|(?:values?|prices?|targets?|inputs?"
+    r"|features?) (?:are |is )?(?:around|up to|of about|in the) (?:\d{4,}|thousands|millions)",
+    "log_det": r"log[-_ ]?det(?![a-z])|slogdet|logdet|multivariate[_ ]?(?:normal|gaussian)|对数行列式|log\(\w*\.?det\(",
+    "renderer": r"pytorch3d|nvdiffrast|differentiable (?:render|raster)\w*|可微渲染|soft ?ras(?![a-z])",
+    "lbfgs": r"l-?bfgs",
 }  # fmt: skip
 """Value of `with` → its names."""
 
