@@ -245,6 +245,8 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "log_det": Text("对数行列式", "a log-determinant"),
         "renderer": Text("可微渲染", "a differentiable renderer"),
         "lbfgs": Text("L-BFGS", "L-BFGS"),
+        "huge_percentage": Text("很大的百分比误差", "a huge percentage error"),
+        "only_outputs_nan": Text("输入正常、输出是 nan", "sound inputs and outputs of nan"),
     },
 }
 """Kind → value → its name.

@@ -131,7 +131,7 @@ PARTICULARS: Mapping[str, str] = {
     "splats": r"gaussian[-_ ]splat|gsplat|splatfacto|(?<![a-z\d])[234]d-?gs(?![a-z])|高斯(?:泼溅|溅射|喷溅|点)",
     "nerf": r"(?<![a-z])nerf|nerf(?![a-z])|neural radiance|神经辐射场|instant[- ]?ngp",
     "darknet_average": r"region \d+ avg \(?iou: ?-?nan",
-    "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|efficientdet",
+    "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|centerpoint|efficientdet|(?<![a-z])hm_loss",
     "pinn": r"(?<![a-z])pinns?(?![a-z])|physics[- ]informed|deepxde|物理信息(?:神经)?网络|pde[-_ ]?(?:loss"
     r"|residual|损失|残差)",
     "count_likelihood": r"negative[_ ]?binomial|neg_?bin(?![a-z])|负二项|poisson_?nll|poisson (?:loss|likelihood"
@@ -165,10 +165,11 @@ PARTICULARS: Mapping[str, str] = {
     "rotation": r"quaternion|四元数|axis[- ]angle|轴角|rodrigues|rotation (?:matrix(?! embed)|matrices|loss"
     r"|vector)|旋转(?:矩阵"
     r"|向量)|so\(3\)|geodesic (?:loss|distance)",
-    "flow": r"normali[sz]ing flow|real-?nvp|(?<![a-z])glow(?![a-z])|(?<![a-z])maf(?![a-z])|标准化流|流模型|tempflow",
+    "flow": r"normali[sz]ing flow|real-?nvp|(?<![a-z])glow(?![a-z])|(?<![a-z])maf(?![a-z])|标准化流|流模型|tempflow"
+    r"|srflow|(?:affine )?coupling (?:layer|block|operation)|affine coupling",
     "rmse_loss": r"rmse[ _]?loss|rmse (?:as|损失)|用 ?rmse|sqrt\( ?(?:\w+\.)*(?:mse|criterion)"
     r"|root[- ]mean[- ]squared?(?:[- ]error)? (?:as|loss)",
-    "ssim": r"(?<![a-z])(?:ms[-_ ]?)?ssim(?![a-z])",
+    "ssim": r"(?<![a-z])(?:ms|d)[-_ ]?ssim(?![a-z])|(?<![a-z])ssim[_ ]?(?:loss|损失)|1 ?- ?(?:\w+\.)?ssim",
     "squared_log": r"(?<![a-z])r?msle(?![a-z])|mean[ _]squared[ _]log|对数平方误差|均方对数",
     "correlation": r"pearson|皮尔[逊森]|concordance|(?<![a-z])ccc(?![a-z])|相关系数|correlation (?:loss|coefficient)",
     "distance": r"(?<![a-z])cdist|chamfer|pairwise[_ ]dist|euclidean distance|欧[氏式]距离"
@@ -210,6 +211,13 @@ PARTICULARS: Mapping[str, str] = {
     "log_det": r"log[-_ ]?det(?![a-z])|slogdet|logdet|multivariate[_ ]?(?:normal|gaussian)|对数行列式|log\(\w*\.?det\(",
     "renderer": r"pytorch3d|nvdiffrast|differentiable (?:render|raster)\w*|可微渲染|soft ?ras(?![a-z])",
     "lbfgs": r"l-?bfgs",
+    "huge_percentage": r"mape[^.。\n]{0,24}?(?:\d{3,}(?:\.\d+)? ?%|(?<![\d.])\d{4,}|超高|很大|巨大|飙升|huge|explod"
+    r"|(?:very|too) (?:high|large))",
+    "only_outputs_nan": r"(?:outputs?|returns?|predictions?"
+    r"|logits?)[^.。\n]{0,24}?nan[^。\n]{0,90}?inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal"
+    r"|not nan|no nan|finite)"
+    r"|(?:inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal|not nan|no nan|finite)"
+    r"|输入[^。\n]{0,8}?(?:正常|没问题|没有 ?nan|不是 ?nan))[^。\n]{0,60}?(?:outputs?|logits?|输出)[^。\n]{0,16}?nan",
 }  # fmt: skip
 """Value of `with` → its names."""
 
