@@ -182,6 +182,7 @@ PARTICULAR = {
     ("wenet, DeepSpeed fp16 on a V100: loss is nan", ""): "card-without-bf16",
     ("the input looks fine, all outputs are nan", ""): "sound-inputs-nan-outputs",
     ("the MAPE is nearly 4000%", ""): "huge-percentage-error",
+    ("PINN loss does not decrease", ""): "pinn-at-rest",
     ("RetinaNet is slow", ""): None,
     ("TensorRT fp16 engine is slow", ""): None,
     ("我的 WGAN 收敛很慢", ""): None,

@@ -86,6 +86,7 @@ NAMED = {
     "a NeRF of my room": "nerf",
     "minerva": "",
     "Region 82 Avg IOU: -nan, count: 0": "darknet_average",
+    "Region Avg IOU: -nan, count: 0": "darknet_average",
     "RetinaNet": "dense_head",
     "the PDE loss of a PINN": "pinn",
     "Poisson equation": "",

@@ -130,7 +130,7 @@ PARTICULARS: Mapping[str, str] = {
     r"|sqrt\( ?1(?:\.0?)? ?- ?(?:torch\.pow\( ?|tf\.square\( ?)?cos",
     "splats": r"gaussian[-_ ]splat|gsplat|splatfacto|(?<![a-z\d])[234]d-?gs(?![a-z])|高斯(?:泼溅|溅射|喷溅|点)",
     "nerf": r"(?<![a-z])nerf|nerf(?![a-z])|neural radiance|神经辐射场|instant[- ]?ngp",
-    "darknet_average": r"region \d+ avg \(?iou: ?-?nan",
+    "darknet_average": r"region (?:\d+ )?avg \(?iou: ?-?nan",
     "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|centerpoint|efficientdet|(?<![a-z])hm_loss",
     "pinn": r"(?<![a-z])pinns?(?![a-z])|physics[- ]informed|deepxde|物理信息(?:神经)?网络|pde[-_ ]?(?:loss"
     r"|residual|损失|残差)",
