@@ -218,6 +218,15 @@ PARTICULARS: Mapping[str, str] = {
     r"|not nan|no nan|finite)"
     r"|(?:inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal|not nan|no nan|finite)"
     r"|输入[^。\n]{0,8}?(?:正常|没问题|没有 ?nan|不是 ?nan))[^。\n]{0,60}?(?:outputs?|logits?|输出)[^。\n]{0,16}?nan",
+    "rate_zero": r"(?:(?<![a-z])lr|learning[ _-]?rate|学习率)\s*(?:[=:]|改[为成]|设[为成]|调[为成到]|是|为|is|was"
+    r"|to|at|of"
+    r"|set to)*\s*(?:0(?:\.0+)?(?![.\d]|e)|zero|零)",
+    "one_class": r"(?:one|single|third|last|rare|some|certain|this) class(?:es)?[^.\n]{0,40}?(?<![a-z])nan"
+    r"|(?<![a-z])nan (?:only )?for (?:one|some|a|the \w+) class"
+    r"|(?:某(?:一|个|些)?个?|其中一|只有一?个?|有一个)类别?[^。\n]{0,16}?(?<![a-z])nan|(?:loss|dice|iou"
+    r"|score) for (?:the )?\w+ (?:class )?(?:is |always |returns )+['\"‘’“”]?nan",
+    "zero_dice": r"(?<![a-z])dice(?:[ _](?:score|coefficient|coef|for (?:every|each|all) class(?:es)?))?\s*"
+    r"(?:一直|总是|都|全|始终)?(?:is|was|stays? at|are|=|:|是|为)?\s*(?:always )?\[?0(?:\.0+)?(?![.\d])",
 }  # fmt: skip
 """Value of `with` → its names."""
 
