@@ -65,8 +65,9 @@ PARTICULARS: Mapping[str, str] = {
     "sac": r"(?<![a-z])sac(?![a-z])|soft actor",
     "dqn": r"(?<![a-z])(?:d{1,3}qn|dueling)(?![a-z])|(?<![a-z])q-?(?:learning|network)",
     "ddpg": r"(?<![a-z])(?:ddpg|td3)(?![a-z])",
-    "arcface": r"(?<![a-z])(?:arcface|cosface|sphereface|insightface|arc_?margin)|(?<![a-z])a?am-?softmax"
-    r"|additive (?:angular )?margin",
+    "arcface": r"(?:arc|cos|sphere|insight)[- ]?face|(?<![a-z])arc[_ ]?(?:loss|margin)|(?<![a-z])aa?m[- ]?softmax"
+    r"|additive (?:angular )?margin|angular[- ]margin|角度?间隔"
+    r"|sqrt\( ?1(?:\.0?)? ?- ?(?:torch\.pow\( ?|tf\.square\( ?)?cos",
     "distillation": r"(?<!r1-)(?<!r1_)(?<!dataset )(?<!dataset-)distill(?!\.py|-(?:qwen|llama))|蒸馏"
     r"|(?<![a-z])kd(?![a-z-])|teacher[^.。\n]{0,30}student|student[^.。\n]{0,30}teacher|kl_?div\w*[^.。\n]{0,80}temperature",
     "denoiser": r"(?<![a-z])dd[pi][mo]{1,2}(?![a-z])"
@@ -133,19 +134,25 @@ PARTICULARS: Mapping[str, str] = {
     "outside_unit_interval": r"input_val >= zero|should be between 0 and 1",
     "non_finite_matrix": r"contained non-finite values",
     "scheduler_before_step": r"lr_scheduler\.step\(\)[`'’]? before",
-    "mask": r"(?<![a-z])(?:attn|attention|key_padding|padding|loss|label|src|tgt)?_?mask(?:s|ed|ing)?(?![a-z]| r-?cnn)"
+    "mask": r"(?<![a-z])(?:attn|attention|key_padding|padding|loss|label|src|tgt)?_?mask(?:s|ed"
+    r"|ing)?(?![a-z]| r-?cnn)"
     r"|掩码|(?<![a-z])masked_fill",
     "loss_mask": r"loss_?mask|masked[ _](?:mean|loss|average)|mask\.sum\(|valid[ _]?mask"
     r"|掩码(?:后|内)?(?:求|的)?(?:平均|损失)|(?:按|对|用)掩码",
     "ignored_labels": r"ignore_index|(?<![\d.e])-100(?![\d.])|(?:labels?|标签)[^.。\n]{0,12}(?:masked|屏蔽|忽略)",
     "left_padding": r"left[- ]?pad\w*|padding_side|左(?:侧|边)?填充|左(?:侧)?\s*padding",
     "speech": r"mel[-_ ]?spec\w*|(?<![a-z])fbank|log[-_ ]?mel|频谱|语音|(?<![a-z])(?:tts|asr)(?![a-z])|speech|声码器"
-    r"|vocoder|utterance",
-    "segmentation": r"(?<!instance )(?<!instance-)segmentation|语义分割|图像分割|医学分割",
-    "time_series": r"时间序列|时序(?:数据|预测)|time[- ]series|股票|股价|stock price",
+    r"|vocoder|utterance"
+    r"|paraformer|funasr|wenet|(?<![a-z])whisper|tacotron|fastspeech|aishell|librispeech|(?<![a-z])conformer",
+    "segmentation": r"(?<!instance )(?<!instance-)segmentation|语义分割|图像分割|医学分割"
+    r"|(?<![a-z])(?:fcn\d*s?|deeplab\w*|nn-?unet|segformer|pspnet|m(?:ean )?iou)(?![a-z])",
+    "time_series": r"时间序列|时序(?:数据|预测)|time[- ]series|股票|股价|stock (?:price|prediction|market)"
+    r"|(?<![a-z])(?:darts|gluonts|deepar|n-?beats|informer|autoformer|patchtst)(?![a-z])|forecast",
     "table": r"pandas|\.csv|(?<![a-z])(?:df|dataframe)(?![a-z])|表格数据|特征(?:列|工程|比较稀疏)|one-?hot 特征"
     r"|(?:features?|columns?) (?:with|contain|of) (?:many|missing)|sparse features|tabular",
-    "graph": r"(?<![a-z])(?:gnn|gcn|gat|graphsage)s?(?![a-z])|图(?:神经)?网络|graph (?:neural|conv)|图卷积",
+    "graph": r"(?<![a-z])(?:gnn|gcn|gat|graphsage)s?(?![a-z])|图(?:神经)?网络|graph (?:neural|conv|transformer)|图卷积"
+    r"|节点分类|node (?:classification|embedding)s?|torch[_-]geometric|(?<![a-z])pyg(?![a-z])|edge_(?:attr"
+    r"|index)|(?<![a-z])dgl(?![a-z])",
     "eval_mode": r"model\.eval|eval\(\)|eval ?模式|eval(?:uation)? mode|(?<![a-z])eval[ 之以]?后",
     "small_batch": r"(?<![a-z_])(?:batch[ _-]?size|batch|批量|批次)\s*(?:应该|比较|太|很|特别|非常"
     r"|is|are|was|too|very|so|size|of|only|只有|只能是?|设为|=|:|是|为|\s)*\s*(?:小|small|[12](?!\d))|small batch",
@@ -156,7 +163,8 @@ PARTICULARS: Mapping[str, str] = {
     "resumed": r"断点续训|续训|resum(?:e|es|ed|ing)(?![a-z])|恢复训练|接着训",
     "adapter": r"adapters?_?model|(?<![a-z])adapters?(?![a-z])|适配器|modules_to_save",
     "merged": r"merge_and_unload|(?:合并|融合)(?=[^。\n]{0,12}(?:lora|权重|参数|模型|后|前))"
-    r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora|adapter)s?[^.\n]{0,30}merg(?:e|ed|ing)",
+    r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora"
+    r"|adapter)s?[^.\n]{0,30}merg(?:e|ed|ing)",
     "nan_cast": r"invalid value encountered in cast",
     "exclamation_marks": r"感叹号|!{4,}|exclamation marks?|全部?(?:为|是|都是)\s?[\"“'‘]?!",
     "limit_65504": r"(?<!\d)655(?:04|19|20)(?!\d)",
@@ -177,6 +185,105 @@ PARTICULARS: Mapping[str, str] = {
     r"都?(?:可以|正常|没问题|没事)[^。\n]{0,12}(?:[三四五六七八3-8]张?卡|多卡)"
     r"|(?:one|1|two|2|single)[- ](?:gpus?|cards?) (?:\w+ )?(?:works?|is fine|are fine|is ok)[^.\n]{0,40}"
     r"(?:four|eight|[48]|more)[- ](?:gpus?|cards?)",
+    "splats": r"gaussian[-_ ]splat|gsplat|splatfacto|(?<![a-z\d])[234]d-?gs(?![a-z])|高斯(?:泼溅|溅射|喷溅|点)",
+    "nerf": r"(?<![a-z])nerf|nerf(?![a-z])|neural radiance|神经辐射场|instant[- ]?ngp",
+    "darknet_average": r"region (?:\d+ )?avg \(?iou: ?-?nan",
+    "dense_head": r"retina-?net|(?<![a-z])fcos(?![a-z])|centernet|centerpoint|efficientdet|(?<![a-z])hm_loss",
+    "pinn": r"(?<![a-z])pinns?(?![a-z])|physics[- ]informed|deepxde|物理信息(?:神经)?网络|pde[-_ ]?(?:loss"
+    r"|residual|损失|残差)",
+    "count_likelihood": r"negative[_ ]?binomial|neg_?bin(?![a-z])|负二项|poisson_?nll|poisson (?:loss|likelihood"
+    r"|regression)"
+    r"|泊松(?:损失|似然|回归|分布)",
+    "percentage_error": r"(?<![a-z])s?mape(?![a-z])|percentage error|百分比误差",
+    "ciou": r"(?<![a-z])ciou",
+    "box_assertion": r"boxes1\[:, ?2:\] ?>= ?boxes1",
+    "heatmap": r"heat-?maps?(?![a-z])|热力?图|关键点|pose estimation|姿态估计|key-?points?(?![a-z])",
+    "espnet": r"(?<![a-z])espnet|the grad norm is \w+\. skipping",
+    "wav2vec2": r"wav2vec|(?<![a-z])hubert(?![a-z])|wavlm",
+    "vits": r"(?:gpt[-_ ]?so|(?<![a-z])so[-_ ]?|bert[-_ ]?)vits|grad_norm_g(?![a-z])|vits[-_ ](?:fast|fine"
+    r"|recipe|tts)"
+    r"|(?:tts|coqui)[^\n]{0,12}(?<![a-z])vits(?![a-z])",
+    "relu_in_recurrent": r"(?:lstm|gru|rnn)[^.,;。，\n]{0,40}relu activation"
+    r"|(?:lstm|gru|rnn)\([^)\n]{0,60}relu|(?:lstm|gru|rnn) (?:layers? )?(?:with|using) (?:a )?relu"
+    r"|relu (?:activation )?(?:in|inside|for) (?:the |an? |my )?(?:lstm|gru|rnn)|(?:lstm|gru"
+    r"|rnn) ?(?:的?激活(?:函数)?)?(?:用|是|改成|换成)了? ?relu",
+    "codebook": r"vq[-_ ]?vae|vq-?gan|(?<![a-z])codebook|码本|vector[- ]quanti",
+    "silog": r"(?<![a-z])si_?log|scale[- ]invariant (?:log|loss|error)|尺度不变[^,。\n]{0,4}(?:损失|对数|loss)",
+    "norm_by_hand": r"/ ?(?:torch\.|np\.|tf\.|jnp\.)?(?:linalg\.)?norm\(|/ ?\w+\.norm\(|/ ?\|\|\w+\|\|"
+    r"|除以(?:它的?|自己的?|自身的?|向量的?)?(?:模长?|范数|norm|l2)"
+    r"|divid\w+ by (?:its|the|their) (?:l2 |own )?(?:norm|length)",
+    "log_one_plus_exp": r"log\( ?1(?:\.0?)? ?\+ ?(?:torch\.|np\.|math\.|tf\.|jnp\.)?(?:exp\(|e\^)",
+    "asks_to_stop": r"should i (?:just |now )?(?:(?:stop|abort|kill|restart|continue)(?! (?:us|decay|clip))"
+    r"|keep (?:train|going|it))|(?:can"
+    r"|may) i (?:just )?(?:continue|keep training|let it run)"
+    r"|(?:要不要|需要|是否|用不用|该不该)(?:停|中断|终止|重新?训|继续)|还能(?:不能)?(?:接着|继续)训?|可以继续训",
+    "neural_ode": r"neural[- ]?[oc]des?(?![a-z])|torchdiffeq|(?<![a-z])odeint|神经常?微分方程",
+    "gpytorch": r"gpytorch|botorch",
+    "rotation": r"quaternion|四元数|axis[- ]angle|轴角|rodrigues|rotation (?:matrix(?! embed)|matrices|loss"
+    r"|vector)|旋转(?:矩阵"
+    r"|向量)|so\(3\)|geodesic (?:loss|distance)",
+    "flow": r"normali[sz]ing flow|real-?nvp|(?<![a-z])glow(?![a-z])|(?<![a-z])maf(?![a-z])|标准化流|流模型|tempflow"
+    r"|srflow|(?:affine )?coupling (?:layer|block|operation)|affine coupling",
+    "rmse_loss": r"rmse[ _]?loss|rmse (?:as|损失)|用 ?rmse|sqrt\( ?(?:\w+\.)*(?:mse|criterion)"
+    r"|root[- ]mean[- ]squared?(?:[- ]error)? (?:as|loss)",
+    "ssim": r"(?<![a-z])(?:ms|d)[-_ ]?ssim(?![a-z])|(?<![a-z])ssim[_ ]?(?:loss|损失)|1 ?- ?(?:\w+\.)?ssim",
+    "squared_log": r"(?<![a-z])r?msle(?![a-z])|mean[ _]squared[ _]log|对数平方误差|均方对数",
+    "correlation": r"pearson|皮尔[逊森]|concordance|(?<![a-z])ccc(?![a-z])|相关系数|correlation (?:loss|coefficient)",
+    "distance": r"(?<![a-z])cdist|chamfer|pairwise[_ ]dist|euclidean distance|欧[氏式]距离"
+    r"|points? coincide|两点(?:之间的?)?距离",
+    "detr": r"(?<![a-z])(?:\w{1,12}[- ])?detr(?![a-z])",
+    "new_stage": r"until i reached|(?:when|once|after|as soon as) (?:the |i )?(?:\w+ )?(?:second|adversarial"
+    r"|new|joint|gan|diffusion)"
+    r" (?:stage|phase|loss|training) (?:start|begin|kick|(?:is|was|gets) (?:added|switched|turned)"
+    r"|join|switch)\w*|(?:after|when"
+    r"|once) (?:i |we )?unfr[eo]\w+"
+    r"|解冻(?:之?后|以后)|(?:进入|到了?|开始)第[二三]阶段|第[二三]阶段(?:一开始|开始|训练)"
+    r"|加入?了?[^,。\n]{0,8}(?:损失|loss) ?(?:之后|以后|后|就)",
+    "density": r"negative log[- ]?likelihood|(?<![a-z])nll(?!_?loss)(?![a-z])|gaussian_?nll|mixture density"
+    r"|(?<![a-z])mdn(?![a-z])"
+    r"|负对数似然|adaptive\w*lossfunction",
+    "reciprocal": r"(?<![\w./])1(?:\.0?)? ?/ ?(?:d|r|dist|distance|distances|depth|radius|norm|sigma|std|x"
+    r"|t)(?![a-z\d])|inverse (?:distance|depth)|距离的?倒数|取倒数"
+    r"|torch\.reciprocal|\.reciprocal\(",
+    "matrix_inverse": r"linalg\.(?:inv|solve|pinv|lstsq)|torch\.(?:inverse|pinverse)|\.inverse\(|矩阵求?逆"
+    r"|matrix inver(?:se|sion)|singular matrix|gauss[- ]newton",
+    "fft": r"(?<![a-z])[ir]{0,2}fft[12n]?(?![a-z])|torch\.fft|(?<![a-z])fno(?![a-z])|neural operator|傅里叶",
+    "rollout": r"roll-?outs? (?:step|train|length|of|for|loss)|(?:long|autoregressive"
+    r"|multi-?step) roll-?outs?|unroll(?:ed|ing) (?:\w+ )?(?:step|train|model|simulat)|自回归(?:展开|预测|滚动|训练)"
+    r"|多步(?:展开|滚动|预测)|滚动预测",
+    "arc_function": r"(?<![a-z])a(?:rc)?(?:sin|cos)\(|(?<![a-z])arc(?:sin|cos)(?![a-z])"
+    r"|(?<![a-z])a(?:rc)?tan2|(?<![a-z])a(?:sin|cos)(?![a-z])|反(?:正|余)弦",
+    "gem": r"(?<![a-z])gem(?:[ _]?pool\w*)(?![a-z])|generali[sz]ed mean pool\w*",
+    "validation_nan": r"(?:(?<![a-z])(?:cv|val(?:id(?:ation)?)?|dev|eval)"
+    r"|验证集?(?:的)?)[_ ]?(?:\w{1,12}[_ ])?(?:loss|损失) ?(?:就|都|却|一直)?(?:是|为|变成|is|are|was|=|:|becomes?"
+    r"|always)?(?: always)? ?nan",
+    "no_valid_pixels": r"sparse (?:gt|ground[- ]truth|depth|flow|label|supervision)\w*|valid[_ ](?:pixels"
+    r"|points)|no (?:foreground|valid (?:pixel|point))s?|没有(?:前景|有效像素|有效点)|稀疏(?:真值|深度|标注)",
+    "ocr": r"(?<![a-z])crnn|warp-?ctc|(?<![a-z])ocr(?![a-z])|文字识别|车牌识别|文本行识别",
+    "crf": r"(?<![a-z])crf(?![a-z])|条件随机场",
+    "unscaled": r"(?:not|n['’]t|without|never) (?:been )?(?:scal(?:ed|ing)|normali[sz](?:ed|ing|ation)"
+    r"|standardi[sz](?:ed|ing))|unscaled|unnormali[sz]ed"
+    r"|(?:没有?|未)(?:做|进行|经过)?(?:过)?(?:数据)?(?:归一化|标准化|缩放)|(?:values?|prices?|targets?|inputs?"
+    r"|features?) (?:are |is )?(?:around|up to|of about|in the) (?:\d{4,}|thousands|millions)",
+    "log_det": r"log[-_ ]?det(?![a-z])|slogdet|logdet|multivariate[_ ]?(?:normal|gaussian)|对数行列式|log\(\w*\.?det\(",
+    "renderer": r"pytorch3d|nvdiffrast|differentiable (?:render|raster)\w*|可微渲染|soft ?ras(?![a-z])",
+    "lbfgs": r"l-?bfgs",
+    "huge_percentage": r"mape[^.。\n]{0,24}?(?:\d{3,}(?:\.\d+)? ?%|(?<![\d.])\d{4,}|超高|很大|巨大|飙升|huge|explod"
+    r"|(?:very|too) (?:high|large))",
+    "only_outputs_nan": r"(?:outputs?|returns?|predictions?"
+    r"|logits?)[^.。\n]{0,24}?nan[^。\n]{0,90}?inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal"
+    r"|not nan|no nan|finite)"
+    r"|(?:inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal|not nan|no nan|finite)"
+    r"|输入[^。\n]{0,8}?(?:正常|没问题|没有 ?nan|不是 ?nan))[^。\n]{0,60}?(?:outputs?|logits?|输出)[^。\n]{0,16}?nan",
+    "rate_zero": r"(?:(?<![a-z])lr|learning[ _-]?rate|学习率)\s*(?:[=:]|改[为成]|设[为成]|调[为成到]|是|为|is|was"
+    r"|to|at|of"
+    r"|set to)*\s*(?:0(?:\.0+)?(?![.\d]|e)|zero|零)",
+    "one_class": r"(?:one|single|third|last|rare|some|certain|this) class(?:es)?[^.\n]{0,40}?(?<![a-z])nan"
+    r"|(?<![a-z])nan (?:only )?for (?:one|some|a|the \w+) class"
+    r"|(?:某(?:一|个|些)?个?|其中一|只有一?个?|有一个)类别?[^。\n]{0,16}?(?<![a-z])nan|(?:loss|dice|iou"
+    r"|score) for (?:the )?\w+ (?:class )?(?:is |always |returns )+['\"‘’“”]?nan",
+    "zero_dice": r"(?<![a-z])dice(?:[ _](?:score|coefficient|coef|for (?:every|each|all) class(?:es)?))?\s*"
+    r"(?:一直|总是|都|全|始终)?(?:is|was|stays? at|are|=|:|是|为)?\s*(?:always )?\[?0(?:\.0+)?(?![.\d])",
 }  # fmt: skip
 """Value of `with` → its names."""
 

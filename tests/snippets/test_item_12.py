@@ -127,3 +127,16 @@ def test_learning_rate_and_width_mup(snippet):
     assert rates[id(model[0].weight)] == 1e-3 and rates[id(model[0].bias)] == 1e-3
     assert rates[id(model[2].weight)] == pytest.approx(1e-3 / 4)
     assert all(group["lr"] == 1e-3 for group in snippet.run(plain_model()).names.optimizer.param_groups)
+
+
+def test_bias_for_a_rare_class(snippet):
+    """Every anchor starts at the prior, and the focal loss per positive near 1, not in the hundreds."""
+    head = snippet.run().names.head
+    features = torch.randn(1, 256, 8, 8)
+    chances = torch.sigmoid(head(features))
+    assert 0.005 < chances.mean() < 0.02
+    negatives = 0.75 * chances.square() * -(1 - chances).log()
+    assert negatives.sum() * 10 / 8 < 1
+    nn.init.zeros_(head.bias)
+    chances = torch.sigmoid(head(features))
+    assert (0.75 * chances.square() * -(1 - chances).log()).sum() > 1000
