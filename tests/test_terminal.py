@@ -180,8 +180,8 @@ def test_a_batch_is_answered_line_by_line(numstab, tmp_path):
         (b"", "line"), (b"[" * 100_000, "line"), (b"NaN", "line"), (b'"a"', "line"), (b"{}", "question"),
         (b'{"turns": []}', "turns"), (b'{"turns": "a"}', "turns"), (b'{"turns": ["a", 1]}', "turns"),
         (b'{"turns": null}', "turns"), (b'{"q": NaN}', "q"), (b'{"q": null}', "question"),
-        (b'{"question": {}}', "question"), (b'{"q": "a", "seed": -1}', "seed"), (b'{"q": "a", "context": 1}', "context"),
-        (b'{"q": "a", "params": [1]}', "params"), (b'\xff{"q": "a"}', "line"),
+        (b'{"question": {}}', "question"), (b'{"q": "a", "seed": -1}', "seed"),
+        (b'{"q": "a", "context": 1}', "context"), (b'{"q": "a", "params": [1]}', "params"), (b'\xff{"q": "a"}', "line"),
         (b'{"turns": [' + b'"a",' * 50 + b'"a"]}', "turns"),
     ],
 )  # fmt: skip
