@@ -43,11 +43,11 @@ class ModelWriter:
 
     def reword(self, question: str, sentences: Sequence[str], lang: Lang) -> list[str | None]:
         """As `Writer.reword`."""
-        from qa_service.schemas.rewording import ModelReply, Rewording
+        from qa_service.schemas.rewording import ModelReply, RewordedSentences
 
         with suppress(OSError, ValueError, HTTPException):
             reply = ModelReply.model_validate_json(self._send(self._body(question, sentences, lang)))
-            texts = Rewording.model_validate_json(_without_fence(reply.choices[0].message.content)).sentences
+            texts = RewordedSentences.model_validate_json(_without_fence(reply.choices[0].message.content)).sentences
             if len(texts) == len(sentences):
                 return texts
         return [None] * len(sentences)

@@ -40,7 +40,7 @@ class BatchLine(RequestBody):
         return [read_request({**options, "question": turn}) for turn in turns], list(options)
 
 
-class LabelledLine(RequestBody):
+class EvaluationLine(RequestBody):
     """A line of `numstab eval`: the turns of a conversation, the last of which is evaluated, and what answers it."""
 
     model_config = ConfigDict(extra="ignore")
@@ -70,10 +70,10 @@ def read_batch_line(line: bytes) -> tuple[list[Request], list[str]]:
     return read_body(BatchLine, _parse(line)).to_requests()
 
 
-def read_labelled_line(line: str | bytes, where: str) -> LabelledLine:
+def read_labelled_line(line: str | bytes, where: str) -> EvaluationLine:
     """A labelled line; raises `BadField`, which names `where` ("FILE:LINE") and the fault."""
     try:
-        return read_body(LabelledLine, _parse(line))
+        return read_body(EvaluationLine, _parse(line))
     except BadField as error:
         raise BadField(zh=f"{where}：{error['zh']}", en=f"{where}: {error['en']}", field="file") from None
 

@@ -65,7 +65,7 @@ def _text_or_none(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-class Rewording(_Received):
+class RewordedSentences(_Received):
     """The sentences in other words, as many as were given."""
 
     sentences: list[Annotated[str | None, BeforeValidator(_text_or_none)]]
