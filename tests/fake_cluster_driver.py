@@ -47,8 +47,6 @@ def execute(number, machine, behaviour, job):
     for kind, content in events(job):
         if number in CANCELLED:
             return
-        if behaviour == "wrong" and kind == "run":
-            content = json.dumps(json.loads(content) | {"rows": [[1]]})
         if behaviour == "dies" and (kind == "run" or rows == 2):
             if machine == "head":
                 os._exit(1)
@@ -58,7 +56,8 @@ def execute(number, machine, behaviour, job):
             rows += 1
             if behaviour == "differs":
                 content[0] |= {"value": -1.0}
-        send(number, [kind, content])
+        is_wrong = behaviour == "wrong" and kind == "run"
+        send(number, [kind, json.dumps(json.loads(content) | {"rows": [[1]]}) if is_wrong else content])
     send(number, ["end"])
 
 
