@@ -2,8 +2,8 @@
 
 Every argument is MACHINE=BEHAVIOUR: `runs` (says what the file RAY_TEST_RUNS holds as the run of this experiment,
 number of steps and seed; where that is not there, rows without end), `dies` after two rows, `differs` in its rows,
-`silent`, or `old`, of another version. A machine named `head` with the behaviour `dies` ends this process after two
-rows. Jobs and cancellations are logged to the file RAY_TEST_LOG.
+`silent`, `wrong` (a field of its run is), or `old`, of another version. A machine named `head` with the behaviour
+`dies` ends this process after two rows. Jobs and cancellations are logged to the file RAY_TEST_LOG.
 """
 
 import itertools
@@ -56,7 +56,8 @@ def execute(number, machine, behaviour, job):
             rows += 1
             if behaviour == "differs":
                 content[0] |= {"value": -1.0}
-        send(number, [kind, content])
+        is_wrong = behaviour == "wrong" and kind == "run"
+        send(number, [kind, json.dumps(json.loads(content) | {"rows": [[1]]}) if is_wrong else content])
     send(number, ["end"])
 
 

@@ -1,7 +1,10 @@
 """kb/checked.json: written by a check over several seeds, shown below the scope, outdated once evidence changes."""
 
 import json
+import math
 import shutil
+import subprocess
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -88,11 +91,46 @@ def test_an_entry_that_differs_loses_its_record(toy_service, kb):
     assert read(kb).checked is None
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"counting": {"on": 3}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "{", '{"counting": {"on": 3}}', '{"counting": null}', "[" * 100_000, '{"counting": NaN}',
+     *(json.dumps({"counting": RECORD | wrong})
+       for wrong in ({"seeds": "20"}, {"seeds": 2.5}, {"seeds": math.nan}, {"versions": ["torch"]},
+                     {"versions": {"torch": 2}}, {"evidence": None}, {"on": 20261129})),
+     *(json.dumps({"counting": {name: value for name, value in RECORD.items() if name != gone}}) for gone in RECORD)],
+    ids=lambda text: text[:60],
+)  # fmt: skip
 def test_a_broken_file_is_a_problem_of_the_library(kb, text):
     (kb / checked.FILE_NAME).write_text(text, "utf-8")
     with pytest.raises(BadLibrary, match=r"checked\.json"):
         read(kb)
+
+
+def test_a_field_of_a_later_version_is_kept(kb):
+    """A check of another entry writes the file again."""
+    records = {"counting": RECORD | {"machine": "x"}}
+    checked.write_records(kb, records)
+    assert checked.read_records(kb) == records
+    assert read(kb).checked == Checked(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=False)
+
+
+def test_records_that_were_read_before_are_read_without_pydantic(kb, tmp_path):
+    """Whose import would take longer than reading all entries."""
+    checked.write_records(kb, {"counting": RECORD})
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from qa_service.knowledge.checked import read_records\n"
+        "from qa_service.parse_cache import ParseCache\n"
+        f"parsed = ParseCache(Path({str(tmp_path / 'cache')!r}))\n"
+        f"records = read_records(Path({str(kb)!r}), parsed)\n"
+        "parsed.save()\n"
+        "print(records['counting']['seeds'], 'pydantic' in sys.modules)\n"
+    )
+    seen = [
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+        for _ in range(2)
+    ]
+    assert seen == ["20 True\n", "20 False\n"]
 
 
 def test_what_is_shown():

@@ -1,6 +1,7 @@
 """The runner of a cluster, with a process that stands in for Ray's: whatever machine is lost, no row is shown twice."""
 
 import json
+import math
 import socket
 import sys
 import threading
@@ -18,6 +19,7 @@ from qa_service.errors import BadField
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import cluster_start
 from qa_service.lab.cluster import RayRunner
+from qa_service.lab.cluster_messages import ClusterJob, decode_cluster_line, encode_cluster_message
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.run_json import run_from_json, run_to_json
@@ -96,6 +98,67 @@ def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, la
         rows, run = rows_and_run(runner, seed=seed)
         assert [row["step"] for row in rows] == list(range(1, 41))
         assert same(run, lab.run(COUNTS, {"steps": 40}, seed))
+
+
+def test_a_machine_that_sends_no_valid_run_is_as_one_that_is_lost(cluster, lab):
+    runner, log = cluster("wrong=wrong", "sound=runs")
+    runner.choose_machine = lambda usable: min(usable, key=lambda each: each.id != "wrong")
+    rows, run = rows_and_run(runner)
+    assert rows == rows_and_run(lab)[0]
+    assert same(run, lab.run(COUNTS, {"steps": 40}, 7))
+    assert [line for line in log.read_text().splitlines() if line.startswith("run")] == [
+        "run wrong [7]",
+        "run sound [7]",
+    ]
+    seeds = [each.status for each in runner.run_seeds(COUNTS, {"steps": 1}, range(3))]
+    assert seeds == [RunStatus.RAN] * 3
+
+
+@each_case(
+    "line",
+    [
+        b"", b"x", b"7", b"7 ", b'x ["end"]', b"7 {}", b"7 []", b'7 ["end",1]', b'7 ["lost"]', b'7 ["lost",1]',
+        b'7 ["else",1]', b'7 ["rows",{}]', b'7 ["rows",[1]]',
+        b'7 ["rows",[{"step":[1]}]]', b'7 ["position",1.5]', b'7 ["position",NaN]',
+        b'7 ["run",{}]', b'7 ["nodes",[]]', b"7 " + b"[" * 100_000,
+        b'0 ["end"]', b'0 ["nodes",{}]', b'0 ["nodes",[{}]]',
+        b'0 ["nodes",[{"id":"a","slots":0,"numstab":"1","environment":[]}]]',
+        b'0 ["nodes",[{"id":"a","slots":true,"numstab":"1","environment":[]}]]',
+        b'0 ["nodes",[{"id":"a","slots":1,"numstab":"1","environment":[1]}]]', b'0 ["problem"]', b'0 ["refused",null]',
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_message_is_refused(line):
+    with pytest.raises(ValueError, match=r"validation error|invalid literal"):
+        decode_cluster_line(line)
+
+
+def test_messages_are_read_as_they_were_sent():
+    """With inf, nan, the word "NaN" and numbers of any size; a machine may say more of itself than is known."""
+    rows = [{"step": 2**70, "value": math.inf, "x": math.nan, "word": "NaN", "on": True, "none": None, "zero": -0.0}]
+    node = {"id": "a", "slots": 2, "numstab": "1", "environment": ["x"], "gpus": 3}
+    for message in (("rows", rows), ("position", 3), ("run", '{"a":\n1}'), ("end",), ("lost", "为什么")):
+        data = encode_cluster_message(message)
+        assert b"\n" not in data
+        assert repr(decode_cluster_line(b"7 " + data)) == repr((7, message))
+    _, (_, (listed,)) = decode_cluster_line(b"0 " + json.dumps(["nodes", [node]]).encode())
+    assert (listed.id, listed.slots, listed.environment) == ("a", 2, ("x",))
+
+
+@each_case(
+    "wrong",
+    [{"seeds": []}, {"seeds": [1.5]}, {"seeds": "1"}, {"params": {"x": [1]}}, {"params": None}, {"source": 1},
+     {"deadline": "1"}, {"memory": math.nan}, {"metrics": {}}, {"clients": [1]}],
+)  # fmt: skip
+def test_a_job_with_a_wrong_field_is_refused(wrong):
+    job = {
+        "slug": "a", "path": "a.py", "source": "", "metrics": ["m"], "params": {"x": math.inf, "n": 2, "dtype": "NaN"},
+        "seeds": [2**63 - 1, 1], "deadline": 5, "memory": 100, "clients": ["c"],
+    }  # fmt: skip
+    sent = ClusterJob.model_validate_json(json.dumps(job | {"more": 1}))
+    assert repr(sent.params) == repr(job["params"])
+    assert repr(ClusterJob.model_validate_json(sent.model_dump_json())) == repr(sent)
+    with pytest.raises(ValueError, match="validation error"):
+        ClusterJob.model_validate_json(json.dumps(job | wrong))
 
 
 def test_a_run_begins_on_the_machine_that_is_chosen(cluster):

@@ -1,10 +1,12 @@
 """The disk cache of runs: found after a restart, bounded in size, and never a cause of failure."""
 
+import json
 import math
 import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from processes import ROOT, TIMEOUT_SECONDS, running, until
 
 from bench.server import run_server
 from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.run_json import rows_from_json, run_from_json, run_to_json
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
 
@@ -117,6 +120,50 @@ def test_corrupt_data_is_removed(counts, tmp_path):
     assert cache.get(counts, {}, 0) is None
     cache.put(counts, {}, 0, _run(counts))
     assert cache.get(counts, {}, 0) is not None
+
+
+KEPT = {
+    "status": "ran", "note": {"zh": "", "en": ""}, "measured": {}, "rows": [{"step": 1, "value": "NaN", "on": True}],
+    "seconds": 1, "versions": {"torch": "2.13.0"}, "machine": "m", "environment": ["2.13.0", "3.11", "avx2"],
+    "random": False, "at": None,
+}  # fmt: skip
+"""A kept run as it has always been written, but for its metrics."""
+
+
+def test_a_kept_run_of_before_is_read_and_one_with_more_fields(counts):
+    measured = dict.fromkeys(counts.metrics, math.inf)
+    for more in ({}, {"since": [1]}):
+        run = run_from_json(counts, json.dumps(KEPT | {"measured": measured} | more))
+        assert (run.measured, run.rows) == (measured, ({"step": 1, "value": "NaN", "on": True},))
+        assert json.loads(run_to_json(run)) == KEPT | {"measured": measured}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status": "run"}, {"status": 1}, {"note": {"zh": ""}}, {"note": None},
+     {"measured": {"other": 1.0}}, {"measured": []},
+     {"rows": 3}, {"rows": [3]}, {"rows": [{"step": [1]}]}, {"rows": [{"step": {}}]}, {"seconds": "1"},
+     {"versions": {"torch": 2}}, {"machine": None}, {"environment": "x"}, {"environment": [1]}, {"random": 0},
+     {"at": "now"}, {"at": True}],
+    ids=str,
+)  # fmt: skip
+def test_a_kept_run_with_a_wrong_field_is_measured_again(counts, tmp_path, wrong):
+    """Also one that lacks the field."""
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    good = KEPT | {"measured": dict.fromkeys(counts.metrics, 1.0)}
+    (name,) = wrong
+    lacking = {field: value for field, value in good.items() if field != name}
+    for kept, is_read in ((good, True), (good | wrong, False), (lacking, False)):
+        cache.put(counts, {}, 0, _run(counts))
+        with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as database, database:
+            database.execute("UPDATE runs SET run = ?", (json.dumps(kept),))
+        assert (cache.get(counts, {}, 0) is not None) == is_read
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null", "[1]", '[{"a": []}]', '[{"a": "\\ud800"}]', "[" * 100_000])
+def test_rows_that_were_not_written_as_rows_are_refused(text):
+    with pytest.raises(ValueError, match="validation error"):
+        rows_from_json(text)
 
 
 def test_unwritable_folder_is_not_an_error(counts, tmp_path):

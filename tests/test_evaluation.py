@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 import unicodedata
 from pathlib import Path
@@ -148,13 +149,23 @@ def test_report_is_by_language_item_and_file():
     "line",
     ["", "[]", "{}", '{"q": 3}', '{"turns": []}', '{"q": "a", "kind": "maybe"}', '{"q": "a", "kind": "in"}',
      '{"q": "a", "kind": "out", "items": [1]}', '{"q": "a", "kind": "near", "params": 1}',
-     '{"q": "a", "kind": "in", "items": [1], "entries": "one"}'],
+     '{"q": "a", "kind": "in", "items": [1], "entries": "one"}', '{"turns": ["a", 1], "items": [1]}', '{"items": [1]}',
+     '{"q": "a", "items": [1.0]}', '{"q": "a", "items": [true]}', '{"q": "a", "items": [NaN]}',
+     '{"q": "a", "items": ["1"]}',
+     '{"q": NaN, "items": [1]}', '{"turns": null, "items": [1]}', "[" * 100_000],
 )  # fmt: skip
 def test_invalid_label_is_reported_with_its_line(line):
     """The message has file and line, in both languages."""
     with pytest.raises(BadField, match="f:3") as raised:
         parse_labelled_question(line, "f:3")
     assert "f:3" in raised.value["zh"]
+
+
+def test_fields_that_a_line_does_not_need_are_ignored():
+    line = {"q": "问", "items": [9], "source": ["a thread"], "note": None, "params": {"x": math.inf, "n": [1, 2]}}
+    question = parse_labelled_question(json.dumps(line), "f:1")
+    assert (question.turns, question.lang, question.kind, question.items) == (("问",), "zh", "in", (9,))
+    assert question.params == {"x": math.inf, "n": [1, 2]}
 
 
 def _letters_only(text: str) -> str:

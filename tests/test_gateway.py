@@ -11,6 +11,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -151,7 +152,13 @@ def test_a_wrong_key_in_a_url_replaces_no_cookie(make_client, path):
     assert "set-cookie" not in make_client(public=False).get(f"{path}?key=x").headers
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '[{"name": "a"}]', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", "{}", '[{"name": "a"}]', "\xff", "[" * 5000, '[{"name": "a", "scopes": ["ask"], "sha256": "0"}]',
+     '[{"name": "a", "scopes": "ask", "sha256": "0", "made": "x"}]',
+     '[{"name": "a", "scopes": ["everything"], "sha256": "0", "made": "x"}]',
+     '[{"name": NaN, "scopes": ["ask"], "sha256": "0", "made": "x"}]'],
+)  # fmt: skip
 def test_a_broken_file_of_keys_lets_nobody_in(make_client, tmp_path, text, caplog):
     """401 and a line in the log, not 500; a command says so and does not overwrite it."""
     secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
@@ -159,10 +166,24 @@ def test_a_broken_file_of_keys_lets_nobody_in(make_client, tmp_path, text, caplo
     client = make_client(public=False)
     assert client.get("/api/v1/entries", headers=bearer(secret)).status_code == 401
     assert client.get("/livez", headers=bearer(secret)).status_code == 200
-    if text != "{}":  # no key
-        with pytest.raises(BadField, match=r"keys\.json"):
-            ApiKeyStore(tmp_path).add("another", ("ask",))
-    assert (tmp_path / "keys.json").read_text("latin-1") == text or text == "{}"
+    with pytest.raises(BadField, match=r"keys\.json"):
+        ApiKeyStore(tmp_path).add("another", ("ask",))
+    assert (tmp_path / "keys.json").read_text("latin-1") == text
+
+
+def test_a_file_of_keys_of_another_version_is_read(tmp_path):
+    """As numstab has always written it, and with a field that is not known yet."""
+    secret = "nst_" + "a" * 43
+    row = {"name": "班", "scopes": ["read", "ask"], "sha256": sha256(secret.encode()).hexdigest(), "made": "2026-01-01"}
+    for rows in ([row], [row | {"note": [1]}]):
+        (tmp_path / "keys.json").write_text(json.dumps(rows, indent=1), "utf-8")
+        found = ApiKeyStore(tmp_path).find(secret)
+        assert (found.name, found.scopes, found.made) == ("班", ("read", "ask"), "2026-01-01")
+    keys = ApiKeyStore(tmp_path)
+    keys.add("another", ("ask",))
+    text = (tmp_path / "keys.json").read_text("utf-8")
+    assert text == json.dumps(json.loads(text), indent=1)
+    assert json.loads(text)[0] == row
 
 
 def test_questions_are_rate_limited(make_client):

@@ -30,6 +30,7 @@ from qa_service.fronts.mcp.inputs import CheckInput
 from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.fronts.mcp.resources import read
 from qa_service.fronts.mcp.tools import TOOLS
+from qa_service.fronts.openai_api import routes
 from qa_service.knowledge.library import Library
 from qa_service.model import Request
 from qa_service.model.diagnosis import Reproduction
@@ -343,6 +344,21 @@ def test_a_chat_without_runs_has_the_numbers_of_its_snapshot(toy_service, tmp_pa
     toy_service.subscribe(lambda _event: reload_at_once())
     assert chat(toy_service, tmp_path, "数数甲", model="numstab-text").status_code == 200
     assert "new_counts" in toy_service.knowledge.experiments
+
+
+def test_the_fingerprint_of_a_chat_is_that_of_the_knowledge_that_answers(
+    toy_service, tmp_path, kb_copy, word_hash, monkeypatch
+):
+    """Even if a reload comes between reading the body and asking."""
+    entry = kb_copy / "counting.toml"
+    entry.write_text(entry.read_text("utf-8").replace("数到 [[", "新的数到 [["), "utf-8")
+    known = toy_service.knowledge
+    reloaded = Knowledge.read(Settings(kb=kb_copy, demos=TOYS / "demos", cache=tmp_path), word_hash())
+    monkeypatch.setattr(routes, "housekeeping_reply", lambda *_: toy_service.replace_knowledge(reloaded))
+    first, second = (chat(toy_service, tmp_path, "数数甲").json() for _ in range(2))
+    for response, library, is_new in ((first, known.library, False), (second, reloaded.library, True)):
+        assert response["system_fingerprint"] == f"fp_{library.hash[:10]}"
+        assert ("新的数到" in response["choices"][0]["message"]["content"]) is is_new
 
 
 def test_both_runs_of_a_diagnosis_are_of_one_snapshot(toy_service, reload_at_once):

@@ -237,6 +237,18 @@ def no_sentences(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None
     send(handler, json.dumps({"choices": [{"message": {"content": None}}]}).encode())
 
 
+def no_choices(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    send(handler, b'{"choices": []}')
+
+
+def no_list(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    send(handler, completion("ab"))
+
+
+def nan(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    send(handler, b'{"choices": NaN}')
+
+
 def deep(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     send(handler, b"[" * 100_000)
 
@@ -271,7 +283,23 @@ def drip(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "respond",
-    [garbage, stream, flood, wrong_count, wrong_types, no_sentences, deep, refusal, redirect, silence, hang_up, drip],
+    [
+        garbage,
+        stream,
+        flood,
+        wrong_count,
+        wrong_types,
+        no_sentences,
+        no_choices,
+        no_list,
+        nan,
+        deep,
+        refusal,
+        redirect,
+        silence,
+        hang_up,
+        drip,
+    ],
 )
 def test_a_broken_reply_gives_no_wording(respond):
     """It raises nothing, and is given up after the writer's deadline of 0.25 s."""

@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from checking import each_case
 from processes import ROOT, TIMEOUT_SECONDS, running, session, until
 
 from qa_service.__main__ import main
+from qa_service.errors import BadField
+from qa_service.schemas.lines import read_batch_line
 from qa_service.settings import Settings
 
 TOYS = ROOT / "tests" / "toys"
@@ -169,6 +172,31 @@ def test_a_batch_is_answered_line_by_line(numstab, tmp_path):
             "bad_field",
         ]
         assert done.returncode == 2
+
+
+@each_case(
+    ("line", "field"),
+    [
+        (b"", "line"), (b"[" * 100_000, "line"), (b"NaN", "line"), (b'"a"', "line"), (b"{}", "question"),
+        (b'{"turns": []}', "turns"), (b'{"turns": "a"}', "turns"), (b'{"turns": ["a", 1]}', "turns"),
+        (b'{"turns": null}', "turns"), (b'{"q": NaN}', "q"), (b'{"q": null}', "question"),
+        (b'{"question": {}}', "question"), (b'{"q": "a", "seed": -1}', "seed"),
+        (b'{"q": "a", "context": 1}', "context"), (b'{"q": "a", "params": [1]}', "params"), (b'\xff{"q": "a"}', "line"),
+        (b'{"turns": [' + b'"a",' * 50 + b'"a"]}', "turns"),
+    ],
+)  # fmt: skip
+def test_a_line_of_a_batch_that_is_wrong_names_its_field(line, field):
+    with pytest.raises(BadField) as raised:
+        read_batch_line(line)
+    assert raised.value.field == field
+
+
+def test_a_line_of_a_batch_may_have_labels():
+    """They are ignored, of whatever type; only what `ask` has as an option is."""
+    line = {"q": "a", "question": "b", "lang": 3, "items": "x", "kind": None, "seed": 4, "run": False, "brief": "no"}
+    (request,), given = read_batch_line(json.dumps(line).encode())
+    assert (request.question, request.lang, request.seed, request.run) == ("a", None, 4, False)
+    assert sorted(given) == ["run", "seed"]
 
 
 def test_entries_and_experiments_are_listed(numstab):

@@ -4,7 +4,6 @@ One request, not streamed, at temperature 0, with a deadline for the whole reply
 and any reply that cannot be read, gives a list of None.
 """
 
-import json
 import socket
 import threading
 from collections.abc import Sequence
@@ -44,28 +43,24 @@ class ModelWriter:
 
     def reword(self, question: str, sentences: Sequence[str], lang: Lang) -> list[str | None]:
         """As `Writer.reword`."""
-        with suppress(
-            OSError, ValueError, HTTPException, RecursionError, KeyError, IndexError, TypeError, AttributeError
-        ):
-            reply = json.loads(self._send(self._body(question, sentences, lang)))
-            content = reply["choices"][0]["message"]["content"]
-            texts = json.loads(_without_fence(content))["sentences"]
-            if isinstance(texts, list) and len(texts) == len(sentences):
-                return [text if isinstance(text, str) else None for text in texts]
+        from qa_service.schemas.rewording import ModelReply, RewordedSentences
+
+        with suppress(OSError, ValueError, HTTPException):
+            reply = ModelReply.model_validate_json(self._send(self._body(question, sentences, lang)))
+            texts = RewordedSentences.model_validate_json(_without_fence(reply.choices[0].message.content)).sentences
+            if len(texts) == len(sentences):
+                return texts
         return [None] * len(sentences)
 
     def _body(self, question: str, sentences: Sequence[str], lang: Lang) -> bytes:
-        material = json.dumps({"question": question, "sentences": list(sentences)}, ensure_ascii=False)
-        messages = [{"role": "system", "content": _INSTRUCTIONS[lang]}, {"role": "user", "content": material}]
-        body = {
-            "model": self.model,
-            "messages": messages,
-            "temperature": 0,
-            "seed": 0,
-            "stream": False,
-            "response_format": {"type": "json_object"},
-        }
-        return json.dumps(body).encode()
+        from qa_service.schemas.rewording import Material, ModelMessage, ModelRequest
+
+        material = Material(question=question, sentences=list(sentences)).to_json().decode()
+        messages = [
+            ModelMessage(role="system", content=_INSTRUCTIONS[lang]),
+            ModelMessage(role="user", content=material),
+        ]
+        return ModelRequest(model=self.model, messages=messages).to_json()
 
     def _send(self, body: bytes) -> bytes:
         """The body of the reply. Raises OSError or HTTPException where there is none in time, ValueError if it is long.

@@ -9,14 +9,27 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from qa_service.files import write_atomically
 from qa_service.model import Checked, EvidenceBlock, Experiment
+from qa_service.parse_cache import ParseCache
 
 FILE_NAME = "checked.json"
-Records = Mapping[str, Mapping[str, Any]]
-"""Entry id → its record: on, seeds, versions, evidence."""
+
+
+class CheckRecord(TypedDict):
+    """The record of an entry's check: the date, the number of seeds, versions of libraries, and `evidence_hash`."""
+
+    on: str
+    seeds: int
+    versions: dict[str, str]
+    evidence: str
+
+
+Records = Mapping[str, CheckRecord]
+"""Entry id → its record."""
 
 
 def evidence_hash(blocks: Iterable[EvidenceBlock], experiments: Mapping[str, Experiment]) -> str:
@@ -43,16 +56,27 @@ def evidence_hash(blocks: Iterable[EvidenceBlock], experiments: Mapping[str, Exp
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """The records of `folder`; none if there is no file. Raises ValueError for a file that is not such a table."""
-    path = folder / FILE_NAME
+def read_records(folder: Path, parsed: ParseCache | None = None) -> dict[str, CheckRecord]:
+    """The records of `folder`; none if there is no file. Raises ValueError for a file that is not such a table.
+
+    A text that `parsed` holds is not checked again, so that a question in the terminal does not import pydantic.
+    """
     try:
-        table = json.loads(path.read_text("utf-8"))
+        text = (folder / FILE_NAME).read_text("utf-8")
     except FileNotFoundError:
         return {}
-    if not isinstance(table, dict) or not all(_is_record(record) for record in table.values()):
-        raise ValueError("a table of entries, each with on, seeds, versions, evidence")
-    return table
+    records: dict[str, CheckRecord] = (parsed or ParseCache()).get("check records", text, _parse_records)
+    return records
+
+
+def _parse_records(text: str) -> dict[str, CheckRecord]:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    kept_with_more = ConfigDict(strict=True, extra="allow")  # of a later version, which may have more fields
+    try:
+        return TypeAdapter(dict[str, CheckRecord], config=kept_with_more).validate_json(text)
+    except ValidationError:
+        raise ValueError("a table of entries, each with on, seeds, versions, evidence") from None
 
 
 def write_records(folder: Path, records: Records) -> Path:
@@ -65,21 +89,11 @@ def write_records(folder: Path, records: Records) -> Path:
     return path
 
 
-def to_checked(record: Mapping[str, Any], evidence: str) -> Checked:
+def to_checked(record: CheckRecord, evidence: str) -> Checked:
     """A record as a value; it is current if `evidence`, the hash of the present evidence, is the recorded one."""
     return Checked(
         on=record["on"],
         seeds=record["seeds"],
         versions=record["versions"],
         current=record["evidence"] == evidence,
-    )
-
-
-def _is_record(record: Any) -> bool:
-    return (
-        isinstance(record, dict)
-        and isinstance(record.get("on"), str)
-        and isinstance(record.get("seeds"), int)
-        and isinstance(record.get("versions"), dict)
-        and isinstance(record.get("evidence"), str)
     )

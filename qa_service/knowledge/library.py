@@ -79,7 +79,7 @@ class Library(Mapping[str, Entry]):
             problems.append(f"{folder}: expected entries (*.toml), found none")
         records: checked.Records = {}
         try:
-            records = checked.read_records(folder)
+            records = checked.read_records(folder, parsed)
         except (ValueError, OSError) as error:
             problems.append(f"{folder / checked.FILE_NAME}: expected {error}")
         ids = {path.stem for path in paths}

@@ -5,8 +5,8 @@ determined by its seed, so one whose machine is lost is begun again elsewhere, a
 Ray itself is in a process of its own: `cluster_driver`. The reasons are in docs/decisions/0018-the-cluster.md.
 """
 
+import hashlib
 import itertools
-import json
 import logging
 import os
 import queue
@@ -14,18 +14,17 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import names_of_run
-from qa_service.lab.cluster_node import encode_cluster_job
 from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.run_json import run_from_json
@@ -41,6 +40,9 @@ from qa_service.lab.runner import (
 from qa_service.machine import Environment, environment
 from qa_service.model import Experiment, Params, Row, Run, RunStatus, Text
 from qa_service.telemetry.timing import Timings
+
+if TYPE_CHECKING:
+    from qa_service.lab.cluster_messages import JobMessage, ListedNode
 
 logger = logging.getLogger("qa_service.lab.cluster")
 _SILENT_SECONDS = 15.0  # of a driver that says once a second which machines there are
@@ -75,7 +77,7 @@ class DriverProcess:
         self._on_change = on_change
         self._machines: tuple[Machine, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
-        self._jobs: dict[int, queue.SimpleQueue[list[Any]]] = {}
+        self._jobs: dict[int, queue.SimpleQueue[JobMessage]] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -108,12 +110,12 @@ class DriverProcess:
                 process.kill()
                 thread.join(_STOP_TIMEOUT)
 
-    def events(self, machine: Machine, job: bytes, is_cancelled: IsCancelled) -> Generator[list[Any], None, None]:
-        """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`.
+    def events(self, machine: Machine, job: bytes, is_cancelled: IsCancelled) -> Generator["JobMessage", None, None]:
+        """The messages of a job on this machine, but for its end. Raises `MachineLost` or `Cancelled`.
 
         The job is cancelled if the generator is closed before its end.
         """
-        number, messages = next(self._numbers), queue.SimpleQueue[list[Any]]()
+        number, messages = next(self._numbers), queue.SimpleQueue["JobMessage"]()
         self._jobs[number] = messages
         ended = False
         try:
@@ -122,14 +124,14 @@ class DriverProcess:
                 if is_cancelled():
                     raise Cancelled
                 try:
-                    kind, *content = messages.get(timeout=POLL_SECONDS)
+                    message = messages.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
-                if ended := kind in {"end", "lost"}:
-                    if kind == "lost":
-                        raise MachineLost(*content)
-                else:
-                    yield [kind, *content]
+                ended = message[0] in {"end", "lost"}
+                if message[0] == "lost":
+                    raise MachineLost(message[1])
+                if not ended:
+                    yield message
         finally:
             del self._jobs[number]
             if not ended:
@@ -165,7 +167,7 @@ class DriverProcess:
             was_connected = False
             try:
                 was_connected = self._read(process)
-            except (ValueError, KeyError, TypeError) as error:
+            except ValueError as error:
                 logger.warning("the process that is connected to the cluster has sent nonsense: %s", error)
             finally:
                 with self._lock:
@@ -177,6 +179,8 @@ class DriverProcess:
 
     def _read(self, process: "subprocess.Popen[bytes]") -> bool:
         """Dispatches the driver's messages until it ends or is silent; returns whether it was connected."""
+        from qa_service.lab.cluster_messages import decode_cluster_line
+
         assert process.stdout is not None
         descriptor, rest, connected = process.stdout.fileno(), b"", False
         while select.select([descriptor], [], [], _SILENT_SECONDS if connected else _CONNECT_SECONDS)[0]:
@@ -184,27 +188,24 @@ class DriverProcess:
                 break
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                number, _, text = line.partition(b" ")
-                message = json.loads(text)
-                if int(number):
-                    if (messages := self._jobs.get(int(number))) is not None:
+                number, message = decode_cluster_line(line)
+                match message:
+                    case "nodes", nodes:
+                        connected = True
+                        self._set_machines(nodes)
+                    case "problem", why:
+                        logger.warning("the cluster is out of reach: %s", why)
+                        return connected
+                    case "refused", why:
+                        logger.warning("a machine of the cluster takes no jobs: %s", why)
+                    case _ if (messages := self._jobs.get(number)) is not None:
                         messages.put(message)
-                elif message[0] == "problem":
-                    logger.warning("the cluster is out of reach: %s", message[1])
-                    return connected
-                elif message[0] == "refused":
-                    logger.warning("a machine of the cluster takes no jobs: %s", message[1])
-                else:
-                    connected = True
-                    self._set_machines(message[1])
         return connected
 
-    def _set_machines(self, described: Iterable[dict[str, Any]]) -> None:
+    def _set_machines(self, nodes: "Sequence[ListedNode]") -> None:
         machines = tuple(
-            Machine(each["id"], each["slots"], tuple(each["environment"]))
-            for each in described
-            if each["numstab"] == __version__
-        )
+            Machine(each.id, each.slots, each.environment) for each in nodes if each.numstab == __version__
+        )  # fmt: skip
         if machines != self._machines:
             self._machines = machines
             logger.info("machines of the cluster: %d, slots: %d", len(machines), sum(each.slots for each in machines))
@@ -213,7 +214,7 @@ class DriverProcess:
     def _lose_all(self) -> None:
         self._set_machines(())
         for messages in tuple(self._jobs.values()):
-            messages.put(["lost", "the cluster is out of reach"])
+            messages.put(("lost", "the cluster is out of reach"))
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
         for pipe in (process.stdin, process.stdout):
@@ -330,9 +331,9 @@ class RayRunner:
                 before = len(runs)
                 job = self._job(experiment, params, seeds[before:])
                 try:
-                    for kind, content in self._driver.events(machine, job, _never):
-                        if kind == "run":
-                            runs.append(run_from_json(experiment, content))
+                    for message in self._driver.events(machine, job, _never):
+                        if message[0] == "run":
+                            runs.append(_parse_run(experiment, message[1]))
                 except MachineLost:
                     tried.add(machine.id)
                 finally:
@@ -383,19 +384,27 @@ class RayRunner:
     ) -> Generator[Row | QueuePosition, None, Run]:
         run: Run | None = None
         with closing(self._driver.events(machine, job, is_cancelled)) as messages:
-            for kind, content in messages:
-                if kind == "rows":
-                    yield from content
-                elif kind == "position":
-                    yield QueuePosition(content)
-                elif kind == "run":
-                    run = run_from_json(experiment, content)
+            for message in messages:
+                match message:
+                    case "rows", rows:
+                        yield from rows
+                    case "position", position:
+                        yield QueuePosition(position)
+                    case "run", text:
+                        run = _parse_run(experiment, text)
         if run is None:
             raise MachineLost("it sent no run")
         return run
 
     def _job(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> bytes:
-        return encode_cluster_job(experiment, params, seeds, self._local.deadline, self._local.memory, names_of_run())
+        from qa_service.lab.cluster_messages import ClusterJob
+
+        job = ClusterJob(
+            slug=experiment.slug, path=experiment.path, source=experiment.source, metrics=list(experiment.metrics),
+            params=dict(params), seeds=list(seeds), deadline=self._local.deadline, memory=self._local.memory,
+            clients=[hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in names_of_run()],
+        )  # fmt: skip
+        return job.model_dump_json().encode()
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
         """The machine that is chosen of those not tried, preferably of this kind; None if there is none."""
@@ -422,6 +431,14 @@ class RayRunner:
         self._machines = machines
         self._queue.resize(self.slots)
         (self._connected.set if machines else self._connected.clear)()
+
+
+def _parse_run(experiment: Experiment, text: str) -> Run:
+    """The run that a machine has sent; raises `MachineLost` if it is none."""
+    try:
+        return run_from_json(experiment, text)
+    except ValueError as error:
+        raise MachineLost("it sent no run of this experiment") from error
 
 
 def _never() -> bool:

@@ -10,7 +10,6 @@ standard input. Jobs and their messages are passed on unchanged, one on a line:
 """
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from qa_service import __version__
+from qa_service.lab.cluster_messages import OWN_MESSAGES, ListedNode, NodeDescription, encode_cluster_message
 from qa_service.lab.cluster_node import NodeActor
 from qa_service.lab.cluster_start import cluster_environment, kill_session, start_command
 from qa_service.lab.kernel import PR_SET_PDEATHSIG, prctl
@@ -36,7 +36,6 @@ _PING_SECONDS, _PING_TIMEOUT = 5.0, 10.0
 _CONNECT_TIMEOUT = 60.0
 _REFUSED_SECONDS = 10.0  # before a machine that cannot run experiments is asked again
 _STOP_TIMEOUT = 4.0
-_OWN_MESSAGES = 0
 
 
 class HeadLost(Exception):
@@ -53,7 +52,7 @@ class Driver:
         self._address = address
         self._send = partial(_send, service)
         self._actors: dict[str, Any] = {}  # of machines that have a description, or are being asked for one
-        self._about: dict[str, Any] = {}
+        self._about: dict[str, ListedNode] = {}
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._on_node: dict[str, set[int]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -97,11 +96,11 @@ class Driver:
             async for reference in generator:
                 self._send(job, await reference)
             generator = None
-            self._send(job, b'["end"]')
+            self._send(job, encode_cluster_message(("end",)))
         except (KeyError, self._ray.exceptions.RayError) as error:
             generator = None
             self._on_node.get(node, set()).discard(job)
-            self._send(job, json.dumps(["lost", type(error).__name__]).encode())
+            self._send(job, encode_cluster_message(("lost", type(error).__name__)))
             self._suspend(node)
         finally:
             del self._jobs[job]
@@ -170,18 +169,16 @@ class Driver:
         while node in self._actors:
             try:
                 described = await self._actors[node].describe.options(concurrency_group="ping").remote()
+                about = NodeDescription.model_validate_json(described)
             except self._ray.exceptions.ActorUnavailableError:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
-            except self._ray.exceptions.ActorUnschedulableError:
-                self._forget(node)
-                return
-            except self._ray.exceptions.RayError as error:
-                self._send(_OWN_MESSAGES, json.dumps(["refused", f"{node}: {error}"[-500:]]).encode())
+            except (ValueError, self._ray.exceptions.RayError) as error:
+                self._send(OWN_MESSAGES, encode_cluster_message(("refused", f"{node}: {error}"[-500:])))
                 await asyncio.sleep(_REFUSED_SECONDS)
                 self._forget(node)
                 return
-            self._about[node] = json.loads(described)
+            self._about[node] = ListedNode(id=node, **about.model_dump())
             self._announce()
             return
 
@@ -206,13 +203,11 @@ class Driver:
     def _lose_jobs(self, node: str) -> None:
         self._announce()
         for job in self._on_node.pop(node, set()):
-            self._send(job, b'["lost", "its machine does not answer"]')
+            self._send(job, encode_cluster_message(("lost", "its machine does not answer")))
             self._jobs[job].cancel()
 
     def _announce(self) -> None:
-        self._send(
-            _OWN_MESSAGES, json.dumps(["nodes", [{"id": node} | about for node, about in self._about.items()]]).encode()
-        )
+        self._send(OWN_MESSAGES, encode_cluster_message(("nodes", list(self._about.values()))))
 
     def _in_background(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
@@ -277,7 +272,7 @@ def main(address: str, service: BinaryIO) -> int:
         _connect(address, folder, node)
         asyncio.run(Driver(address, service).serve())
     except Exception as error:  # whatever it is, the service runs its experiments itself and tries again later
-        _send(service, _OWN_MESSAGES, json.dumps(["problem", f"{type(error).__name__}: {error}"[:300]]).encode())
+        _send(service, OWN_MESSAGES, encode_cluster_message(("problem", f"{type(error).__name__}: {error}"[:300])))
         return 1
     else:
         return 0

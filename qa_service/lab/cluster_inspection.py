@@ -1,6 +1,5 @@
 """Looks at a cluster once, as a service that starts does: which machines take jobs, and what is wrong with others."""
 
-import json
 import os
 import select
 import subprocess
@@ -9,10 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from qa_service import __version__
 from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
 from qa_service.machine import Environment
+
+if TYPE_CHECKING:
+    from qa_service.lab.cluster_messages import DriverMessage, JobMessage
 
 _CONNECT_SECONDS = 120.0  # until the first machine takes jobs: it imports torch before
 _QUIET_SECONDS = 3.0  # after a machine has been found, until no further one is waited for
@@ -72,34 +75,32 @@ def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
         process.wait()
 
 
-def _inspection(messages: Iterator[list[object] | None]) -> Inspection:
+def _inspection(messages: "Iterator[JobMessage | DriverMessage | None]") -> Inspection:
     """Collects the messages of a driver until no further machine is to be expected."""
     found = Inspection()
     changed = time.monotonic()
     for message in messages:
-        if message is None:
-            pass
-        elif message[0] == "problem":
-            found.problem = str(message[1])
-            break
-        elif message[0] == "refused":
-            found.refusals.append(str(message[1]))
-            changed = time.monotonic()
-        elif (machines := _machines(message[1])) != found.machines:
-            found.machines, changed = machines, time.monotonic()
+        match message:
+            case "problem", why:
+                found.problem = why
+                break
+            case "refused", why:
+                found.refusals.append(why)
+                changed = time.monotonic()
+            case "nodes", nodes:
+                machines = tuple(FoundMachine(each.slots, each.numstab, each.environment) for each in nodes)
+                if machines != found.machines:
+                    found.machines, changed = machines, time.monotonic()
         waited = time.monotonic() - changed
         if waited > (_QUIET_SECONDS if found.machines or found.refusals else _CONNECT_SECONDS):
             break
     return found
 
 
-def _machines(described: object) -> tuple[FoundMachine, ...]:
-    assert isinstance(described, list)
-    return tuple(FoundMachine(each["slots"], each["numstab"], tuple(each["environment"])) for each in described)
-
-
-def _messages(descriptor: int) -> Iterator[list[object] | None]:
+def _messages(descriptor: int) -> "Iterator[JobMessage | DriverMessage | None]":
     """Each message of a driver, without the number of its job, and None after each second without one."""
+    from qa_service.lab.cluster_messages import decode_cluster_line
+
     rest = b""
     while True:
         if not select.select([descriptor], [], [], 1.0)[0]:
@@ -109,4 +110,4 @@ def _messages(descriptor: int) -> Iterator[list[object] | None]:
             return
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            yield json.loads(line.partition(b" ")[2])
+            yield decode_cluster_line(line)[1]

@@ -4,52 +4,29 @@ Jobs and messages are JSON bytes. Ray refers to the class `NodeActor` by its nam
 installation of numstab, and the source of the experiment that is in the job.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator
 
 from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import RUN_FOR, ClientNames
+from qa_service.lab.cluster_messages import ClusterJob, NodeDescription, encode_cluster_message
 from qa_service.lab.run_json import run_to_json
 from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, WithResult
 from qa_service.machine import environment, machine
-from qa_service.model import Experiment, FieldInfo, Params, Row, Run, RunStatus, Text
+from qa_service.model import Experiment, FieldInfo, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
 
 _NO_TEXT = Text("", "")
-_TRIAL = {"slug": "trial", "path": "trial.py", "source": "def run():\n    return {}\n", "metrics": []}
-
-
-def encode_cluster_job(
-    experiment: Experiment, params: Params, seeds: Sequence[int], deadline: float, memory: int, clients: ClientNames
-) -> bytes:
-    """A job for `NodeActor.stream`: with one seed its rows are sent as they come, with several only the runs.
-
-    `deadline` in seconds, `memory` in MiB. Clients are sent as hashes, which is enough for their turns in the queue.
-    """
-    names = [hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in clients]
-    return json.dumps(
-        {
-            "slug": experiment.slug,
-            "path": experiment.path,
-            "source": experiment.source,
-            "metrics": list(experiment.metrics),
-            "params": dict(params),
-            "seeds": list(seeds),
-            "deadline": deadline,
-            "memory": memory,
-            "clients": names,
-        }
-    ).encode()
+_TRIAL = ClusterJob(
+    slug="trial", path="trial.py", source="def run():\n    return {}\n", metrics=[], deadline=IMPORT_TIMEOUT, memory=0
+)
 
 
 class NodeActor:
     """The actor of one machine: a runner with as many slots as the machine offers, for all services together.
 
-    `stream` yields ["position", n], ["rows", [...]] and ["run", the JSON of a run]; nothing if it was cancelled.
+    `stream` yields the JSON of messages; nothing more once it was cancelled.
     """
 
     def __init__(self, slots: int) -> None:
@@ -66,27 +43,23 @@ class NodeActor:
 
     def describe(self) -> bytes:
         """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
-        about = {
-            "slots": self._runner.slots,
-            "machine": machine(),
-            "environment": environment(),
-            "numstab": __version__,
-            "process": os.getpid(),
-        }
-        return json.dumps(about).encode()
+        about = NodeDescription(
+            slots=self._runner.slots, machine=machine(), environment=environment(), numstab=__version__,
+            process=os.getpid(),
+        )  # fmt: skip
+        return about.model_dump_json().encode()
 
     def stream(self, job: bytes) -> Iterator[bytes]:
-        """Run a job; see `encode_cluster_job`."""
-        fields = json.loads(job)
-        experiment = _experiment(fields)
-        runner = self._runner.with_limits(fields["deadline"], fields["memory"])
-        RUN_FOR.set(ClientNames(*fields["clients"]))
-        params, seeds = fields["params"], fields["seeds"]
-        if len(seeds) > 1:
-            for run in runner.run_seeds(experiment, params, seeds):
-                yield _message("run", run_to_json(run))
+        """Run a job, the JSON of a `ClusterJob`; the messages are those of `JobMessage`."""
+        sent = ClusterJob.model_validate_json(job)
+        experiment = _experiment(sent)
+        runner = self._runner.with_limits(sent.deadline, sent.memory)
+        RUN_FOR.set(ClientNames(*sent.clients))
+        if len(sent.seeds) > 1:
+            for run in runner.run_seeds(experiment, sent.params, sent.seeds):
+                yield encode_cluster_message(("run", run_to_json(run)))
         else:
-            yield from _messages(runner.stream_batches(experiment, params, seeds[0], _cancelled_by_service()))
+            yield from _messages(runner.stream_batches(experiment, sent.params, sent.seeds[0], _cancelled_by_service()))
 
 
 def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Iterator[bytes]:
@@ -95,36 +68,21 @@ def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Itera
     try:
         for batch in events:
             if isinstance(batch, QueuePosition):
-                yield _message("position", batch.position)
+                yield encode_cluster_message(("position", batch.position))
             else:
-                yield _message("rows", batch)
+                yield encode_cluster_message(("rows", [dict(row) for row in batch]))
     except Cancelled:
         return
-    yield _message("run", run_to_json(events.result))
+    yield encode_cluster_message(("run", run_to_json(events.result)))
 
 
-def _message(kind: str, content: Any) -> bytes:
-    return json.dumps([kind, content], separators=(",", ":")).encode()
-
-
-def _experiment(fields: dict[str, Any]) -> Experiment:
+def _experiment(job: ClusterJob) -> Experiment:
     """As much of an experiment as a runner needs: its source and the names of its metrics."""
     field = FieldInfo(title=_NO_TEXT)
     return Experiment(
-        slug=fields["slug"],
-        path=fields["path"],
-        file="",
-        title=_NO_TEXT,
-        doc="",
-        params={},
-        limits=(),
-        columns={},
-        metrics=dict.fromkeys(fields["metrics"], field),
-        words={},
-        chart={},
-        source=fields["source"],
-        hash="",
-    )
+        slug=job.slug, path=job.path, file="", title=_NO_TEXT, doc="", params={}, limits=(), columns={},
+        metrics=dict.fromkeys(job.metrics, field), words={}, chart={}, source=job.source, hash="",
+    )  # fmt: skip
 
 
 def _cancelled_by_service() -> IsCancelled:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from qa_service.lab.run_json import MALFORMED, run_from_json, run_to_json
+from qa_service.lab.run_json import run_from_json, run_to_json
 from qa_service.machine import Environment, environment, environments_here
 from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.model.json_numbers import json_safe
@@ -60,7 +60,7 @@ class RunDiskCache:
         for key, text in found:
             try:
                 return replace(run_from_json(experiment, text), cached=True)
-            except MALFORMED:
+            except ValueError:
                 self._transaction(partial(_delete, key))
         return None
 

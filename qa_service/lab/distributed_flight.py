@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, JoinResult, is_last, read_entry, rows_entry
-from qa_service.lab.run_json import MALFORMED, run_from_json
+from qa_service.lab.run_json import run_from_json
 from qa_service.lab.run_key import run_key
 from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerWrapper, WithResult
 from qa_service.machine import Environment, environments_here
@@ -53,7 +53,7 @@ class DistributedRunner(RunnerWrapper):
         """The run as a service measured it earlier; executes nothing."""
         found = self._runner.finished(experiment, params, seed)
         if found is None:
-            with suppress(SharedStateUnavailable, *MALFORMED):
+            with suppress(SharedStateUnavailable, ValueError):
                 text = self._board.finished_run(run_key(experiment, params, seed, self._environments()))
                 return replace(run_from_json(experiment, text), cached=True) if text else None
         return found
@@ -91,7 +91,7 @@ class DistributedRunner(RunnerWrapper):
         try:
             joined = self._board.join(key, listener)
             return joined if joined.role != "kept" else replace(run_from_json(experiment, joined.run), cached=True)
-        except (SharedStateUnavailable, *MALFORMED):
+        except (SharedStateUnavailable, ValueError):
             return None
 
     def _follow(
@@ -111,7 +111,7 @@ class DistributedRunner(RunnerWrapper):
                 for entry in entries:
                     try:
                         first, rows, run = read_entry(entry, experiment)
-                    except MALFORMED as error:
+                    except ValueError as error:
                         raise _NotFollowed from error
                     yield from shown.more(first, rows)
                     if run is not None:

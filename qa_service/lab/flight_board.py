@@ -226,11 +226,11 @@ def rows_entry(first: int, rows: Sequence[Row], position: int) -> dict[str, str]
 
 
 def read_entry(entry: Mapping[str, str], experiment: Experiment) -> tuple[int, Sequence[Row], Run | None]:
-    """(index of its first row, rows, the finished run if it is the last). Raises one of `run_json.MALFORMED`."""
+    """(index of its first row, rows, the finished run if it is the last). Raises ValueError for another entry."""
     if "run" in entry:
         run = run_from_json(experiment, entry["run"])
         return 0, run.rows, run
-    return (int(entry["first"]), rows_from_json(entry["rows"]), None) if "rows" in entry else (0, (), None)
+    return (int(entry.get("first", "")), rows_from_json(entry["rows"]), None) if "rows" in entry else (0, (), None)
 
 
 def is_last(entry: Mapping[str, str]) -> bool:

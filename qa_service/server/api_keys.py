@@ -4,7 +4,6 @@ They are stored in a file of the data folder or, if several machines share the s
 """
 
 import hashlib
-import json
 import logging
 import secrets
 import threading
@@ -12,14 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from qa_service.errors import BadField, StoreUnavailable
 from qa_service.files import write_atomically
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from qa_service.store import Store
 
 Scope = Literal["read", "ask", "operate"]
@@ -38,7 +40,8 @@ class ApiKey:
     name: str
     scopes: tuple[Scope, ...]
     sha256: str
-    created_at: str  # "made" in the file
+    made: str
+    """When it was created (ISO 8601), in the file and the database too."""
 
     def allows(self, scope: Scope) -> bool:
         """Whether its scopes include or imply this one."""
@@ -124,7 +127,7 @@ class ApiKeyStore:
         """Adds a key and returns its secret; raises `BadField` if the name has a key, and `StoreUnavailable`."""
         secret = API_KEY_PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)
+        key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), made=made)
         if any(each.name == name for each in self.all().values()) or not self._keep(key):
             raise BadField(zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name")
         return secret
@@ -159,8 +162,8 @@ class ApiKeyStore:
         stamp = (about.st_mtime_ns, about.st_size)
         if self._read is None or self._read[0] != stamp:
             try:
-                keys = [_from_json(row) for row in json.loads(self._path.read_text("utf-8"))]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                keys = _file_schema().validate_json(self._path.read_bytes())
+            except (OSError, ValueError) as error:
                 why = type(error).__name__
                 raise BadField(
                     zh=f"{self._path} 不是密钥文件（{why}）",
@@ -175,7 +178,7 @@ class ApiKeyStore:
         if self._database is None:
             self._write([*self._in_file().values(), key])
             return True
-        row = {"name": key.name, "scopes": " ".join(key.scopes), "sha256": key.sha256, "made": key.created_at}
+        row = {"name": key.name, "scopes": " ".join(key.scopes), "sha256": key.sha256, "made": key.made}
         is_new = self._database.add_api_key(row)
         self.refresh()
         return is_new
@@ -190,21 +193,21 @@ class ApiKeyStore:
                 seconds = _RETRY_SECONDS
 
     def _write(self, keys: list[ApiKey]) -> None:
-        text = json.dumps([_to_json(key) for key in keys], indent=1)
-        write_atomically(self._path, lambda file: file.write_text(text, "utf-8"))
+        data = _file_schema().dump_json(keys, indent=1, ensure_ascii=True)
+        write_atomically(self._path, lambda file: file.write_bytes(data))
 
 
 def _from_row(row: dict[str, str]) -> ApiKey:
     scopes = tuple(scope for scope in SCOPES if scope in row["scopes"].split())
-    return ApiKey(name=row["name"], scopes=scopes, sha256=row["sha256"], created_at=row["made"])
+    return ApiKey(name=row["name"], scopes=scopes, sha256=row["sha256"], made=row["made"])
 
 
-def _to_json(key: ApiKey) -> dict[str, Any]:
-    return {"name": key.name, "scopes": key.scopes, "sha256": key.sha256, "made": key.created_at}
+@cache
+def _file_schema() -> "TypeAdapter[list[ApiKey]]":
+    """Reads and writes the file; made at its first use, as commands without keys need no pydantic."""
+    from pydantic import TypeAdapter
 
-
-def _from_json(row: dict[str, Any]) -> ApiKey:
-    return ApiKey(name=row["name"], scopes=tuple(row["scopes"]), sha256=row["sha256"], created_at=row["made"])
+    return TypeAdapter(list[ApiKey])
 
 
 def _hash(secret: str) -> str:

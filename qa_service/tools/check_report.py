@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from qa_service.errors import BadField
 from qa_service.model import Lang, Text
-from qa_service.model.json_numbers import json_safe
 from qa_service.presentation.numbers import format_number
 from qa_service.tools.claim_check import ClaimResult, ClaimSummary
+
+if TYPE_CHECKING:
+    from qa_service.schemas.reports import CheckReportJson, ClaimResultJson, ClaimSummaryJson
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _REPORT_LABELS = {
@@ -26,15 +28,17 @@ _REPORT_LABELS = {
 }
 
 
-def report_json(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary]) -> dict[str, Any]:
+def report_json(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary]) -> "CheckReportJson":
     """The whole report, as `numstab check --json` prints it."""
-    return {
-        "checked": len(results),
-        "differ": count_mismatches(summaries),
-        "versions": library_versions(results),
-        "claims": [claim_result_json(result) for result in results],
-        "over_seeds": [_claim_summary_json(summary) for summary in summaries],
-    }
+    from qa_service.schemas.reports import CheckReportJson
+
+    return CheckReportJson(
+        checked=len(results),
+        differ=count_mismatches(summaries),
+        versions=library_versions(results),
+        claims=[_claim_result_json(result) for result in results],
+        over_seeds=[_claim_summary_json(summary) for summary in summaries],
+    )
 
 
 def count_mismatches(summaries: Sequence[ClaimSummary]) -> int:
@@ -42,21 +46,22 @@ def count_mismatches(summaries: Sequence[ClaimSummary]) -> int:
     return sum(summary.spread.seeds - summary.as_expected for summary in summaries if summary.differs)
 
 
-def claim_result_json(result: ClaimResult) -> dict[str, Any]:
-    """One verdict, as an element of the report's "claims"."""
-    return {
-        "entry": result.entry,
-        "claim": result.claim.id,
-        "at": result.condition,
-        "seed": result.seed,
-        "value": json_safe(result.value),
-        "op": result.claim.op,
-        "bound": json_safe(result.claim.bound),
-        "verdict": result.verdict.value,
-        "stated": result.claim.expected_verdict.value,
-        "expected": result.expected_verdict.value,
-        "seconds": result.run.seconds,
-    }
+def _claim_result_json(result: ClaimResult) -> "ClaimResultJson":
+    from qa_service.schemas.reports import ClaimResultJson
+
+    return ClaimResultJson(
+        entry=result.entry,
+        claim=result.claim.id,
+        at=result.condition,
+        seed=result.seed,
+        value=result.value,
+        op=result.claim.op,
+        bound=result.claim.bound,
+        verdict=result.verdict.value,
+        stated=result.claim.expected_verdict.value,
+        expected=result.expected_verdict.value,
+        seconds=result.run.seconds,
+    )
 
 
 def write_report(path: str, results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary], lang: Lang) -> None:
@@ -73,7 +78,7 @@ def write_report(path: str, results: Sequence[ClaimResult], summaries: Sequence[
     text = (
         _report_html(results, summaries, lang)
         if path.endswith(".html")
-        else json.dumps(report_json(results, summaries), indent=1)
+        else json.dumps(report_json(results, summaries).to_dict(), indent=1)
     )
     try:
         Path(path).write_text(text, encoding="utf-8")
@@ -98,23 +103,27 @@ def format_measured(summary: ClaimSummary, lang: Lang) -> str:
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _claim_summary_json(summary: ClaimSummary) -> dict[str, Any]:
+def _claim_summary_json(summary: ClaimSummary) -> "ClaimSummaryJson":
+    from qa_service.schemas.reports import ClaimSummaryJson
+
     spread = summary.spread
-    return {
-        "entry": summary.entry,
-        "claim": summary.claim.id,
-        "at": summary.condition,
-        "metric": summary.claim.metric,
-        "op": summary.claim.op,
-        "bound": json_safe(summary.claim.bound),
-        "stated": summary.claim.expected_verdict.value,
-        "held": spread.held,
-        "as_stated": summary.as_expected,
-        "seeds": spread.seeds,
-        "share": summary.claim.min_share,
-        **json_safe({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
-        "seconds": summary.seconds,
-    }
+    return ClaimSummaryJson(
+        entry=summary.entry,
+        claim=summary.claim.id,
+        at=summary.condition,
+        metric=summary.claim.metric,
+        op=summary.claim.op,
+        bound=summary.claim.bound,
+        stated=summary.claim.expected_verdict.value,
+        held=spread.held,
+        as_stated=summary.as_expected,
+        seeds=spread.seeds,
+        share=summary.claim.min_share,
+        lowest=spread.lowest,
+        median=spread.median,
+        highest=spread.highest,
+        seconds=summary.seconds,
+    )
 
 
 def _report_html(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary], lang: Lang) -> str:

@@ -4,13 +4,11 @@ A question of kind `in` is covered and lists the items that may answer it; `near
 by no entry; `out` is about anything else. A line may also list the entries that answer its question ("entries").
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import BadField
 from qa_service.model import Answer, AnswerStatus, NamedValues
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from qa_service.knowledge.library import Library
     from qa_service.retrieval.training import LeaveOneOut
 
-KINDS = ("in", "near", "out")
 _CONFIDENCE_LEVEL = 0.95
 _RESAMPLES = 1000
 
@@ -93,45 +90,21 @@ def _param_equals(params: NamedValues, name: str, label: Any) -> bool:
 
 def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> LabelledQuestion:
     """A labelled question from a line of JSON; raises `BadField`, which names `where` ("FILE:LINE") and the fault."""
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
-        table = None
-    if not isinstance(table, dict):
-        raise _line_error(where, "应当是一个 JSON 对象", "should be a JSON object")
-    turns = table.get("turns", [table.get("q")])
-    if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
-        raise _line_error(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
-    kind = table.get("kind", "in")  # files of conversations, which are all covered, leave it out
-    if kind not in KINDS:
-        raise _line_error(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
-    items = table.get("items", [])
-    if not isinstance(items, list) or not all(isinstance(item, int) for item in items) or (kind == "in") != bool(items):
-        raise _line_error(
-            where, "items 应当列出可接受的题号，只有 in 才有", "items should list the accepted items; only in has any"
-        )
-    entries = table.get("entries", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        raise _line_error(where, "entries 应当列出词条的 id", "entries should list the ids of entries")
-    params = table.get("params", {})
-    if not isinstance(params, dict):
-        raise _line_error(where, "params 应当是 JSON 对象", "params should be a JSON object")
-    lang = str(table.get("lang", "zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"))
+    from qa_service.schemas.lines import read_labelled_line
+
+    line = read_labelled_line(text, where)
+    turns = line.turns or [line.q or ""]
     return LabelledQuestion(
         turns=tuple(turns),
-        lang=lang,
-        kind=kind,
-        items=tuple(items),
-        entries=tuple(entries),
-        want=str(table.get("want", "")),
-        missing=str(table.get("missing", "")),
-        params=params,
+        lang=line.lang or ("zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"),
+        kind=line.kind,
+        items=tuple(line.items),
+        entries=tuple(line.entries),
+        want=line.want,
+        missing=line.missing,
+        params=line.params,
         file=file,
     )
-
-
-def _line_error(where: str, zh: str, en: str) -> BadField:
-    return BadField(zh=f"{where}：{zh}", en=f"{where}: {en}", field="file")
 
 
 def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:

@@ -239,6 +239,8 @@ def test_a_call_is_cancelled_by_its_own_client_only():
     "body",
     [
         {"method": "notifications/cancelled"},
+        {"method": "notifications/cancelled", "params": {"requestId": 1.5}},
+        {"method": ["notifications/cancelled"], "params": {"requestId": 1}},
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": [1]}},
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}},
         ["notifications/cancelled"],

@@ -200,7 +200,22 @@ def test_numbers_that_json_cannot_hold_stand_in_text_and_content(toy_service):
 )
 def test_a_receipt_is_read_as_it_was_written(experiment, params, seed, lang):
     receipt = CompactReceipt(experiment, params, seed, "0123456789abcdef", lang)
-    assert CompactReceipt.decode(receipt.encode()) == receipt
+    found = CompactReceipt.decode(receipt.encode())
+    assert found == receipt
+    assert {name: type(value) for name, value in found.params.items()} == {
+        name: type(value) for name, value in params.items()
+    }
+
+
+def test_a_receipt_of_before_is_read_and_written_as_it_was():
+    """Its bytes are those that numstab has always written, with numbers that JSON cannot represent."""
+    params = {"x": math.inf, "n": 100, "dtype": "float16", "lr": 1e-7, "nan": math.nan, "on": True}
+    fields = ["counts", params, 2**63 - 1, "0123456789abcdef", "zh"]
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    address = urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+    found = CompactReceipt.decode(address)
+    assert repr(dict(found.params)) == repr(dict(sorted(params.items())))
+    assert (found.seed, found.lang, found.encode()) == (2**63 - 1, "zh", address)
 
 
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda data: urlsafe_b64encode(data).decode()))
@@ -218,6 +233,13 @@ def test_any_other_text_is_no_receipt(text):
         b'["a",{},0,"","fr"]',
         b'["a",{},true,"","en"]',
         b"[0,0,0,0,0]",
+        b'["a",{},0,"","en",1]',
+        b'["a",{},0,""]',
+        b'["a",{},9223372036854775808,"","en"]',
+        b'["a",{},1.0,"","en"]',
+        b'["a",{},NaN,"","en"]',
+        b'["a",{"x":[1]},0,"","en"]',
+        b'["a",{"x":null},0,"","en"]',
         b'["a",{},0,"","en"' + b" " * (1 << 20) + b"]",
     ],
 )

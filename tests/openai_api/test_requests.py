@@ -70,6 +70,21 @@ def test_fields_that_mean_nothing_here_are_ignored(http, body):
     assert content(response)
 
 
+@pytest.mark.parametrize(
+    "ignored",
+    [{"stream": 1}, {"stream": "true"}, {"stream_options": [True], "metadata": {"a": 1, "b": "c"}},
+     {"metadata": [1], "instructions": {}}, {"messages": [*user(EN), 7, {"role": 3, "content": {"text": "x"}}]},
+     {"messages": [{"role": "user", "content": [EN, 3, {"type": "text"}, {"type": "text", "text": 1}]}]},
+     {"x" * 1000: ["y"] * 10_000}],
+)  # fmt: skip
+def test_options_of_a_wrong_type_are_ignored(http, ignored):
+    """Only messages, model and seed are refused; what cannot be read in an option or a part is as if it were absent."""
+    sent = {"model": "numstab-text", "messages": user(EN)}
+    response = http.post(CHAT, json=sent | ignored)
+    assert response.headers["content-type"] == "application/json"
+    assert content(response) == content(http.post(CHAT, json=sent))
+
+
 def test_a_stream_is_read_without_knowing_its_events(http):
     """As Chatbox's library does: every chunk has choices; the usage was not asked for."""
     response = http.post(CHAT, json={"model": "numstab", "messages": user(ZH), "stream": True})
@@ -219,6 +234,9 @@ def test_leaving_a_plain_request_ends_the_run(address, toys):
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [({"messages": []}, 400, "messages"), ({"messages": "x"}, 400, "messages"), ([], 400, "body"),
+     ({"messages": [1, "x"]}, 400, "messages"), ({}, 400, "messages"),
+     ({"messages": user(EN), "seed": -1}, 400, "seed"),
+     ({"messages": user(EN), "model": ["numstab"]}, 404, "model"),
      ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "messages"),
      ({"messages": user(" ")}, 400, "question"),
      ({"messages": user(EN), "model": "gpt-5"}, 404, "model"), ({"messages": user(EN), "seed": "1"}, 400, "seed"),

@@ -1,8 +1,10 @@
 """The protocol over streamable HTTP. It is stateless: any worker can answer any request."""
 
-import json
 import secrets
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qa_service.fronts.mcp.calls import SESSION_HEADER, CallsInProgress
 from qa_service.fronts.mcp.sessions import SessionsOnDemand
@@ -19,6 +21,17 @@ _VERSION = b"mcp-protocol-version"
 _SESSION = SESSION_HEADER.encode()
 _CANCELLED = "notifications/cancelled"
 _MAX_CANCELLATION_BYTES = 2000
+
+
+class _CancelledCall(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    requestId: int | str  # noqa: N815  # the protocol's name
+
+
+class _Cancellation(BaseModel):
+    method: Literal["notifications/cancelled"]
+    params: _CancelledCall
 
 
 class McpEndpoint:
@@ -81,12 +94,8 @@ async def _apply_cancellation(
         return receive
     message = await receive()
     if _CANCELLED.encode() in message.get("body", b""):
-        try:
-            body = json.loads(message["body"])
-            if body["method"] == _CANCELLED:
-                calls.cancel(session, body["params"]["requestId"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            pass  # the protocol's own handler reports the error
+        with suppress(ValidationError):  # another message, or none: the protocol's own handler reports the error
+            calls.cancel(session, _Cancellation.model_validate_json(message["body"]).params.requestId)
     read = False
 
     async def receive_again() -> "Message":

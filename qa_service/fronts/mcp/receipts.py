@@ -1,18 +1,19 @@
 """Addresses of runs: a receipt has all that is needed to repeat a run, so that any worker can, without a store."""
 
 import base64
-import binascii
 import json
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from qa_service.errors import BadField
-from qa_service.model import Evidence, Experiment, Lang
+from qa_service.model import Evidence, Experiment, Lang, Params, Value
+from qa_service.schemas.requests import Seed
 
 _MAX_BYTES = 1 << 16  # of a receipt once it is decompressed
 _HASH_CHARACTERS = 16
+_FIELDS = TypeAdapter(tuple[str, dict[str, Value], Seed, str, Lang])
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class CompactReceipt:
     """Experiment, parameters and seed of a run, a prefix of the hash of its code, and the language of its texts."""
 
     experiment: str
-    params: Mapping[str, Any]
+    params: Params
     seed: int
     code_hash: str
     lang: Lang
@@ -42,13 +43,13 @@ class CompactReceipt:
         """The receipt that `encode` wrote; raises `BadField` for any other text."""
         try:
             data = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), _MAX_BYTES)
-            experiment, params, seed, code_hash, lang = json.loads(data)
-        except (ValueError, TypeError, zlib.error, binascii.Error, RecursionError):
-            raise _not_a_receipt() from None
-        known = isinstance(experiment, str) and isinstance(params, dict) and isinstance(code_hash, str)
-        if not known or type(seed) is not int or not 0 <= seed < 2**63 or lang not in ("zh", "en"):
-            raise _not_a_receipt()
-        return cls(experiment, params, seed, code_hash, lang)
+            return cls(*_FIELDS.validate_json(data, strict=True))
+        except (ValueError, zlib.error):
+            raise BadField(
+                zh="这不是 numstab 给出的运行地址；请用工具结果里的 numstab://runs/… 地址",
+                en="this is no address of a run as numstab gives it; take numstab://runs/… from a tool's result",
+                field="receipt",
+            ) from None
 
     def check(self, experiment: Experiment) -> None:
         """Raises `BadField` if the code of the experiment has changed since the run."""
@@ -59,11 +60,3 @@ class CompactReceipt:
                 "be repeated as it was. Call run_experiment again.",
                 field="receipt",
             )
-
-
-def _not_a_receipt() -> BadField:
-    return BadField(
-        zh="这不是 numstab 给出的运行地址；请用工具结果里的 numstab://runs/… 地址",
-        en="this is no address of a run as numstab gives it; take numstab://runs/… from a tool's result",
-        field="receipt",
-    )

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, OnErrorOmit, ValidationError, WrapValidator
+from pydantic import ValidatorFunctionWrapHandler as FieldValidator
 
 from qa_service.errors import BadField, BadRequest, UnknownModel
-from qa_service.model import Lang, Request
+from qa_service.model import Lang, Request, Text
 from qa_service.parsing import check_text
 from qa_service.parsing.language import language_shown
-from qa_service.schemas.allowed import check_seed
+from qa_service.schemas import allowed
+from qa_service.schemas.requests import RequestBody, Seed, read_body
 
 MODELS = ("numstab", "numstab-text")
 """The models: one runs experiments, the other answers with text only."""
 MAX_TURNS = 20
 """The number of turns of the user, the last ones, that are the context of a follow-up; each is matched again."""
-_TEXT_PARTS = ("text", "input_text")
 _CONTEXT_BEGINS, _CONTEXT_ENDS = "### Task:\nRespond to the user query using the provided context", "</context>"
 
 
@@ -69,87 +72,6 @@ class Conversation:
         return [turn for turn in self.turns if _is_text(turn)][-MAX_TURNS:]
 
 
-def read_chat(body: Any) -> Conversation:
-    """The body of POST /v1/chat/completions; raises `BadField` or `UnknownModel`."""
-    table = _object(body)
-    messages = table.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadField(zh="messages 应当是消息的列表", en="messages should be a list of messages", field="messages")
-    options = table.get("stream_options")
-    include_usage = isinstance(options, dict) and options.get("include_usage") is True
-    return _conversation(table, messages, "messages", include_usage=include_usage)
-
-
-def read_responses(body: Any) -> Conversation:
-    """The body of POST /v1/responses; raises `BadField` or `UnknownModel`."""
-    table = _object(body)
-    said = table.get("input")
-    if isinstance(said, str):
-        said = [{"role": "user", "content": said}]
-    if not isinstance(said, list) or not said:
-        raise BadField(
-            zh="input 应当是一段文字或消息的列表", en="input should be a text or a list of messages", field="input"
-        )
-    return _conversation(table, said, "input")
-
-
-def _object(body: Any) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise BadField(zh="请求体应当是一个 JSON 对象", en="the body should be a JSON object", field="body")
-    return body
-
-
-def _conversation(
-    table: dict[str, Any], messages: list[Any], name: str, *, include_usage: bool = False
-) -> Conversation:
-    """The conversation of these messages; `name` is their field in `table`. Raises `BadField` and `UnknownModel`."""
-    said = [
-        (message.get("role"), content_text(message.get("content"))) for message in messages if isinstance(message, dict)
-    ]
-    turns = tuple(_question(text) for role, text in said if role == "user")
-    if not turns:
-        raise BadField(
-            zh=f"{name} 里没有用户（role: user）的消息",
-            en=f"{name} has no message of the user (role: user)",
-            field=name,
-        )
-    instructions = table.get("instructions")
-    system = [text for role, text in said if role in ("system", "developer")]
-    metadata = table.get("metadata")
-    return Conversation(
-        model=check_model(MODELS[0] if table.get("model") is None else table["model"]),
-        turns=turns,
-        instructions="\n".join([*system, instructions if isinstance(instructions, str) else ""]),
-        seed=check_seed(0 if table.get("seed") is None else table["seed"]),
-        stream=table.get("stream") is True,
-        include_usage=include_usage,
-        characters=sum(len(text) for _, text in said),
-        metadata={key: value for key, value in metadata.items() if isinstance(value, str)}
-        if isinstance(metadata, dict)
-        else {},
-    )
-
-
-def content_text(content: Any) -> str:
-    """The text of a message's content, which is a text or a list of parts; images, audio and files are ignored."""
-    if isinstance(content, str):
-        return content
-    texts = []
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-    return "\n".join(texts)
-
-
-def _question(text: str) -> str:
-    """The user's own text, without the retrieved documents that Open WebUI puts before it."""
-    if text.lstrip().startswith(_CONTEXT_BEGINS) and _CONTEXT_ENDS in text:
-        return text.rpartition(_CONTEXT_ENDS)[2].strip()
-    return text
-
-
 def check_model(name: Any) -> str:
     """The name if it is one of `MODELS`; raises `UnknownModel`."""
     if name not in MODELS:
@@ -160,6 +82,110 @@ def check_model(name: Any) -> str:
             field="model",
         )
     return str(name)
+
+
+def _or_else(default: Any) -> WrapValidator:
+    """Takes `default` for a value of another type: no reason to refuse a request, as little depends on it."""
+
+    def validate(value: Any, validator: FieldValidator) -> Any:
+        try:
+            return validator(value)
+        except ValidationError:
+            return default
+
+    return WrapValidator(validate)
+
+
+class _Lenient(RequestBody):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _TextPart(_Lenient):
+    type: Literal["text", "input_text"]
+    text: str
+
+
+class _Message(_Lenient):
+    """A message. Of its parts only texts are read; images, audio and files are left out."""
+
+    role: Annotated[str, _or_else("")] = ""
+    content: Annotated[str | list[OnErrorOmit[str | _TextPart]], _or_else("")] = ""
+
+    @property
+    def text(self) -> str:
+        """Its text, or the texts of its parts on lines of their own."""
+        parts = [self.content] if isinstance(self.content, str) else self.content
+        return "\n".join(part if isinstance(part, str) else part.text for part in parts)
+
+
+_Messages = Annotated[list[OnErrorOmit[_Message]], Field(min_length=1)]
+
+
+class _StreamOptions(_Lenient):
+    include_usage: Annotated[bool, _or_else(default=False)] = False
+
+
+class _Options(_Lenient):
+    """What both protocols have."""
+
+    model: Annotated[Any, AfterValidator(lambda name: MODELS[0] if name is None else check_model(name))] = MODELS[0]
+    seed: Annotated[Seed | None, allowed.SEED] = None
+    stream: Annotated[bool, _or_else(default=False)] = False
+    metadata: Annotated[dict[str, OnErrorOmit[str]], _or_else({})] = Field(default={})
+    instructions: Annotated[str, _or_else("")] = ""
+
+
+class _ChatRequest(_Options):
+    messages: Annotated[_Messages, Text("消息的列表", "a list of messages")]
+    stream_options: Annotated[_StreamOptions, _or_else(_StreamOptions())] = _StreamOptions()
+
+
+class _ResponsesRequest(_Options):
+    input: Annotated[str | _Messages, Text("一段文字或消息的列表", "a text or a list of messages")]
+
+
+def read_chat(body: Any) -> Conversation:
+    """The body of POST /v1/chat/completions; raises `BadField` or `UnknownModel`."""
+    sent = read_body(_ChatRequest, body)
+    return _conversation(sent, sent.messages, "messages", include_usage=sent.stream_options.include_usage)
+
+
+def read_responses(body: Any) -> Conversation:
+    """The body of POST /v1/responses; raises `BadField` or `UnknownModel`."""
+    sent = read_body(_ResponsesRequest, body)
+    messages = [_Message(role="user", content=sent.input)] if isinstance(sent.input, str) else sent.input
+    return _conversation(sent, messages, "input")
+
+
+def _conversation(
+    sent: _Options, messages: Sequence[_Message], name: str, *, include_usage: bool = False
+) -> Conversation:
+    """The conversation of these messages, which are in the field `name`. Raises `BadField` without one of the user."""
+    turns = tuple(_question(message.text) for message in messages if message.role == "user")
+    if not turns:
+        raise BadField(
+            zh=f"{name} 里没有用户（role: user）的消息",
+            en=f"{name} has no message of the user (role: user)",
+            field=name,
+        )
+    system = [message.text for message in messages if message.role in ("system", "developer")]
+    return Conversation(
+        model=sent.model,
+        turns=turns,
+        instructions="\n".join([*system, sent.instructions]),
+        seed=sent.seed or 0,
+        stream=sent.stream,
+        include_usage=include_usage,
+        characters=sum(len(message.text) for message in messages),
+        metadata=sent.metadata,
+    )
+
+
+def _question(text: str) -> str:
+    """The user's own text, without the retrieved documents that Open WebUI puts before it."""
+    if text.lstrip().startswith(_CONTEXT_BEGINS) and _CONTEXT_ENDS in text:
+        return text.rpartition(_CONTEXT_ENDS)[2].strip()
+    return text
 
 
 def _is_text(turn: str) -> bool:

@@ -8,8 +8,12 @@ prompts of Chatbox, Cherry Studio and Dify.
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import OnErrorOmit, TypeAdapter
+from typing_extensions import TypedDict
+
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
 from qa_service.fronts.openai_api.conversation import MAX_TURNS, Conversation
@@ -32,34 +36,44 @@ _EMOJI = re.compile(r"\s*Your task is to reflect the speaker's likely facial exp
 _SPOKEN = re.compile(r"^[ \t]*(USER|User|user|ASSISTANT|Assistant|AI|assistant):[ \t]*", re.MULTILINE)
 _HISTORY_BEGINS, _HISTORY_ENDS = "<chat_history>", "</chat_history>"
 _MAX_TITLE_CHARS = 100
+
+
+class _QuotedMessage(TypedDict):
+    """A message of the user in a conversation that Cherry Studio quotes as JSON."""
+
+    role: Literal["user"]
+    mainText: str
+
+
+_QUOTED = TypeAdapter(list[OnErrorOmit[_QuotedMessage]])
 _TAG = Text("数值稳定性", "Numerical stability")
 _NO_TITLE = Text("数值问题", "A question about numerics")
 
 
-def housekeeping_reply(service: Service, conversation: Conversation) -> str | None:
+def housekeeping_reply(service: Service, knowledge: Knowledge, conversation: Conversation) -> str | None:
     """The reply to a housekeeping prompt, None for a question. Blocks for milliseconds, to match entries."""
     prompt, system = conversation.turns[-1], conversation.instructions
     if _TASK.match(prompt):
         # The prompt has examples after the output format, so the first key is that of the format.
         key = _KEYS.search(prompt)
         wanted = key[1] if key else ""
-        return json.dumps(_TASKS[wanted](service, prompt), ensure_ascii=False) if wanted in _TASKS else "{}"
+        return json.dumps(_TASKS[wanted](service, knowledge, prompt), ensure_ascii=False) if wanted in _TASKS else "{}"
     if _TITLE_AND_LANGUAGE.match(prompt):
         said = _user_turns(prompt)
         language = "Chinese" if detect_language(said[0] if said else prompt) == "zh" else "English"
-        return json.dumps({"language": language, "title": _title(service, prompt)}, ensure_ascii=False)
+        return json.dumps({"language": language, "title": _title(service, knowledge, prompt)}, ensure_ascii=False)
     if _TITLE.search(prompt) or (_TITLE.search(system) and len(conversation.turns) == 1):
-        return _title(service, prompt)
+        return _title(service, knowledge, prompt)
     if _SUGGESTIONS.search(prompt) or _SUGGESTIONS.search(system):
-        return json.dumps(_follow_ups(service, prompt), ensure_ascii=False)
+        return json.dumps(_follow_ups(service, knowledge, prompt), ensure_ascii=False)
     if _TOOLS.match(system):
         return json.dumps({"tool_calls": []})
     return "🔢" if _EMOJI.match(prompt) else None
 
 
-def _title(service: Service, prompt: str) -> str:
+def _title(service: Service, knowledge: Knowledge, prompt: str) -> str:
     said = _user_turns(prompt)
-    answer = _answer(service, said[:1])
+    answer = _answer(service, knowledge, said[:1])
     title = answer.entry.question[answer.lang] if answer and answer.entry else (said or [""])[0].strip()
     title = " ".join(title.split())
     if not title:
@@ -67,24 +81,24 @@ def _title(service: Service, prompt: str) -> str:
     return title[:_MAX_TITLE_CHARS].rstrip()
 
 
-def _tags(service: Service, prompt: str) -> list[str]:
-    answer = _answer(service, _user_turns(prompt))
+def _tags(service: Service, knowledge: Knowledge, prompt: str) -> list[str]:
+    answer = _answer(service, knowledge, _user_turns(prompt))
     tags = [_TAG[answer.lang if answer else "en"]]
     return [*tags, answer.entry.id] if answer and answer.entry else tags
 
 
-def _follow_ups(service: Service, prompt: str) -> list[str]:
-    answer = _answer(service, _user_turns(prompt))
+def _follow_ups(service: Service, knowledge: Knowledge, prompt: str) -> list[str]:
+    answer = _answer(service, knowledge, _user_turns(prompt))
     return follow_ups(answer) if answer else []
 
 
-_TASKS: dict[str, Callable[[Service, str], dict[str, Any]]] = {
-    "title": lambda service, prompt: {"title": _title(service, prompt)},
-    "tags": lambda service, prompt: {"tags": _tags(service, prompt)},
-    "follow_ups": lambda service, prompt: {"follow_ups": _follow_ups(service, prompt)},
-    "queries": lambda _service, _prompt: {"queries": []},
-    "text": lambda _service, _prompt: {"text": ""},
-    "prompt": lambda _service, _prompt: {"prompt": ""},
+_TASKS: dict[str, Callable[[Service, Knowledge, str], dict[str, Any]]] = {
+    "title": lambda *asked: {"title": _title(*asked)},
+    "tags": lambda *asked: {"tags": _tags(*asked)},
+    "follow_ups": lambda *asked: {"follow_ups": _follow_ups(*asked)},
+    "queries": lambda *_asked: {"queries": []},
+    "text": lambda *_asked: {"text": ""},
+    "prompt": lambda *_asked: {"prompt": ""},
 }
 
 
@@ -108,15 +122,15 @@ def _turns_in_json(prompt: str) -> list[str] | None:
         messages, _ = json.JSONDecoder().raw_decode(prompt.lstrip())  # an instruction to the model may follow it
     except (ValueError, RecursionError):
         return None
-    said = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
-    return [text for each in said if isinstance(text := each.get("mainText"), str) and text.strip()]
+    said = _QUOTED.validate_python(messages)
+    return [text for each in said if (text := each["mainText"]).strip()]
 
 
-def _answer(service: Service, turns: list[str]) -> Answer | None:
+def _answer(service: Service, knowledge: Knowledge, turns: list[str]) -> Answer | None:
     """The answer to the last of these turns, without evidence; None if there are none or they are not valid."""
     if not turns:
         return None
-    first, knowledge = Request(question=turns[0], run=False), service.knowledge
+    first = Request(question=turns[0], run=False)
     try:
         return service.ask(service.fold_turns(first, turns[1:], knowledge), knowledge)
     except BadRequest:

@@ -106,14 +106,18 @@ class ReplyStream:
 
 
 async def open_reply(
-    service: Service, http: "HttpRequest", conversation: Conversation, base: str, reader: Lang | None
+    service: Service,
+    knowledge: Knowledge,
+    http: "HttpRequest",
+    conversation: Conversation,
+    base: str,
+    reader: Lang | None,
 ) -> ReplyStream:
     """Asks the last question of a conversation, and returns once its text is known. Raises `NumstabError`.
 
     `base` is our own address, `reader` the language of the answer if the question shows none.
     """
     opening, later = conversation.opening(reader), conversation.later
-    knowledge = service.knowledge
     begun = await open_stream(http, partial(_events, service, knowledge, opening, later))
     assert isinstance(begun.first, AnswerReady)
     kept = (

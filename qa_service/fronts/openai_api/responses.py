@@ -7,15 +7,36 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, TypedDict
 from uuid import uuid4
 
-from qa_service.fronts.openai_api.chat import encoded_json, estimated_tokens, log_unexpected
+from qa_service.fronts.openai_api.bodies import (
+    AnnotationAdded,
+    AnyResponseEvent,
+    ItemEvent,
+    OutputAnnotation,
+    OutputMessage,
+    OutputText,
+    PartEvent,
+    ResponseEvent,
+    ResponseFault,
+    ResponseObject,
+    ResponseUsage,
+    StreamFault,
+    TextAdded,
+    TextDone,
+)
+from qa_service.fronts.openai_api.chat import log_unexpected
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
 from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
-from qa_service.fronts.openai_api.text import Citation, Passage
+from qa_service.fronts.openai_api.text import Passage
 from qa_service.server.problems import problem_json
+
+
+class _Place(TypedDict):
+    sequence_number: int
+    item_id: str
 
 
 @dataclass(slots=True)
@@ -27,14 +48,14 @@ class Response:
     message_id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     text: str = ""
-    annotations: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[OutputAnnotation] = field(default_factory=list)
     _events: int = 0
 
-    def whole(self, passages: Sequence[Passage]) -> dict[str, Any]:
+    def whole(self, passages: Sequence[Passage]) -> ResponseObject:
         """The reply as one object."""
         for passage in passages:
             self._take(passage)
-        return self._object("completed")
+        return self._completed()
 
     async def stream(self, reply: ReplyStream) -> AsyncIterator[bytes]:
         """The reply as events. An error is sent as the events `error` and `response.failed`."""
@@ -52,28 +73,22 @@ class Response:
         """A complete text as events."""
         yield self._opening() + self._encoded(Passage(text)) + self._closing()
 
-    def _take(self, passage: Passage) -> list[dict[str, Any]]:
+    def _take(self, passage: Passage) -> list[OutputAnnotation]:
         """Appends a passage to the text; returns its annotations."""
         self.text += passage.text
-        added = [_url_citation(each) for each in passage.citations]
+        added = [OutputAnnotation.of(each) for each in passage.citations]
         self.annotations += added
         return added
 
     def _encoded(self, delta: Passage | Progress | FollowUps | Ping) -> bytes:
         match delta:
             case Passage():
-                place = {"item_id": self.message_id, "output_index": 0, "content_index": 0}
                 first = len(self.annotations)
                 added = self._take(delta)
-                written = self._event("response.output_text.delta", **place, delta=delta.text, logprobs=[])
+                written = _named_event(TextAdded(**self._place(), delta=delta.text))
                 return written + b"".join(
-                    self._event(
-                        "response.output_text.annotation.added",
-                        **place,
-                        annotation_index=first + index,
-                        annotation=annotation,
-                    )
-                    for index, annotation in enumerate(added)
+                    _named_event(AnnotationAdded(**self._place(), annotation_index=index, annotation=annotation))
+                    for index, annotation in enumerate(added, first)
                 )
             case Progress():
                 return f": {delta.comment}\n\n".encode()
@@ -83,92 +98,62 @@ class Response:
                 return b": ping\n\n"
 
     def _opening(self) -> bytes:
-        item = {"type": "message", "id": self.message_id, "status": "in_progress", "role": "assistant", "content": []}
-        place = {"item_id": self.message_id, "output_index": 0, "content_index": 0}
-        return b"".join(
-            [
-                self._event("response.created", response=self._object("in_progress")),
-                self._event("response.in_progress", response=self._object("in_progress")),
-                self._event("response.output_item.added", output_index=0, item=item),
-                self._event("response.content_part.added", **place, part=_part("", [])),
-            ]
+        item = OutputMessage(id=self.message_id, status="in_progress", content=())
+        part = OutputText(text="", annotations=())
+        return (
+            self._event("response.created", self._object("in_progress"))
+            + self._event("response.in_progress", self._object("in_progress"))
+            + _named_event(ItemEvent(type="response.output_item.added", sequence_number=self._number(), item=item))
+            + _named_event(PartEvent(type="response.content_part.added", **self._place(), part=part))
         )
 
     def _closing(self) -> bytes:
-        place = {"item_id": self.message_id, "output_index": 0, "content_index": 0}
-        return b"".join(
-            [
-                self._event("response.output_text.done", **place, text=self.text, logprobs=[]),
-                self._event("response.content_part.done", **place, part=_part(self.text, self.annotations)),
-                self._event("response.output_item.done", output_index=0, item=self._item()),
-                self._event("response.completed", response=self._object("completed")),
-            ]
+        (item,) = self._completed().output
+        (part,) = item.content
+        return (
+            _named_event(TextDone(**self._place(), text=self.text))
+            + _named_event(PartEvent(type="response.content_part.done", **self._place(), part=part))
+            + _named_event(ItemEvent(type="response.output_item.done", sequence_number=self._number(), item=item))
+            + self._event("response.completed", self._completed())
         )
 
     def _failure(self, error: Exception, reply: ReplyStream) -> bytes:
         detail = openai_error(problem_json(error, reply.answer.lang))[1].error
-        failed = {**self._object("failed"), "error": {"code": "server_error", "message": detail.message}}
-        return self._event("error", code=detail.code, message=detail.message, param=detail.param) + self._event(
-            "response.failed", response=failed
-        )
+        fault = StreamFault(
+            sequence_number=self._number(), code=detail.code, message=detail.message, param=detail.param
+        )  # fmt: skip
+        failed = self._object("failed", ResponseFault(message=detail.message))
+        return _named_event(fault) + self._event("response.failed", failed)
 
-    def _event(self, name: str, **data: Any) -> bytes:
-        event = {"type": name, "sequence_number": self._events, **data}
+    def _event(
+        self,
+        name: Literal["response.created", "response.in_progress", "response.completed", "response.failed"],
+        response: ResponseObject,
+    ) -> bytes:
+        return _named_event(ResponseEvent(type=name, sequence_number=self._number(), response=response))
+
+    def _place(self) -> _Place:
+        return {"sequence_number": self._number(), "item_id": self.message_id}
+
+    def _number(self) -> int:
+        """The number of the next event, from 0."""
         self._events += 1
-        return b"event: %b\ndata: %b\n\n" % (name.encode(), encoded_json(event))
+        return self._events - 1
 
-    def _item(self) -> dict[str, Any]:
-        content = [_part(self.text, self.annotations)]
-        return {
-            "type": "message",
-            "id": self.message_id,
-            "status": "completed",
-            "role": "assistant",
-            "content": content,
-        }
+    def _completed(self) -> ResponseObject:
+        part = OutputText(text=self.text, annotations=tuple(self.annotations))
+        item = OutputMessage(id=self.message_id, status="completed", content=(part,))
+        usage = ResponseUsage.estimate(self.conversation.characters, len(self.text))
+        return self._object("completed").model_copy(update={"output": (item,), "usage": usage})
 
-    def _object(self, status: str) -> dict[str, Any]:
-        is_complete = status == "completed"
-        prompt, output = estimated_tokens(self.conversation.characters), estimated_tokens(len(self.text))
-        usage = {
-            "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": output,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": prompt + output,
-        }
-        return {
-            "id": self.id,
-            "object": "response",
-            "created_at": self.created,
-            "status": status,
-            "model": self.conversation.model,
-            "output": [self._item()] if is_complete else [],
-            "usage": usage if is_complete else None,
-            "error": None,
-            "incomplete_details": None,
-            "instructions": None,
-            "metadata": self.conversation.metadata,
-            "parallel_tool_calls": False,
-            "previous_response_id": None,
-            "store": False,
-            "temperature": None,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": "none",
-            "tools": [],
-            "top_p": None,
-        }
+    def _object(
+        self, status: Literal["in_progress", "completed", "failed"], error: ResponseFault | None = None
+    ) -> ResponseObject:
+        return ResponseObject(
+            id=self.id, created_at=self.created, status=status, model=self.conversation.model, error=error,
+            metadata=self.conversation.metadata,
+        )  # fmt: skip
 
 
-def _part(text: str, annotations: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
-
-
-def _url_citation(citation: Citation) -> dict[str, Any]:
-    return {
-        "type": "url_citation",
-        "start_index": citation.start,
-        "end_index": citation.end,
-        "title": citation.title,
-        "url": citation.url,
-    }
+def _named_event(event: AnyResponseEvent) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (event.type.encode(), event.to_json())

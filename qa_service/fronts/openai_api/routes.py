@@ -1,13 +1,13 @@
 """The routes under /v1."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
+from qa_service.fronts.openai_api.bodies import CHARACTERS_PER_TOKEN, ModelListObject, ModelObject
 from qa_service.fronts.openai_api.chat import ChatCompletion
 from qa_service.fronts.openai_api.conversation import (
     MODELS,
@@ -18,10 +18,11 @@ from qa_service.fronts.openai_api.conversation import (
 )
 from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
 from qa_service.fronts.openai_api.replying import open_reply
-from qa_service.fronts.openai_api.responses import Response as ResponseObject
+from qa_service.fronts.openai_api.responses import Response as ResponseWriter
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.model import Lang
 from qa_service.parsing import MAX_QUESTION_CHARS
+from qa_service.server.bodies import BodyResponse
 from qa_service.server.problems import request_language
 from qa_service.server.streaming import SSEResponse, read_json
 from qa_service.settings import Settings
@@ -43,56 +44,52 @@ def create_router(service: Service, settings: Settings, prefix: str) -> APIRoute
 
 def _add_models(api: APIRouter) -> None:
     @api.get("/models")
-    async def models() -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [_model_json(model) for model in MODELS]})
+    async def models() -> BodyResponse:
+        return BodyResponse(ModelListObject(data=[_model_object(model) for model in MODELS]))
 
     @api.get("/models/{model}")
-    async def model(model: str) -> JSONResponse:
-        return JSONResponse(_model_json(check_model(model)))
+    async def model(model: str) -> BodyResponse:
+        return BodyResponse(_model_object(check_model(model)))
 
 
-def _model_json(model: str) -> dict[str, Any]:
-    return {
-        "id": model,
-        "object": "model",
-        "created": _MODELS_SINCE,
-        "owned_by": "numstab",
-        "name": _NAMES[model],
-        "context_length": MAX_QUESTION_CHARS // 4,
-    }
+def _model_object(model: str) -> ModelObject:
+    tokens = MAX_QUESTION_CHARS // CHARACTERS_PER_TOKEN
+    return ModelObject(id=model, created=_MODELS_SINCE, name=_NAMES[model], context_length=tokens)
 
 
 def _add_chat(api: APIRouter, service: Service, settings: Settings) -> None:
     @api.post("/chat/completions")
     async def chat(http: Request) -> Response:
         conversation = read_chat(await read_json(http))
-        completion = ChatCompletion.new(conversation, f"fp_{service.knowledge.library.hash[:10]}")
-        return await _reply(http, service, settings, conversation, completion)
+        knowledge = service.knowledge
+        completion = ChatCompletion.new(conversation, f"fp_{knowledge.library.hash[:10]}")
+        return await _reply(http, service, knowledge, settings, conversation, completion)
 
 
 def _add_responses(api: APIRouter, service: Service, settings: Settings) -> None:
     @api.post("/responses")
     async def responses(http: Request) -> Response:
         conversation = read_responses(await read_json(http))
-        return await _reply(http, service, settings, conversation, ResponseObject(conversation))
+        return await _reply(http, service, service.knowledge, settings, conversation, ResponseWriter(conversation))
 
 
 async def _reply(
     http: Request,
     service: Service,
+    knowledge: Knowledge,
     settings: Settings,
     conversation: Conversation,
-    form: ChatCompletion | ResponseObject,
+    form: ChatCompletion | ResponseWriter,
 ) -> Response:
-    """The reply to a conversation, as an object or as a stream of either protocol."""
+    """The reply to a conversation by this knowledge, as an object or as a stream of either protocol."""
     reader = _language(http, conversation)
-    text = await to_thread.run_sync(housekeeping_reply, service, conversation)
+    text = await to_thread.run_sync(housekeeping_reply, service, knowledge, conversation)
     if text is not None:
-        return _stream(form.stream_text(text)) if conversation.stream else JSONResponse(form.whole([Passage(text)]))
-    reply = await open_reply(service, http, conversation, _base(http, settings), reader)
+        return _stream(form.stream_text(text)) if conversation.stream else BodyResponse(form.whole([Passage(text)]))
+    reply = await open_reply(service, knowledge, http, conversation, _base(http, settings), reader)
     if conversation.stream:
         return _stream(form.stream(reply))
-    return JSONResponse(form.whole(await reply.whole(http)))
+    return BodyResponse(form.whole(await reply.whole(http)))
 
 
 def _stream(events: AsyncIterator[bytes]) -> SSEResponse:

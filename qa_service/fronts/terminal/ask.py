@@ -1,6 +1,5 @@
 """`numstab ask`: one question, or a file of questions."""
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -274,20 +273,9 @@ def _answer_turns(line: bytes, defaults: Request, service: Service) -> Answer:
 
     Fields that the line does not have are those of the command line. Raises `BadField` for a malformed line.
     """
-    from qa_service.schemas.requests import read_request
+    from qa_service.schemas.lines import read_batch_line
 
-    try:
-        table = json.loads(line)
-    except (ValueError, RecursionError):
-        table = None
-    if not isinstance(table, dict):
-        raise BadField(zh="每一行应当是一个 JSON 对象", en="each line should be a JSON object", field="line")
-    turns = table.get("turns", [table.get("q", table.get("question"))])
-    if not isinstance(turns, list) or not turns or len(turns) > 50:
-        raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
-    names = ("params", "compare", "seed", "seeds", "entry", "aspect", "run", "context")
-    given = {name: table[name] for name in names if name in table}
-    first, *later = [read_request({**given, "question": turn}) for turn in turns]
+    (first, *later), given = read_batch_line(line)
     request = replace(defaults, question=first.question, **{name: getattr(first, name) for name in given})
     knowledge = service.knowledge
     return service.answer(service.fold_turns(request, [turn.question for turn in later], knowledge), knowledge)

@@ -74,7 +74,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.report:
         check_report.write_report(arguments.report, results, summaries, lang)
     if arguments.json:
-        options.print_json(check_report.report_json(results, summaries))
+        options.print_json(check_report.report_json(results, summaries).to_dict())
     else:
         head = {
             "zh": ("词条", "断言", "处于", "测得", "界", "符合"),

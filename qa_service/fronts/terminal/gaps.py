@@ -13,6 +13,7 @@ from qa_service.parsing import detect_language
 from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
+    from qa_service.schemas.reports import UnansweredGroupJson
     from qa_service.tools.gaps import UnansweredGroup
 
 
@@ -44,7 +45,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         for number, group in enumerate(groups, 1):
             _write_drafts(group, Path(arguments.draft), number)
     if arguments.json:
-        options.print_json([_group_json(group) for group in groups])
+        options.print_json([_group_json(group).to_dict() for group in groups])
     else:
         _print_groups(groups, lang, kept=arguments.settings.keep_questions > 0)
     return options.EXIT_OK
@@ -67,21 +68,19 @@ def _write_drafts(group: "UnansweredGroup", folder: Path, number: int) -> None:
     scaffold.write_new_file(folder / "demos" / f"{slug.replace('-', '_')}.py", scaffold.draft_experiment())
 
 
-def _group_json(group: "UnansweredGroup") -> dict[str, Any]:
-    return {
-        "questions": [
-            {
-                "question": one.question,
-                "lang": one.lang,
-                "status": one.status,
-                "entry": one.entry,
-                "helpful": one.helpful,
-                "reason": one.reason,
-            }
+def _group_json(group: "UnansweredGroup") -> "UnansweredGroupJson":
+    from qa_service.schemas.reports import NearestEntryJson, UnansweredGroupJson, UnansweredQuestionJson
+
+    return UnansweredGroupJson(
+        questions=[
+            UnansweredQuestionJson(
+                question=one.question, lang=one.lang, status=one.status, entry=one.entry, helpful=one.helpful,
+                reason=one.reason,
+            )
             for one in group.questions
         ],
-        "nearest": [{"entry": match.entry.id, "score": match.score} for match in group.nearest],
-    }
+        nearest=[NearestEntryJson(entry=match.entry.id, score=match.score) for match in group.nearest],
+    )  # fmt: skip
 
 
 def _print_groups(groups: list["UnansweredGroup"], lang: Lang, *, kept: bool) -> None:

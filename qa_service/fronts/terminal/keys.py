@@ -45,5 +45,5 @@ def _revoke(arguments: Namespace, settings: Settings) -> int:
 
 def _list(_arguments: Namespace, settings: Settings) -> int:
     for key in ApiKeyStore.of(settings).all().values():
-        options.print_line(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
+        options.print_line(f"{key.name}\t{','.join(key.scopes)}\t{key.made}")
     return options.EXIT_OK

@@ -3,15 +3,17 @@
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, RunStatus
-from qa_service.model.json_numbers import json_safe
 from qa_service.presentation.numbers import format_number
 from qa_service.tools.replay import RELATIVE_TOLERANCE, ReplayOutcome, ReplayResult, read_receipts, replay_run
+
+if TYPE_CHECKING:
+    from qa_service.schemas.reports import ReplayResultJson
 
 _OUTCOME_TEXTS = {
     "zh": {
@@ -43,7 +45,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         replay_run(receipt, experiments, service.runner) for receipt in read_receipts(_read_json(arguments.file))
     ]
     if arguments.json:
-        options.print_json([_result_json(result) for result in results])
+        options.print_json([_result_json(result).to_dict() for result in results])
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
@@ -83,15 +85,15 @@ def _result_lines(result: ReplayResult, lang: Lang) -> list[str]:
     return lines
 
 
-def _result_json(result: ReplayResult) -> dict[str, Any]:
-    return {
-        "experiment": result.receipt.experiment,
-        "params": json_safe(dict(result.receipt.params)),
-        "seed": result.receipt.seed,
-        "status": result.run.status.value,
-        "sameness": result.outcome.value,
-        "changed": {
-            name: {"then": json_safe(then), "now": json_safe(now)} for name, (then, now) in result.changed.items()
-        },
-        "moved": {name: {"then": then, "now": now} for name, (then, now) in result.changed_versions.items()},
-    }
+def _result_json(result: ReplayResult) -> "ReplayResultJson":
+    from qa_service.schemas.reports import ChangedMetricJson, MovedVersionJson, ReplayResultJson
+
+    return ReplayResultJson(
+        experiment=result.receipt.experiment,
+        params=dict(result.receipt.params),
+        seed=result.receipt.seed,
+        status=result.run.status.value,
+        sameness=result.outcome.value,
+        changed={name: ChangedMetricJson(then=then, now=now) for name, (then, now) in result.changed.items()},
+        moved={name: MovedVersionJson(then=then, now=now) for name, (then, now) in result.changed_versions.items()},
+    )
