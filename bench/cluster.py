@@ -45,7 +45,7 @@ def cluster_figures() -> None:
         try:
             wait_until(lambda: runner.wait_until_connected(1), started.head.log)
             _latency({"local": local, "cluster of one": runner}, experiment, params)
-            sessions = {os.getsid(0), started.head.process.pid, runner.driver_session()}
+            sessions = {os.getsid(0), started.head.process.pid, runner.driver_session_id()}
             _throughput({"local, 1 slot": local, "cluster of one, 1 slot": runner}, experiment, params, sessions)
             started.add()
             _wait_for_slots(runner, 2, started)
@@ -188,7 +188,7 @@ def _memory(started: Cluster, runner: RayRunner) -> None:
     processes: list[tuple[str, dict[int, str]]] = [
         ("head", session(started.head.process.pid)),
         ("further machine", session(started.nodes[1].process.pid)),
-        ("service's driver", session(runner.driver_session())),
+        ("service's driver", session(runner.driver_session_id())),
     ]
     for name, members in processes:
         ours = {pid for pid, line in members.items() if "forkserver" in line or line.startswith("ray::Node")}

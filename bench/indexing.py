@@ -15,7 +15,7 @@ from bench.matching import matcher_of_settings
 from qa_service.model import Lang
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Vectors, l2_normalise
-from qa_service.retrieval.index import Index, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, open_vectors, save_vectors
 
 _PHRASING_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 """Phrasings; an entry has ten."""
@@ -57,7 +57,7 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
     _, writing = _timed(lambda: save_vectors(path, made))
     library: Any = {f"entry-{number}": _SyntheticEntry(f"entry-{number}") for number in range(size // _PHRASINGS_EACH)}
     before = _resident()
-    index, opening = _timed(lambda: Index(library, open_vectors(path), path))
+    index, opening = _timed(lambda: PhrasingIndex(library, open_vectors(path), path))
     index.release()  # as after a first question
     names = list(library)
     picked = [[names[each] for each in random.integers(0, len(names), _MATCHES)] for _ in questions]

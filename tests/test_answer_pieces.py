@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from qa_service.app import create_app
 from qa_service.model import Answer, Distinction, Observation, Request, Sign, Text
 from qa_service.schemas.answers import AnswerPieces, answer_json, answer_pieces
-from qa_service.server.bodies import AnswerResponse
+from qa_service.server.responses import AnswerResponse
 from qa_service.settings import Settings
 
 ENTRIES = ("counting", "hanging", "raising")

@@ -186,9 +186,9 @@ def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
 def test_receipts_and_kept_runs_carry_the_machine_that_measured(cluster, tmp_path, monkeypatch):
     """Not the one that answers: a run of another kind of machine is not found among this one's."""
     runner, _ = cluster("a=runs")
-    monkeypatch.setattr("qa_service.schemas.evidence.machine", lambda: "the machine that answers")
+    monkeypatch.setattr("qa_service.schemas.evidence.machine_name", lambda: "the machine that answers")
     measured = rows_and_run(runner)[1]
-    assert (measured.machine, measured.environment) == (machine.machine(), machine.environment())  # by `at_home`
+    assert (measured.machine, measured.environment) == (machine.machine_name(), machine.environment())  # by `at_home`
     riscv = replace(measured, machine="Linux riscv64, 4 cores, CPU", environment=("another", "kind"))
     elsewhere = run_from_json(COUNTS, run_to_json(riscv))
     evidence = Evidence(block="b", experiment=COUNTS, params={"steps": 40}, seed=7, run=elsewhere)
@@ -221,7 +221,7 @@ def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
     queue.resize(3)
     assert [slot.granted.is_set() for slot in held] == [True, True, True, False]
     queue.resize(1)
-    assert queue.free == 0
+    assert queue.free_slots == 0
     queue.leave(held[0])
     queue.leave(held[1])
     assert not held[3].granted.is_set()

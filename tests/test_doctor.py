@@ -27,7 +27,7 @@ def test_working_installation_passes(settings):
     checks = {check.name: check for check in run_checks(settings, port=0)}
     assert {name: check.says.en for name, check in checks.items() if check.state == "wrong"} == {}
     if not seccomp.why_unsupported():
-        assert checks["sandbox"].state == ("ok" if landlock.version() else "note")
+        assert checks["sandbox"].state == ("ok" if landlock.landlock_version() else "note")
 
 
 def test_a_machine_that_cannot_confine_is_at_fault_unless_that_is_wanted(settings, tmp_path, monkeypatch):

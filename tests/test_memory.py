@@ -51,7 +51,7 @@ def test_the_compiler_is_there_for_who_names_it():
     """As it is for an experiment that compiles; and for who asks the stub for more than it has."""
     code = (
         "import torch\n"
-        "from qa_service.lab.compiler import import_compiler, stub_compiler, needs_compiler\n"
+        "from qa_service.lab.compiler_stub import import_compiler, stub_compiler, needs_compiler\n"
         "stub_compiler()\n"
         "assert needs_compiler('y = torch.compile(f)') and not needs_compiler('torch.optim.SGD')\n"
         "torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]).step()\n"
@@ -131,7 +131,7 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     """Not while one is being answered, nor again before another has come."""
     given_back: list[int] = []
     monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
-    monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.begun))
+    monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.texts_begun))
     priority = TextPriority()
 
     async def scenario() -> None:
@@ -186,7 +186,7 @@ def test_a_pause_between_texts_is_told_once():
     priority = TextPriority()
 
     async def scenario() -> None:
-        priority.call_in_pauses(0, lambda: called.append(priority.begun))
+        priority.call_in_pauses(0, lambda: called.append(priority.texts_begun))
         for _ in range(4):
             with priority.pending():
                 await asyncio.sleep(0)

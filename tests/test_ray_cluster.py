@@ -216,7 +216,7 @@ def test_a_wrong_token_is_refused(two_machines, monkeypatch):
 def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     """The last test of this cluster: its head is killed in mid-run, and nothing of it is left behind at the end."""
     started, runner, local = two_machines
-    driver = runner.driver_session()
+    driver = runner.driver_session_id()
     stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
     rows, run = rows_and_run(stream, 5, lambda: os.kill(started.head.pid_of("/gcs_server"), signal.SIGKILL))
     assert [row["step"] for row in rows] == list(range(ROWS))

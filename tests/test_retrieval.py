@@ -20,7 +20,7 @@ from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train_classifier
 from qa_service.schemas.answers import answer_json
@@ -358,7 +358,7 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
         start += len(own)
     file = tmp_path / "phrasings.faiss"
     for stored in (vectors, map_vectors(file), open_vectors(file), vectors.astype(np.float16)):
-        index = Index(library, stored)
+        index = PhrasingIndex(library, stored)
         found = [index.nearest(vector, library.values()) for vector in vectors]
         assert {name: [each[row].phrasing for each in found] for row, name in enumerate(wordings)} == expected
 
@@ -375,7 +375,10 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 512)))
     file = tmp_path / "phrasings.faiss"
     save_vectors(file, vectors)
-    index, without_file = Index(library, open_vectors(file), file), Index(library, vectors.astype(np.float16))
+    index, without_file = (
+        PhrasingIndex(library, open_vectors(file), file),
+        PhrasingIndex(library, vectors.astype(np.float16)),
+    )
     searches = Counter[str]()
 
     def count_calls(owner: Any, name: str) -> None:
@@ -402,7 +405,7 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
     assert found == [without_file.nearest(vector, entries) for vector in vectors]
     assert searches["pairwise_distances"] == count * len(entries)
     monkeypatch.setitem(sys.modules, "faiss", None)  # not installed
-    assert found == [Index(library, vectors, file).nearest(vector, entries) for vector in vectors]
+    assert found == [PhrasingIndex(library, vectors, file).nearest(vector, entries) for vector in vectors]
 
 
 def _mapped_kib(file: Path) -> int:

@@ -196,7 +196,7 @@ def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
     queue.leave(first)
     assert third.granted.is_set()
     queue.leave(third)
-    assert (queue.free, len(queue)) == (1, 0)
+    assert (queue.free_slots, len(queue)) == (1, 0)
 
 
 def test_one_clients_many_runs_delay_another_by_one_at_most():

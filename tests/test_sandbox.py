@@ -27,7 +27,7 @@ from qa_service.settings import Settings
 
 EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")
 needs_seccomp = pytest.mark.skipif(bool(seccomp.why_unsupported()), reason=seccomp.why_unsupported())
-needs_landlock = pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+needs_landlock = pytest.mark.skipif(not landlock.landlock_version(), reason="the kernel has no Landlock")
 STRANGER = (
     "import ctypes, sys\n"
     'secret = ctypes.create_string_buffer(b"a stranger\'s key")\n'

@@ -17,7 +17,7 @@ from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.lexer import fold_width
 from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
-from qa_service.formula.values import Given
+from qa_service.formula.values import NumberOrRange
 from qa_service.patterns import lazy_pattern
 
 MAX_MENTION_CHARACTERS = 400
@@ -37,7 +37,7 @@ class Mention:
     """Formulas that a question asks about."""
 
     formulas: tuple[Node, ...]
-    values: Mapping[str, Given] = field(default_factory=dict)
+    values: Mapping[str, NumberOrRange] = field(default_factory=dict)
     """Of variables in them."""
     dtypes: tuple[str, ...] = ()
     """The formats it names, each once."""
@@ -100,7 +100,10 @@ def _mention(
 def _over_its_number(
     formulas: Sequence[Node], numbers: Mapping[str, Fraction | float]
 ) -> tuple[tuple[Node, ...], dict[str, Fraction | float]]:
-    """The derivative of sigmoid(40) is that of sigmoid(x) at x = 40, if there is one formula with one number."""
+    """(formulas, values) with the number of a formula replaced by x: sigmoid(40) becomes sigmoid(x) at x = 40.
+
+    For questions that ask for a derivative. Unchanged unless there is one formula with one number.
+    """
     constants = {node for formula in formulas for node in nodes(formula) if isinstance(node, Number)}
     if len(formulas) != 1 or len(constants) != 1:
         return tuple(formulas), dict(numbers)

@@ -12,10 +12,17 @@ from typing import Any
 
 from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.clients import RUN_FOR, ClientNames
+from qa_service.lab.clients import CLIENTS_OF_RUN, ClientNames
 from qa_service.lab.run_json import run_to_json
-from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, WithResult
-from qa_service.machine import environment, machine
+from qa_service.lab.runner import (
+    IMPORT_TIMEOUT,
+    SERVER_PRELOAD,
+    Cancelled,
+    GeneratorWithResult,
+    ProcessRunner,
+    QueuePosition,
+)
+from qa_service.machine import environment, machine_name
 from qa_service.model import Experiment, FieldInfo, Params, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
 
@@ -58,7 +65,7 @@ class NodeActor:
 
     def describe(self) -> bytes:
         """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
-        about = {"slots": self._runner.slots, "machine": machine(), "environment": environment(),
+        about = {"slots": self._runner.slots, "machine": machine_name(), "environment": environment(),
                  "numstab": __version__, "process": os.getpid()}  # fmt: skip
         return json.dumps(about).encode()
 
@@ -67,7 +74,7 @@ class NodeActor:
         fields = json.loads(job)
         experiment = _experiment(fields)
         runner = self._runner.with_limits(fields["deadline"], fields["memory"])
-        RUN_FOR.set(ClientNames(*fields["clients"]))
+        CLIENTS_OF_RUN.set(ClientNames(*fields["clients"]))
         params, seeds = fields["params"], fields["seeds"]
         if len(seeds) > 1:
             for run in runner.run_seeds(experiment, params, seeds):
@@ -78,7 +85,7 @@ class NodeActor:
 
 def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Iterator[bytes]:
     """The events of a run as messages; after a cancellation none."""
-    events = WithResult(batches)
+    events = GeneratorWithResult(batches)
     try:
         for batch in events:
             if isinstance(batch, QueuePosition):

@@ -15,7 +15,7 @@ from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, JoinResult, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerWrapper, WithResult
+from qa_service.lab.runner import Cancelled, GeneratorWithResult, QueuePosition, Runner, RunnerWrapper
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
@@ -149,7 +149,7 @@ class _ShownRows:
         """The events of an execution from its beginning, without the rows that have been yielded."""
         index = 0
         with closing(events):
-            execution = WithResult(events)
+            execution = GeneratorWithResult(events)
             for event in execution:
                 if isinstance(event, QueuePosition):
                     yield event
@@ -190,7 +190,7 @@ class _LedFlight:
 
     def publish(self, events: RunEvents) -> RunEvents:
         """Forwards the events of the run, and has them sent to the followers; nothing here waits for that."""
-        execution = WithResult(events)
+        execution = GeneratorWithResult(events)
         try:
             for event in execution:
                 self._add(event)

@@ -65,7 +65,7 @@ def drop_capabilities() -> None:
     system_call(_CAPSET[known.column], header, ctypes.create_string_buffer(24))
 
 
-def close_to_other_processes() -> None:
+def make_nondumpable() -> None:
     """Make this process not dumpable: no other one of its user can read its memory or take its descriptors.
 
     Only its own threads and privileged processes (CAP_SYS_PTRACE) still can. Does nothing but on Linux.
@@ -92,8 +92,8 @@ def collapse_private_memory() -> None:
                 _libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)
 
 
-def release_libraries(*access: str) -> None:
-    """Take the pages of shared libraries out of this process; what it still uses comes back from the kernel's cache.
+def drop_library_pages(*access: str) -> None:
+    """Removes pages of shared libraries from the resident set; those used again are mapped again from the page cache.
 
     `access` says which mappings, as /proc/self/maps has it: "r-xp" for their code. Importing torch reads 80 MiB of it
     that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.

@@ -27,7 +27,7 @@ class FairQueue:
         return len(self._waiting)
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """The number of slots that nobody holds."""
         return max(0, self._free)
 

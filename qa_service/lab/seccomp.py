@@ -79,7 +79,7 @@ def why_unsupported() -> str:
     return ""
 
 
-class Filter:
+class SeccompFilter:
     """The filter, assembled for the process `own_pid`."""
 
     def __init__(self, own_pid: int) -> None:

@@ -54,7 +54,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Excluded:
+class ExcludedCause:
     """A plausible cause that was ruled out, and why."""
 
     cause: str
@@ -93,7 +93,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class CurveMark:
     """A point of a curve that the report marks, with its label."""
 
     series: str
@@ -113,16 +113,16 @@ class Diagnosis:
     harms: tuple[Harm, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
     """At most two, the most probable first."""
-    excluded: tuple[Excluded, ...] = ()
-    margins: tuple[Text, ...] = ()
+    excluded: tuple[ExcludedCause, ...] = ()
+    harmless_anomalies: tuple[Text, ...] = ()
     """Of a healthy run: what looks alarming and is not, such as skipped updates. Information, never a warning."""
     question: Text | None = None
     """If two causes fit: the question whose answer tells them apart."""
-    next_line: str = ""
+    line_to_add: str = ""
     """The one line of code to add that would tell more."""
     unseen: tuple[Text, ...] = ()
     """What the run does not show although the diagnosis would need it."""
     experiment: Reproduction | None = None
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[CurveMark, ...] = ()
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Every cause that is named above, by its id."""

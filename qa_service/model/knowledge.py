@@ -268,7 +268,7 @@ class Entry:
         """The URL path of its page in `lang`."""
         return f"{self.address}{'&' if self.aspect else '?'}lang={lang}"
 
-    def shorts(self) -> Iterator[tuple[str, Text]]:
+    def short_answers(self) -> Iterator[tuple[str, Text]]:
         """Each short answer with its name: "short", "aspect ID"."""
         yield "short", self.short
         yield from ((f"aspect {one.id}", one.short) for one in self.aspects)

@@ -90,7 +90,7 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
 
 def verdict_text(diagnosis: Diagnosis, lang: Lang) -> str:
     """The verdict on a run as Markdown, with a list of what looks alarming and is not."""
-    margins = "\n".join(f"- {each[lang]}" for each in diagnosis.margins)
+    margins = "\n".join(f"- {each[lang]}" for each in diagnosis.harmless_anomalies)
     return "\n\n".join(filter(None, [f"**{diagnosis.summary[lang]}**", margins]))
 
 

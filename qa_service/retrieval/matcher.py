@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, Prediction
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -359,16 +359,16 @@ class Matcher:
         return built
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> PhrasingIndex:
         if not self._vectors_path.is_file() and (found := self._find_published(self._vectors_path)) is not None:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == self._wording_count:
-                    return Index(self._library, rounded)
+                    return PhrasingIndex(self._library, rounded)
         with suppress(OSError, ValueError, EOFError):
             if len(in_file := open_vectors(self._vectors_path)) == self._wording_count:
                 mark_used(self._vectors_path)
-                return Index(self._library, in_file, self._vectors_path)
-        return Index(self._library, self._vectors)
+                return PhrasingIndex(self._library, in_file, self._vectors_path)
+        return PhrasingIndex(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors:

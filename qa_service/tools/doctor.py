@@ -272,7 +272,7 @@ def _check_cluster(settings: Settings) -> DoctorCheck:
 
     found = inspect_cluster(settings.cluster)
     takers = [each for each in found.machines if each.takes_jobs]
-    others = sorted({each.numstab for each in found.machines if not each.takes_jobs})
+    others = sorted({each.numstab_version for each in found.machines if not each.takes_jobs})
     if found.problem or not (takers or others):
         why = found.problem or "; ".join(found.refusals) or "no machine with slots"
         says = Text(

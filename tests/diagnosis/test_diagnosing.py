@@ -16,7 +16,7 @@ from qa_service.answering.service import Service, never_cancelled
 from qa_service.app import create_app
 from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import UnreadableRun
-from qa_service.fronts.terminal.diagnosis_report import report
+from qa_service.fronts.terminal.diagnosis_report import print_report
 from qa_service.model import Evidence, RunStatus
 from qa_service.model.events import EvidenceReady
 from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
@@ -280,7 +280,7 @@ def test_an_experiment_that_fails_is_status_3(service, capsys, monkeypatch):
     run_experiments = diagnosing.run_experiments
     monkeypatch.setattr(diagnosing, "run_experiments", fail)
     for as_json in (True, False):
-        assert report(found, "en", as_json=as_json, service=service, run=True) == 3
+        assert print_report(found, "en", as_json=as_json, service=service, run=True) == 3
     printed = capsys.readouterr().out
     assert '"timed_out"' in printed and "What to do" in printed
 

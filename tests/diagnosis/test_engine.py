@@ -127,8 +127,8 @@ def test_what_is_not_numerics_is_declined():
 
 def test_the_next_line_fits_the_trainer():
     hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer")
-    assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).next_line
-    assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).next_line
+    assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).line_to_add
+    assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).line_to_add
 
 
 def test_unseen_names_what_a_log_lacks():

@@ -124,8 +124,10 @@ def test_a_sick_run_opens_the_gate(name):
 def test_margins_say_what_looks_alarming():
     """A nan that the run survives, and skipped updates, are told as information."""
     found = diagnose(HEALTHY["one inf gradient"])
-    assert any("grad_norm" in each.en for each in found.margins)
-    assert any("5 updates are skipped" in each.en for each in diagnose(HEALTHY["scaler finds its place"]).margins)
+    assert any("grad_norm" in each.en for each in found.harmless_anomalies)
+    assert any(
+        "5 updates are skipped" in each.en for each in diagnose(HEALTHY["scaler finds its place"]).harmless_anomalies
+    )
 
 
 def test_nothing_at_all_is_unreadable():

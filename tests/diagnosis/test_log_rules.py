@@ -98,33 +98,43 @@ CASES = [
         run_of(decay(30, 2.3, 0.05), grad_norm=decay(30, 3.0, 0.1)),
     ),
     (
-        rules.schedule,
+        rules.turn_by_schedule,
         "rate_at_peak",
         run_of([*decay(8, 9, 6), NAN, NAN], lr=[1e-4 * i for i in range(1, 9)] + [8e-4, 8e-4]),
         run_of([*decay(8, 9, 6), NAN, NAN], lr=[8e-4 - 5e-5 * i for i in range(10)]),
     ),
     (
-        rules.schedule,
+        rules.turn_by_schedule,
         "rate_rose_again",
         run_of([*decay(9, 9, 6), NAN], lr=[1e-3, 8e-4, 6e-4, 4e-4, 2e-4, 1e-4, 1e-3, 1e-3, 1e-3, 1e-3]),
         run_of([*decay(9, 9, 6), NAN], lr=[1e-3] * 10),
     ),
     (
-        rules.restart,
+        rules.loss_after_restart,
         "jump_at_restart",
         run_of([*decay(8), 9.0, 8.0], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
         run_of([*decay(8), 0.4, 0.41], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
     ),
-    (rules.learning_rate, "rate_zero", run_of(level(9, 2.3), lr=[0.0] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
-    (rules.learning_rate, "rate_tiny", run_of(level(9, 2.3), lr=[1e-7] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
     (
-        rules.learning_rate,
+        rules.unusual_learning_rate,
+        "rate_zero",
+        run_of(level(9, 2.3), lr=[0.0] * 9),
+        run_of(level(9, 2.3), lr=[1e-3] * 9),
+    ),
+    (
+        rules.unusual_learning_rate,
+        "rate_tiny",
+        run_of(level(9, 2.3), lr=[1e-7] * 9),
+        run_of(level(9, 2.3), lr=[1e-3] * 9),
+    ),
+    (
+        rules.unusual_learning_rate,
         "rate_high",
         run_of(level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "AdamW"}),
         run_of(level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "SGD"}),
     ),
     (
-        rules.jump,
+        rules.single_loss_jump,
         "jump",
         run_of([*decay(20), *level(12, 30.0, 0.1)]),
         run_of([*decay(20), 30.0, *level(20, 0.4, 0.02)]),
@@ -136,22 +146,22 @@ CASES = [
         run_of([75.0, 70.0], settings={"classes": 10, "batch_size": 32}),
         run_of([2.4, 2.3], settings={"classes": 10, "batch_size": 32}),
     ),
-    (rules.at_chance, "at_chance", run_of(level(20, math.log(10), 0.0005)), run_of(decay(20))),
+    (rules.loss_at_chance, "at_chance", run_of(level(20, math.log(10), 0.0005)), run_of(decay(20))),
     (
-        rules.at_chance,
+        rules.loss_at_chance,
         "fell_to_chance",
         run_of([30.0, *level(20, math.log(2), 0.0005)]),
         run_of(level(20, math.log(2), 0.0005)),
     ),
-    (rules.flat, "exactly_constant", run_of([3.1416] * 8), run_of(level(8, 3.14, 0.01))),
-    (rules.flat, "at_clamp", run_of(level(8, 7.6666, 0.0004)), run_of(level(8, 7.31, 0.0004))),
+    (rules.flat_loss, "exactly_constant", run_of([3.1416] * 8), run_of(level(8, 3.14, 0.01))),
+    (rules.flat_loss, "at_clamp", run_of(level(8, 7.6666, 0.0004)), run_of(level(8, 7.31, 0.0004))),
     (
-        rules.flat,
+        rules.flat_loss,
         "creeps",
         run_of([2.412 - 0.0004 * i for i in range(40)], every=100),
         run_of(level(40, 2.412, 0.002), every=100),
     ),
-    (rules.flat, "flat_beside_chance", run_of(level(40, 1.66, 0.01), every=10), run_of(decay(40), every=10)),
+    (rules.flat_loss, "flat_beside_chance", run_of(level(40, 1.66, 0.01), every=10), run_of(decay(40), every=10)),
     (
         rules.gradient_while_flat,
         "gradient_zero",
@@ -189,7 +199,7 @@ CASES = [
         run_of([1.0, 0.5, 0.0, 0.0, 0.0]),
     ),
     (
-        rules.accuracy,
+        rules.constant_accuracy,
         "accuracy_collapsed",
         run_of(decay(9), accuracy=[0.5, 0.7, 0.8, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5]),
         run_of(decay(9), accuracy=[0.5, 0.6, 0.7, 0.8, 0.9, 0.91, 0.92, 0.93, 0.94]),
@@ -201,25 +211,25 @@ CASES = [
         run_of(level(18, 2.0), loss_scale=[65536.0 / 2**i for i in range(5)] + [4096.0] * 13),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_not_finite",
         run_of(decay(6), val_loss=[1.0, NAN, NAN]),
         run_of([*decay(4), NAN, NAN], val_loss=[1.0, NAN, NAN]),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_turns",
         run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8]),
         run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 0.8, 0.75, 0.7, 0.7]),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_never_learns",
         run_of(decay(12, 2.3, 0.1), val_loss=[2.4, 2.6, 2.9, 3.2, 3.3]),
         run_of(decay(12, 2.3, 0.1), val_loss=[1.4, 0.9, 0.5, 0.4, 0.4]),
     ),
     (
-        rules.spikes,
+        rules.loss_spikes,
         "late_spike",
         run_of([*decay(40), 8.0, 9.0, NAN, NAN], every=100),
         run_of([*decay(40), 8.0, 9.0, NAN, NAN], every=1),
@@ -281,7 +291,7 @@ def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighb
 )
 def test_messages_seed_causes(event, cause):
     """The heaviest finding of a message is for the cause that the message names."""
-    found = list(rules.messages(run_of(events=[event])))
+    found = list(rules.known_messages(run_of(events=[event])))
     assert max(found, key=lambda each: each.weight).cause == cause
 
 

@@ -8,7 +8,7 @@ from runs_by_hand import decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
+from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, turn_by_schedule
 from qa_service.diagnosis.printed_precision import infer_dtype
 from qa_service.diagnosis.reading import read_log_text
 from qa_service.diagnosis.report import discriminating_question
@@ -61,7 +61,7 @@ def test_a_loss_that_is_lost_where_the_rate_jumps_is_sick():
     sick = with_rates([1.6, *level(18, 1.5, 0.05)])
     assert lost_at_rate_jump(sick) is not None
     assert [each.id for each in find_harms(sick)] == ["diverging"]
-    assert "rate_rose_again" in {each.feature for each in schedule(sick)}
+    assert "rate_rose_again" in {each.feature for each in turn_by_schedule(sick)}
     assert diagnose(sick).hypotheses[0].cause == "no_warmup"
 
 

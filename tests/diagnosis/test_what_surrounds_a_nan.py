@@ -5,7 +5,7 @@ import math
 from checking import each_case
 from runs_by_hand import NAN, decay, level, run_of, skip
 
-from qa_service.diagnosis.divergence import divergence
+from qa_service.diagnosis.divergence import divergence_kind
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.onset_rules import RULES
@@ -61,9 +61,9 @@ def test_a_loss_that_is_reweighted_and_falls_again_is_healthy():
 
 
 def test_a_second_half_above_the_start_is_sick():
-    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1)]) == "rising"
-    assert divergence([1.4, *level(59, 1.42, 0.1)]) is None
-    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
+    assert divergence_kind([1.4, 1.4, 1.4, *level(57, 1.9, 0.1)]) == "rising"
+    assert divergence_kind([1.4, *level(59, 1.42, 0.1)]) is None
+    assert divergence_kind([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
 
 
 @each_case(

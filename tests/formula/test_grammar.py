@@ -21,13 +21,13 @@ from qa_service.formula.functions import (
     MAX_FORMULA_CHARACTERS,
     MAX_NESTING,
     MAX_NODES,
-    names,
+    canonical_names,
 )
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.printing import infix, latex, torch_code
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, depth, size, variables
-from qa_service.formula.values import Range, read_given, read_values, values_text
+from qa_service.formula.values import Range, read_number_or_range, read_values, values_text
 
 X, Y = Variable("x"), Variable("y")
 
@@ -356,7 +356,7 @@ def test_what_is_within_the_bounds_is_read():
 
 def test_every_name_is_read_as_its_function():
     """Names and aliases of the table, upper case included."""
-    for name, canonical in names().items():
+    for name, canonical in canonical_names().items():
         function = FUNCTIONS[canonical]
         if function.kind in ("elementwise", "map", "reduction") and not (
             function.arity > 1 and function.kind == "reduction"
@@ -386,7 +386,7 @@ def test_values_and_ranges_are_exact():
         "w": math.inf,
     }
     assert values_text(values) == "x=0.1 y=1/3 z=-1000..1000 w=inf"
-    assert read_given("−5") == Fraction(-5)
+    assert read_number_or_range("−5") == Fraction(-5)
     for text in ("x", "x=", "x=1 2", "x=1..1", "x=5..1", "x=1..inf", "x=1/0", "=1", "x=1e9999", "x=a"):
         with pytest.raises(BadExpression):
             read_values(text)

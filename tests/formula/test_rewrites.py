@@ -15,7 +15,7 @@ from bench.formula_values import Undefined, bits_of_error, exact_of_vectors, in_
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.patterns import match, simplify
 from qa_service.formula.polynomials import collect
-from qa_service.formula.regimes import between
+from qa_service.formula.regimes import shortest_number_between
 from qa_service.formula.rewrites import proposals
 from qa_service.formula.rounding import Estimates
 from qa_service.formula.rules import RULES
@@ -134,9 +134,11 @@ def test_the_error_of_a_partial_sum_is_near_the_first_term_left_out(text, name, 
 
 
 def test_a_threshold_has_few_digits():
-    assert between(0.7123, 0.7456) == Fraction("0.73") or between(0.7123, 0.7456) == Fraction("0.72")
-    assert between(-1.0, 2.0) == 0
-    assert 1e-300 < between(1e-300, 2e-300) <= 2e-300
+    assert shortest_number_between(0.7123, 0.7456) == Fraction("0.73") or shortest_number_between(
+        0.7123, 0.7456
+    ) == Fraction("0.72")
+    assert shortest_number_between(-1.0, 2.0) == 0
+    assert 1e-300 < shortest_number_between(1e-300, 2e-300) <= 2e-300
 
 
 def test_an_estimate_sees_cancellation_and_overflow_but_no_loss_in_a_plain_product():

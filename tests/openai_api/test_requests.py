@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import until
 
-from qa_service.fronts.openai_api import replying
+from qa_service.fronts.openai_api import reply_stream
 from qa_service.model.events import Done
 from qa_service.server.api_keys import ApiKeyStore
 
@@ -172,7 +172,7 @@ def test_a_question_with_documents_is_the_question(http):
 
 def test_text_that_cannot_wait_gets_its_numbers_at_the_end(http, monkeypatch):
     """Words stand where they are missing; the list below has them by number."""
-    monkeypatch.setattr(replying, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(reply_stream, "PATIENCE_SECONDS", 0.0)
     response = http.post(CHAT, json={"messages": user("sleeping again two"), "stream": True, "seed": 11})
     text = written(data(response.text))
     assert text.startswith(

@@ -21,7 +21,7 @@ from qa_service.app import create_app
 from qa_service.errors import BadField
 from qa_service.fronts.web import link_previews
 from qa_service.model import Lang
-from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrap_lines
+from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw_card, wrap_lines
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 
@@ -364,7 +364,7 @@ def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one the process says so, and the card is in English."""
     monkeypatch.setattr("qa_service.presentation.card.has_chinese_font", lambda: False)
     with pytest.raises(SystemExit) as ended:
-        draw(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
+        draw_card(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
     assert ended.value.code == 3
 
 

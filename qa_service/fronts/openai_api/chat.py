@@ -12,7 +12,7 @@ from uuid import uuid4
 from qa_service.errors import NumstabError
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
+from qa_service.fronts.openai_api.reply_stream import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Citation, Passage
 from qa_service.server.problems import problem_json
 

@@ -17,7 +17,7 @@ from qa_service.fronts.openai_api.conversation import (
     read_responses,
 )
 from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
-from qa_service.fronts.openai_api.replying import open_reply
+from qa_service.fronts.openai_api.reply_stream import open_reply
 from qa_service.fronts.openai_api.responses import Response as ResponseObject
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.model import Lang

@@ -11,8 +11,8 @@ from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
 from qa_service.diagnosis.stalled_loss import is_flat, multiples_of_clamp
-from qa_service.diagnosis.trial_rules import operation
-from qa_service.diagnosis.validation_rules import validation
+from qa_service.diagnosis.trial_rules import faulty_operation
+from qa_service.diagnosis.validation_rules import bad_validation
 from qa_service.diagnosis.weights import EXPERT_WEIGHTS
 from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
@@ -70,7 +70,7 @@ def test_a_gradient_that_alone_is_nan_is_told_by_the_operations_of_the_loss(oper
     passed_on = OperationFault(operation="relu", phase="forward", value=NAN, step=40, dtype="float32")
     run = trace_of(LATER, operations=operations, events=alarms(39), fault=passed_on)
     assert first(run) == cause
-    assert list(operation(run)) == []  # relu only passes on what its weights gave it
+    assert list(faulty_operation(run)) == []  # relu only passes on what its weights gave it
 
 
 def test_an_operation_that_made_the_nan_itself_is_still_blamed():
@@ -127,7 +127,7 @@ def test_what_explains_a_poor_loss_is_no_harm_beside_a_good_one():
 def test_a_nan_out_of_the_blue_in_a_log_has_a_possible_cause_and_names_what_to_add():
     diagnosis = diagnose(run_of([*decay(30), *[NAN] * 10]))
     assert diagnosis.status == "sick" and diagnosis.hypotheses[0].certainty == "possible" and diagnosis.question
-    assert diagnosis.next_line
+    assert diagnosis.line_to_add
 
 
 def test_a_nan_after_a_rise_is_still_called_a_step_too_large():
@@ -246,7 +246,7 @@ def test_an_accuracy_of_validation_in_per_cent_that_ends_near_0_is_not_partly_ri
     train, held_out = decay(8, 1.8, 0.2), [2.4, 2.6, 2.9, 3.3, 3.8, 4.4, 5.0, 5.7]
     for last, right in ((0.9, False), (78.0, True)):
         run = run_of(train, val_loss=held_out, val_accuracy=[*[80.0] * 7, last])
-        assert ("validation_partly_right" in {each.feature for each in validation(run)}) is right
+        assert ("validation_partly_right" in {each.feature for each in bad_validation(run)}) is right
 
 
 def test_a_first_record_after_some_updates_says_less_of_the_initial_weights():
