@@ -20,7 +20,7 @@ from qa_service.retrieval.index import PhrasingIndex, open_vectors, save_vectors
 _PHRASING_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 """Phrasings; an entry has ten."""
 _CLASS_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
-SEARCH = bool(os.environ.get("BENCH_SEARCH"))
+MEASURES_SEARCH = bool(os.environ.get("BENCH_SEARCH"))
 """Whether to measure a search among all phrasings, too: building its index takes minutes."""
 QUESTION_COUNT = 200
 _PHRASINGS_EACH = 10
@@ -69,7 +69,7 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
         f"resident {file:.0f} MiB of the file, {anonymous:.0f} MiB of its own (texts)",
         flush=True,
     )
-    if SEARCH:
+    if MEASURES_SEARCH:
         _measure_search(made, questions)
 
 

@@ -27,7 +27,7 @@ from qa_service.paths import bundled
 from qa_service.server.rate_limit import RateLimits
 from qa_service.shared_state import SharedState
 
-_QUESTIONS, _ROUNDS, HITS = 1000, 100, 500
+_QUESTIONS, _ROUNDS, COUNTED_REQUESTS = 1000, 100, 500
 _PAUSE = 0.3  # seconds
 _QUESTION = {"question": "What happens when 100 factors of 1.5 are multiplied?"}
 
@@ -134,7 +134,7 @@ def _rates(valkey: ValkeyServer) -> None:
 
     async def count(limits: RateLimits) -> list[float]:
         seconds = []
-        for hit in range(HITS):
+        for hit in range(COUNTED_REQUESTS):
             started = time.perf_counter()
             await limits.hit(f"address:{hit % 7}")
             await limits.headers(f"address:{hit % 7}")
@@ -168,7 +168,7 @@ class SteadyRunner(ProcessRunner):
         raise Cancelled
 
 
-def lead(url: str) -> None:
+def lead_flight(url: str) -> None:
     """Leads a flight of a `SteadyRunner` for ever, and says so on standard output."""
     experiment = load_specs(bundled("demos"))[SLUG]
     for _ in DistributedRunner(SteadyRunner(), SharedState(url)).stream(experiment, {}, 0):

@@ -122,7 +122,7 @@ def library(settings) -> Library:
 
 
 def test_each_shipped_clue_is_shown_for_its_own_signs(library):
-    """None hides behind another one, and none rules itself out."""
+    """No clue is superseded by another one or excluded by its own signs."""
     assert 120 <= len(library.clues) <= 200
     for one in library.clues:
         bare = replace(library[one.below[0] if one.below else "powers-of-0-9-and-1-1"], tell=(), signs=())

@@ -400,7 +400,7 @@ _SICK_WHATEVER_IT_LEARNS = frozenset({
 def test_a_healthy_run_is_silent_in_every_format(name, monkeypatch):
     """No sign of sickness, no restart, no skipped update: means with an old nan and regions without objects are healthy."""
     monkeypatch.setattr(log_printers, "LOSSES", _FINE)
-    monkeypatch.setattr(log_printers, "RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
+    monkeypatch.setattr(log_printers, "PRINTED_RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
     run = read_log_text(PRINTERS[name]().text)
     assert run.series
     assert {str(each.sign) for each in run.observations} <= set(_SETTINGS_OF_FORMATS)

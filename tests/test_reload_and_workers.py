@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import ROOT, TIMEOUT_SECONDS, running, session, status, until
+from processes import ROOT, TIMEOUT_SECONDS, running, session_processes, status, until
 
 from bench.server import free_port
 from qa_service.answering.diagnosing import diagnose_file, run_experiments
@@ -215,7 +215,7 @@ def test_workers_end_with_their_supervisor(tmp_path):
         until(lambda: status(f"http://127.0.0.1:{port}/") == 200)
         server.kill()
         server.wait(TIMEOUT_SECONDS)
-        until(lambda: not session(server.pid), 60, why=lambda: session(server.pid))
+        until(lambda: not session_processes(server.pid), 60, why=lambda: session_processes(server.pid))
         with socket.create_server(("127.0.0.1", port)):
             pass
 

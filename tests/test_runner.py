@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, running, session, until
+from processes import TIMEOUT_SECONDS, running, session_processes, until
 
 from qa_service.errors import UnknownExperiment
 from qa_service.lab import interpreter, worker
@@ -337,12 +337,12 @@ def test_a_killed_service_leaves_nothing(tmp_path):
     env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     with running([sys.executable, "-c", code], env=env) as service:
         assert service.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
-        until(lambda: not session(service.pid))
+        until(lambda: not session_processes(service.pid))
     assert not list(tmp_path.iterdir())
 
 
 def test_runners_share_a_fork_server(lab, toy_experiments):
-    """One with the same modules: starting it takes seconds."""
+    """Runners that preload the same modules share one fork server, because starting one takes seconds."""
     other = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=lab.confined)
     for runner in (lab, other):
         assert runner.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
@@ -378,7 +378,7 @@ def test_random_numbers_without_a_seed_differ_from_run_to_run(lab, fresh_lab, to
 
 
 def test_a_source_is_compiled_once_for_all_its_runs(toy_experiments, monkeypatch):
-    """Nothing of it is executed then."""
+    """Compiling executes nothing of the source."""
     source = 'import sys\nsys.executed = True\n"""' + toy_experiments["counts"].slug + '"""\n'
     compiled = []
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from fastapi import FastAPI
-from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop
+from processes import TIMEOUT_SECONDS, run_async, run_event_loop_turns
 from starlette.requests import Request as HttpRequest
 
 from qa_service.model import Request
@@ -29,9 +29,9 @@ def test_evidence_waits_for_every_pending_text(monkeypatch):
         with priority.pending():
             with priority.pending():
                 evidence = asyncio.ensure_future(priority.wait_for_pending_texts())
-                await turns_of_the_loop()
+                await run_event_loop_turns()
                 assert not evidence.done()
-            await turns_of_the_loop()
+            await run_event_loop_turns()
             assert not evidence.done()
         await asyncio.wait_for(evidence, TIMEOUT_SECONDS)
 

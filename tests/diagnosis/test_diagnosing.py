@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from runs_by_hand import NAN, decay, level, run_of
+from runs_by_hand import NAN, constant_level, decay, run_of
 
 from qa_service.answering import diagnosing
 from qa_service.answering.service import Service, never_cancelled
@@ -35,7 +35,7 @@ PROMISED = {
 RUNS = [
     run_of([*decay(9), NAN, NAN]),
     run_of(decay(40)),
-    run_of(level(20, 2.3026, 0.0005)),
+    run_of(constant_level(20, 2.3026, 0.0005)),
     run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, math.inf, NAN], lr=[1.0] * 8),
     run_of([0.0] * 5, grad_norm=[0.0] * 5),
 ]

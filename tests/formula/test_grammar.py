@@ -205,7 +205,7 @@ def test_an_error_says_where_and_what_is_allowed(text, position, word):
 
 
 def test_casts_name_formats_and_change_nothing():
-    """As in what people paste from a notebook."""
+    """Casts such as `.half()`, as in code that is pasted from a notebook."""
     for text, dtypes in (
         ("torch.tensor(70000.).half()", ("float16",)),
         ("np.float16(2048) + np.float16(1)", ("float16",)),
@@ -337,7 +337,7 @@ def test_hostile_formulas_are_refused(text):
 
 
 def test_towers_of_powers_and_factorials_are_read_and_not_computed():
-    """What they are is up to the experiment, which bounds it."""
+    """Parsing evaluates nothing; the experiment, which evaluates them, has limits of its own."""
     assert read("9**9**9**9") == "(pow 9 (pow 9 (pow 9 9)))"
     assert read("factorial(1e9)") == "(factorial 1e9)"
     assert read("10^1000") == "1e1000"
@@ -371,7 +371,7 @@ def test_every_name_is_read_as_its_function():
     "text", ["", " ", "(add 1)", "(add 1 2 3)", "(fly x)", "(add 1 2", "add 1 2", ")", "1/0", "(vector)", "(add 1 2) 3"]
 )
 def test_only_s_expressions_of_the_table_are_read(text):
-    """They reach an experiment."""
+    """S-expressions are passed to an experiment, so any other text is refused."""
     with pytest.raises(BadExpression):
         from_sexpr(text)
 

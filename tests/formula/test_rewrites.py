@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from checking import each_case
 
-from bench.formula_values import Undefined, bits_of_error, exact_of_vectors, in_torch
+from bench.formula_values import UndefinedValue, bits_of_error, exact_vector_value, torch_values
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.patterns import match, simplify
 from qa_service.formula.polynomials import collect
@@ -45,8 +45,8 @@ def close(first, second):
 
 def both_sides(before, after, point):
     try:
-        return exact_of_vectors(before, point, 500), exact_of_vectors(after, point, 500)
-    except Undefined:
+        return exact_vector_value(before, point, 500), exact_vector_value(after, point, 500)
+    except UndefinedValue:
         return None
 
 
@@ -128,8 +128,8 @@ def test_the_error_of_a_partial_sum_is_near_the_first_term_left_out(text, name, 
     for one in sums:
         point = {name: x, "c": 1.25}
         with mpmath.workprec(400):
-            total, omitted = (exact_of_vectors(part, point) for part in one.arguments)
-            error = exact_of_vectors(tree, point) - total
+            total, omitted = (exact_vector_value(part, point) for part in one.arguments)
+            error = exact_vector_value(tree, point) - total
         assert abs(error - omitted) < abs(omitted) / 50
 
 
@@ -198,12 +198,12 @@ def test_the_known_breaking_input_breaks_and_the_known_form_does_not(line):
     point = {name: float(np.float32(float(value))) for name, value in given.items()}
     points = {name: np.array([value]) for name, value in point.items()}
     try:
-        right = exact_of_vectors(tree, point)
-    except Undefined:
-        right = exact_of_vectors(stable, point)
+        right = exact_vector_value(tree, point)
+    except UndefinedValue:
+        right = exact_vector_value(stable, point)
     right = np.array([float(np.float32(float(right)))])
-    broken = bits_of_error(in_torch(tree, points, "float32"), right, "float32")[0]
-    known = bits_of_error(in_torch(stable, points, "float32"), right, "float32")[0]
+    broken = bits_of_error(torch_values(tree, points, "float32"), right, "float32")[0]
+    known = bits_of_error(torch_values(stable, points, "float32"), right, "float32")[0]
     assert broken >= 12
     assert known <= 4
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from hostile_strings import BODIES, STRINGS
+from hostile_strings import HOSTILE_BODIES, HOSTILE_STRINGS
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import until
@@ -303,18 +303,18 @@ def test_asked_questions_are_recorded(http, toys):
     assert [event.answer.question for event in seen if isinstance(event, Done)] == ["还是不行"]
 
 
-@pytest.mark.parametrize("name", STRINGS)
+@pytest.mark.parametrize("name", HOSTILE_STRINGS)
 def test_hostile_questions_do_no_harm(http, name):
-    raw = json.dumps({"model": "numstab-text", "messages": user(STRINGS[name])}).encode()
+    raw = json.dumps({"model": "numstab-text", "messages": user(HOSTILE_STRINGS[name])}).encode()
     response = http.post(CHAT, content=raw)
     assert response.status_code in (200, 400)
     assert response.json()
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
 @pytest.mark.parametrize("path", [CHAT, "/responses"])
 def test_hostile_bodies_are_refused(http, name, path):
-    response = http.post(path, content=BODIES[name])
+    response = http.post(path, content=HOSTILE_BODIES[name])
     assert response.status_code in (400, 413)
     assert response.json()["error"]["message"]
 

@@ -3,7 +3,7 @@
 import time
 
 
-class Cadence:
+class MeasurementSchedule:
     """Decides for each step whether a measurement is due, from what it has cost so far.
 
     The first `dense` steps are; later ones if `every` divides them, or, where `every` is None, if the time spent since

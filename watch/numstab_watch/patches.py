@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 
 
-class Listener(Protocol):
+class TrainingListener(Protocol):
     """What a watch offers to the wrappers."""
 
     def backward_starts(self, root: Any) -> None:
@@ -26,19 +26,19 @@ class Listener(Protocol):
         """It has stepped or skipped."""
 
 
-_listeners: list[Listener] = []
+_listeners: list[TrainingListener] = []
 _restore: list[Callable[[], None]] = []
 _in_backward = False
 
 
-def subscribe(listener: Listener) -> None:
+def subscribe(listener: TrainingListener) -> None:
     """Adds a listener; the first one puts the wrappers in place."""
     if not _listeners:
         _install()
     _listeners.append(listener)
 
 
-def unsubscribe(listener: Listener) -> None:
+def unsubscribe(listener: TrainingListener) -> None:
     """Removes a listener; with the last one the wrappers go."""
     if listener in _listeners:
         _listeners.remove(listener)
