@@ -197,7 +197,7 @@ def _memory(started: Cluster, runner: RayRunner) -> None:
 
 
 def _cpu_seconds(sessions: set[int]) -> float:
-    """What the processes of these sessions have used, with the children that they have waited for."""
+    """CPU seconds of the processes of these sessions, including the ended children that they waited for."""
     ticks = 0
     for leader in sessions:
         for pid in session_processes(leader):

@@ -106,7 +106,9 @@ def build_faiss_index(vectors: Vectors) -> Any:
 
 
 def _measure_classifier(classes: int, random: np.random.Generator) -> None:
-    """What the vectors of questions say about each class, with as many phrasings as are trained on."""
+    """Prints the time in which the classifier scores the vectors of questions, with as many phrasings as are trained
+    on.
+    """
     axes, width = 128, 512
     starts = np.linspace(0, _TRAINED_ON, classes, endpoint=False).astype(np.intp)
     made = Classifier(
@@ -146,7 +148,7 @@ def _paraphrases(ours: Vectors, size: int, random: np.random.Generator) -> Vecto
 
 
 def _timed(call: Callable[[], _Result]) -> tuple[_Result, float]:
-    """What a call returns, and its CPU seconds."""
+    """(result of a call, its CPU seconds)."""
     started = time.process_time()
     result = call()
     return result, time.process_time() - started

@@ -32,7 +32,9 @@ _CHANGING = re.compile(rb'^{"id":"[0-9A-Z]{26}",')  # of a reply
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionRound:
-    """What one round of questions took: seconds, CPU seconds of the server's process, latencies, bytes of bodies."""
+    """The measurements of one round of questions: seconds, CPU seconds of the server's process, latencies, bytes of
+    bodies.
+    """
 
     seconds: float
     cpu: float

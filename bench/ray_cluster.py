@@ -75,7 +75,7 @@ class ClusterNode:
 
 
 class Cluster:
-    """A head with one slot, and further machines; on loopback, or on the address that Ray finds."""
+    """A Ray cluster on this machine: a head with one slot, and further nodes, on loopback or another address."""
 
     def __init__(self, folder: Path, host: str = "") -> None:
         """`host` is the address of this machine at which the head is reached; by default that of loopback."""

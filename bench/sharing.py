@@ -1,4 +1,4 @@
-"""What sharing through a Valkey costs and saves: two services with it and without it, and its failure."""
+"""Cost and benefit of sharing runs and rates through Valkey: two services with it, without it, and when it fails."""
 
 import asyncio
 import os
@@ -231,7 +231,7 @@ def _failures(valkey: ValkeyServer) -> None:
     """Prints what the first run takes after the server was stopped or killed, and those after it."""
     experiment = load_specs(bundled("demos"))[SLUG]
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
-        "silent": (valkey.silence, valkey.speak),
+        "silent": (valkey.pause, valkey.resume),
         "killed": (valkey.kill, valkey.start),
     }
     with closing(ProcessRunner(preload=SERVER_PRELOAD, idle=2, slots=2)) as processes:

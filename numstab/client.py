@@ -1,4 +1,4 @@
-"""What can be asked, of this machine or of a server: arguments to a request, its JSON reply to a result."""
+"""The client: turns arguments into a request for an engine, local or remote, and its JSON reply into a result."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _LONGEST_PATH = 4096
 
 
 class Reply(NamedTuple):
-    """What an engine replies."""
+    """The reply of an engine: JSON, and locally the value that it was made from."""
 
     data: JsonObject
     """As in the HTTP API."""
@@ -49,7 +49,7 @@ class Engine(Protocol):
 
 @contextmanager
 def bilingual_tracebacks() -> Iterator[None]:
-    """A traceback shows an error's English text; adds the Chinese one to it as a note."""
+    """Adds the Chinese text of a `NumstabError` that the block raises to it as a note, for tracebacks."""
     try:
         yield
     except NumstabError as error:

@@ -65,7 +65,7 @@ def comparison_text(runs: Sequence[JsonObject], lang: Lang) -> str:
 
 
 def comparison_markdown(runs: Sequence[JsonObject], lang: Lang) -> str:
-    """The same as a table in Markdown."""
+    """The metrics that differ as a Markdown table, one column for each run."""
     head, rows = comparison_table(runs, lang)
     return f"### {runs[0]['title']}\n\n" + _table(head, rows)
 
@@ -103,7 +103,7 @@ def diagnosis_text(data: JsonObject, lang: Lang) -> str:
 
 
 def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
-    """The same as Markdown."""
+    """A report as Markdown."""
     blocks = [f"**{data['summary']}**"]
     for cause in data["causes"]:
         because = "\n".join(f"- {each}" for each in cause["because"])

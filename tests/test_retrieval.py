@@ -246,7 +246,7 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
 
 
 def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
-    """The twin that is about float16 comes first, unless float16 is fine and another format in use is not.
+    """The entry about float16 comes first, unless the question says that float16 works and another format does not.
 
     One that declares where its trouble is absent gains where that is observed.
     """
@@ -319,7 +319,7 @@ def test_training_is_deterministic():
 
 
 def test_leaving_out_does_not_depend_on_the_blocks(monkeypatch):
-    """The kernel is worked through in blocks of rows: seven are several blocks here, and the last is not full."""
+    """The kernel is computed in blocks of rows: here several blocks of seven rows, and a last one that is smaller."""
     whole = leave_one_out(phrasings()).probabilities
     monkeypatch.setattr("qa_service.retrieval.training._BLOCK_ROWS", 7)
     assert np.allclose(leave_one_out(phrasings()).probabilities, whole, atol=1e-3)

@@ -113,7 +113,7 @@ def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch
 
 
 def test_what_may_take_long_is_answered_elsewhere():
-    """Runs, and logs, which may take seconds to read."""
+    """Requests with runs, and logs, whose reading may take seconds, are not accepted by the thread."""
     assert TextAnswerThread.accepts(Request(question="why nan", run=False))
     assert not TextAnswerThread.accepts(Request(question="why nan"))
     assert not TextAnswerThread.accepts(Request(question="loss nan\n" * 200, run=False))

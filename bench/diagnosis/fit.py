@@ -38,7 +38,7 @@ Corrections = dict[str, dict[str, float]]
 
 
 class Example(NamedTuple):
-    """A run through one view, as the engine sees it."""
+    """A run and one view of it, as the engine reads it."""
 
     run: RecordedRun
     view: str
@@ -63,7 +63,10 @@ _CAUSES, _FEATURES = list(CAUSES), list(weights.EXPERT_WEIGHTS)
 
 
 def tabulate(examples: Iterable[Example]) -> HarmTable:
-    """What the rules find in each faulty run that shows harm. Traces are left out: their rules are not fitted."""
+    """The findings of the rules on each faulty run that shows harm, as arrays.
+
+    Traces are left out: their rules are not fitted.
+    """
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
     rows, offsets, truth, share, family = [], [], [], [], []
@@ -119,13 +122,13 @@ def _sparse(row: Any) -> dict[str, float]:
 
 @contextmanager
 def using_corrections(corrections: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
-    """The engine with other corrections than those of the file."""
+    """While the block runs, the engine uses these corrections instead of those of the file."""
     with mock.patch.object(evidence, "WEIGHTS", weights.corrected(corrections)):
         yield
 
 
 def leave_one_family_out(examples: Sequence[Example]) -> Iterator[DiagnosedRun]:
-    """What the engine says of each example, with corrections to which its family has not contributed."""
+    """The diagnosis of each example, with corrections that are estimated without its family."""
     table = tabulate(examples)
     for family in sorted({each.run.family for each in examples}):
         with using_corrections(fit_corrections(table, without=family)):

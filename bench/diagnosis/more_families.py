@@ -95,7 +95,7 @@ _LABELLED = {"shuffled_labels", "distance_of_equal", "few_samples"}
 
 
 def family_of(name: str) -> Family:
-    """A family of the suite, or one of those above."""
+    """The family of this name: of the suite, or of `ADDED_FAMILIES`."""
     return ADDED_FAMILIES[name] if name in ADDED_FAMILIES else FAMILIES[name]
 
 

@@ -209,14 +209,14 @@ def metric_logger(run: RecordedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
+LOG_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": hugging_face, "tqdm": tqdm_postfix, "keras": keras, "mmengine": mmengine, "megatron": megatron,
     "nanogpt": nanogpt,
 }  # fmt: skip
 
 
 def _hugging_face_head(run: RecordedRun) -> str:
-    """What the Trainer logs before the first step; of the format, only that there is one of 16 bits."""
+    """The lines that the Trainer logs before the first step; they say only that a 16-bit format is used, not which."""
     steps = len(run.loss)
     lines = ["Using auto half precision backend"] if run.precision != "float32" else []
     lines += [
@@ -285,7 +285,7 @@ def _nanogpt_head(run: RecordedRun) -> str:
     )
 
 
-HEADS: Mapping[str, Callable[[RecordedRun], str]] = {
+HEAD_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": _hugging_face_head, "tqdm": _namespace, "keras": _no_head, "mmengine": _mmengine_head,
     "megatron": _megatron_head, "nanogpt": _nanogpt_head,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.diagnosis.architectures import HELD_OUT
-from bench.diagnosis.printers import HEADS, PRINTERS, WITH_HEAD, metric_logger
+from bench.diagnosis.printers import HEAD_PRINTERS, LOG_PRINTERS, WITH_HEAD, metric_logger
 from bench.diagnosis.rule_sets import RULE_SETS, RuleSet
 from bench.diagnosis.runs import RecordedRun
 from qa_service.model.diagnosis import Diagnosis
@@ -76,7 +76,7 @@ class DiagnosedRun(NamedTuple):
         return frozenset(accepted)
 
     @property
-    def committed(self) -> tuple[str, ...]:
+    def named_causes(self) -> tuple[str, ...]:
         """The causes that it names: none if it says that the run is healthy."""
         return self.causes if self.status in SICK_STATUSES or self.status == "undecided" else ()
 
@@ -88,7 +88,7 @@ class DiagnosedRun(NamedTuple):
     def two_are_right(self, *, strict: bool) -> bool:
         """Whether one of the causes that it names is the one, even if it cannot tell them apart."""
         wanted = {self.run.cause} if strict else self.accepted
-        return bool(wanted & set(self.committed))
+        return bool(wanted & set(self.named_causes))
 
 
 class TextAnswer(NamedTuple):
@@ -96,12 +96,12 @@ class TextAnswer(NamedTuple):
 
     status: str
     causes: tuple[str, ...]
-    committed: tuple[str, ...]
+    named_causes: tuple[str, ...]
     """The causes, if it says that the run is sick or cannot tell."""
 
 
 def diagnose_text(text: str) -> TextAnswer:
-    """What the diagnosis says of the log in `text`."""
+    """The diagnosis of the log in `text`."""
     from qa_service.diagnosis.engine import diagnose
     from qa_service.diagnosis.reading import read_log_text
 
@@ -144,8 +144,8 @@ def run_in_view(run: RecordedRun, view: str) -> TrainingRun | None:
     from qa_service.diagnosis.reading import read_log_text
 
     name = view.removesuffix(WITH_HEAD)
-    head = HEADS[name](run) if view != name else ""
-    return read_log_text(head + PRINTERS[name](run))
+    head = HEAD_PRINTERS[name](run) if view != name else ""
+    return read_log_text(head + LOG_PRINTERS[name](run))
 
 
 def _judged(run: RecordedRun, view: str, diagnosis: Diagnosis) -> DiagnosedRun:
@@ -167,7 +167,7 @@ def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[DiagnosedRun]:
 
 
 def visibility_of(run: RecordedRun) -> Visibility:
-    """What a log of `run` shows of its fault, by the loss alone."""
+    """How visible the fault of `run` is in a log of its loss."""
     bad = next((step for step, loss in enumerate(run.loss) if not math.isfinite(loss)), None)
     if bad is not None:
         before = run.loss[:bad]
@@ -183,7 +183,7 @@ def visibility_of(run: RecordedRun) -> Visibility:
 
 
 def names_cause_of_sudden_nan(answer: DiagnosedRun) -> bool:
-    """Of a nan out of the blue: whether the first cause is one of those that make such a nan."""
+    """Whether the first cause is one of `SUDDEN_NAN_CAUSES`, for a run whose nan comes without warning."""
     return answer.status in {*SICK_STATUSES, "undecided"} and bool(SUDDEN_NAN_CAUSES & set(answer.causes[:1]))
 
 

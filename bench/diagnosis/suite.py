@@ -32,7 +32,7 @@ WatchFactory = Callable[[Any, Any, Any], Any]
 
 
 class MeasuredHarm(NamedTuple):
-    """What a faulty run lost against the sound one."""
+    """How much worse a faulty run is than the sound one."""
 
     lost: float
     """0: nothing, 1: all that the sound run learned; inf if the loss is not finite."""
@@ -50,7 +50,7 @@ class MeasuredHarm(NamedTuple):
 
 
 def measure_harm(run: RecordedRun, sound: RecordedRun) -> MeasuredHarm:
-    """What `run` lost against the sound run of the same family and seed."""
+    """How much worse `run` is than the sound run of the same family and seed."""
     first, last = sound.learned
     after = run.learned[1]
     lost = (after - last) / (first - last) if math.isfinite(after) else math.inf
@@ -116,12 +116,12 @@ def _named(
 
 
 def suite_folder(*, traced: bool = False) -> Path:
-    """Where the runs of this code are kept; those that were made with a recorder apart."""
+    """The folder of the runs that this version of the code made; with `traced`, of those made with a recorder."""
     return Settings.from_env(os.environ).cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
 
 
 def recorder_factory(folder: str) -> WatchFactory:
-    """What records a run by the package numstab_watch, which lies in `folder`; its files go to the suite's folder."""
+    """A function that records a run with the package numstab_watch in `folder`, into the suite's folder."""
     sys.path.insert(0, folder)
     watch = importlib.import_module("numstab_watch").watch
     traces = suite_folder(traced=True) / "traces"

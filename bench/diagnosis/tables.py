@@ -10,7 +10,7 @@ from bench.diagnosis.architectures import FAMILIES, HELD_OUT
 from bench.diagnosis.cures import main as print_cures
 from bench.diagnosis.lines import main as print_lines
 from bench.diagnosis.more_families import ADDED_FAMILIES
-from bench.diagnosis.printers import PRINTERS, WITH_HEAD
+from bench.diagnosis.printers import LOG_PRINTERS, WITH_HEAD
 from bench.diagnosis.runs import RecordedRun
 from bench.diagnosis.score import (
     SERIES_VIEW,
@@ -30,7 +30,7 @@ from bench.diagnosis.score import (
 )
 from bench.diagnosis.suite import WatchFactory, load_suite, recorder_factory
 
-WHOLE_LOGS = tuple(f"{name}{WITH_HEAD}" for name in PRINTERS)
+WHOLE_LOGS = tuple(f"{name}{WITH_HEAD}" for name in LOG_PRINTERS)
 """The views of logs that begin with arguments or a configuration."""
 QUICK_FAMILIES = ("mlp4", "cnn", "vae")
 
@@ -60,7 +60,7 @@ def main(options: Sequence[str]) -> None:
         return
     print(_counts(runs))
     print(_rule_set_table(runs))
-    judged = [*diagnose_views(runs, [TRACE_VIEW, SERIES_VIEW, *PRINTERS, *WHOLE_LOGS]), *poisoned_averages(runs)]
+    judged = [*diagnose_views(runs, [TRACE_VIEW, SERIES_VIEW, *LOG_PRINTERS, *WHOLE_LOGS]), *poisoned_averages(runs)]
     for table in (_view_table, _visibility_table, _alarm_table, _family_table, _fault_table, _calibration_table):
         print(table(judged))
     print(_thread_table())
@@ -77,7 +77,7 @@ def _fit(seeds: int, watch: WatchFactory | None) -> None:
     examples = [
         fit.Example(run, view, seen)
         for run in runs
-        for view in (SERIES_VIEW, *PRINTERS, *WHOLE_LOGS)
+        for view in (SERIES_VIEW, *LOG_PRINTERS, *WHOLE_LOGS)
         if run.family not in HELD_OUT and (seen := run_in_view(run, view)) is not None
     ]
     judged = list(fit.leave_one_family_out(examples))
@@ -105,8 +105,10 @@ def _rule_set_table(runs: Sequence[RecordedRun]) -> str:
 
 def _views(judged: Sequence[DiagnosedRun]) -> list[tuple[str, list[DiagnosedRun]]]:
     """Each view with its answers, and all the log formats together."""
-    views = [(view, [each for each in judged if each.view == view]) for view in (TRACE_VIEW, SERIES_VIEW, *PRINTERS)]
-    logs = [each for each in judged if each.view in PRINTERS]
+    views = [
+        (view, [each for each in judged if each.view == view]) for view in (TRACE_VIEW, SERIES_VIEW, *LOG_PRINTERS)
+    ]
+    logs = [each for each in judged if each.view in LOG_PRINTERS]
     whole = [each for each in judged if each.view in WHOLE_LOGS]
     groups = [*views, ("all logs", logs), ("all logs, with their heads", whole)]
     return [(view, answers) for view, answers in groups if answers]
@@ -177,7 +179,7 @@ def _by_view(answers: Sequence[DiagnosedRun]) -> tuple[Share, Share, Share]:
     return (
         _right([each for each in answers if each.view == TRACE_VIEW]),
         _right([each for each in answers if each.view == SERIES_VIEW]),
-        _right([each for each in answers if each.view in PRINTERS]),
+        _right([each for each in answers if each.view in LOG_PRINTERS]),
     )
 
 

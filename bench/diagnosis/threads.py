@@ -14,7 +14,7 @@ ThreadSet = Literal["development", "held out"]
 
 @dataclass(frozen=True)
 class Thread:
-    """The log of a thread, and what it turned out to be."""
+    """A public thread: its log, and the cause that was found in it."""
 
     id: str
     """Repository and number."""
@@ -49,7 +49,7 @@ def split_threads(name: str = THREAD_FILES[0]) -> Mapping[ThreadSet, list[Thread
 
 
 def score_threads(name: str = THREAD_FILES[0]) -> dict[ThreadSet, tuple[Share, Share, Share]]:
-    """Of each half: cause first and among two of the sick, any warning of the healthy."""
+    """For each half: how often the first cause is right, either of two is right, and a healthy run gets a warning."""
     scores: dict[ThreadSet, tuple[Share, Share, Share]] = {}
     for half, threads in split_threads(name).items():
         answers = [(thread, diagnose_text(thread.log)) for thread in threads]
@@ -63,7 +63,7 @@ def score_threads(name: str = THREAD_FILES[0]) -> dict[ThreadSet, tuple[Share, S
                 ),
                 len(sick),
             ),
-            Share(sum(bool(set(answer.committed) & thread.accepted) for thread, answer in sick), len(sick)),
+            Share(sum(bool(set(answer.named_causes) & thread.accepted) for thread, answer in sick), len(sick)),
             Share(sum(answer.status not in {"healthy", "unreadable"} for _, answer in healthy), len(healthy)),
         )
     return scores

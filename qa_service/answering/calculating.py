@@ -22,7 +22,7 @@ _MAX_FORMS = 3
 
 
 def plan_calculation(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[PlannedRun, ...]]:
-    """What is computed, and a run for each formula. Raises `BadRequest`."""
+    """The calculation, and a planned run for each of its formulas. Raises `BadRequest`."""
     given: dict[str, NumberOrRange] = {**dict.fromkeys(mention.free, DEFAULT_RANGE), **mention.values}
     calculation = Calculation(
         formulas=tuple(map(infix, mention.formulas)),
@@ -54,7 +54,9 @@ def plan_calculation(mention: Mention, experiment: Experiment) -> tuple[Calculat
 
 
 def named_values(run: PlannedRun, dtypes: tuple[str, ...]) -> dict[str, Value | tuple[Value, ...]]:
-    """What `follow_up_calculation` needs of a calculation: formula, values of its variables, formats asked for."""
+    """The parameters by which `follow_up_calculation` recognises a calculation: formula, values of its variables,
+    formats asked for.
+    """
     named: dict[str, Value | tuple[Value, ...]] = {
         name: run.params[name] for name in ("expression", "values") if run.params[name]
     }

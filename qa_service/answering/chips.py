@@ -42,7 +42,7 @@ def used_by(
     return used
 
 
-def duplicates(
+def duplicate_chips(
     params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]
 ) -> set[str]:
     """The chips that say what another one says, and are removed with it: of a parameter and the sign that is the

@@ -1,4 +1,4 @@
-"""What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
+"""Decides which entry answers and which experiments run; pure functions of question, matches and conversation."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -135,7 +135,9 @@ def decide(
         return _decide_verdict(diagnosis, question, found)
     topic = _topic(request, question, found, knowledge, threshold, entry_of_log(diagnosis, alone=alone))
     earlier = (
-        chips.remove_param_chips(request.context.params, request.without) if request.context and topic.continues else {}
+        chips.remove_param_chips(request.context.params, request.removed_chips)
+        if request.context and topic.continues
+        else {}
     )
     entry = _focused_entry(request, topic)
     previous = entry if topic.continues else None

@@ -46,7 +46,10 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """Waits for a place among the files that are read at once. Raises `Overloaded` where too many wait."""
+    """Holds one of the `_AT_ONCE` slots for reading files while the block runs.
+
+    Raises `Overloaded` if too many wait.
+    """
     client = CLIENT.get().name
     with _admission:
         read_or_wait = len(reading_queue) + _AT_ONCE - reading_queue.free_slots

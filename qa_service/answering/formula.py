@@ -237,7 +237,9 @@ class _Rows:
             )
 
     def wins(self, form: int, dtype: str) -> Iterable[FormulaRegion]:
-        """Where the form wins, without single points, which say nothing of their neighbours."""
+        """The intervals in which the form loses fewer bits; single points are left out, as their neighbours may
+        differ.
+        """
         for row in self.of("wins"):
             low, high = _number(row["low"]), _number(row["high"])
             if (row["form"], row["dtype"]) == (form, dtype) and low < high:
@@ -268,7 +270,9 @@ def _read_given(text: str, field: str) -> NumberOrRange:
 
 
 def _around(given: NumberOrRange) -> tuple[float, float]:
-    """Where forms are sought for a variable with one value: from 0 to it, and as far on the other side."""
+    """The interval in which other forms are searched for, for a variable with one value: from 0 to it, and as far on
+    the other side.
+    """
     reach = max(abs(_float(given)), 1.0) if isinstance(given, Fraction) else _FAR
     return -reach, reach
 

@@ -222,7 +222,7 @@ def _parse(request: Request) -> ParsedQuestion:
     """The question of a request, without the chips that it strikes out; raises `BadRequest`."""
     parse = _parse_short if len(request.question) <= MAX_BATCHED_CHARS else parse_question
     conversation = request.reader_lang or (request.context.lang if request.context else None)
-    return chips.remove_chips(parse(request.question, request.lang, conversation), request.without)
+    return chips.remove_chips(parse(request.question, request.lang, conversation), request.removed_chips)
 
 
 def _answer(request: Request, decision: Decision) -> Answer:

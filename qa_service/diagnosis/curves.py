@@ -91,12 +91,12 @@ def noise_deviation(values: Sequence[float]) -> float:
 
 
 def start_level(values: Sequence[float]) -> float:
-    """Where a series begins: its first value, or of a longer one the median of the first three."""
+    """The initial level of a series: its first value, or of a longer one the median of the first three."""
     return values[0] if len(values) < 9 else median(values[:3])
 
 
 def end_level(values: Sequence[float]) -> float:
-    """Where a series ends: its last value, or of a longer one the median of the last three to ten."""
+    """The final level of a series: its last value, or of a longer one the median of the last three to ten."""
     return values[-1] if len(values) < 9 else median(values[-min(10, max(3, len(values) // 20)) :])
 
 
@@ -138,7 +138,7 @@ def step_span(points: Sequence[Record]) -> int | None:
     return steps[-1] - steps[0]
 
 
-def is_objective(run: TrainingRun) -> bool:
+def loss_is_objective(run: TrainingRun) -> bool:
     """Whether training should lower the loss: not in reinforcement or adversarial learning, nor about 0.
 
     The kind of learning is told by the names of the series, "about 0" by four changes of sign or more.
@@ -229,7 +229,7 @@ def quoted_number(value: float, lang: Lang) -> str:
 
 
 def place_text(point: Record, lang: Lang) -> str:
-    """Where a record stands: "step 1284, line 37"; "the last record" if neither is known."""
+    """The position of a record in words: "step 1284, line 37"; "the last record" if neither is known."""
     if point.step is not None and point.line is not None:
         return f"第 {point.step} 步·第 {point.line} 行" if lang == "zh" else f"step {point.step}, line {point.line}"
     if point.step is not None:

@@ -1,4 +1,4 @@
-"""Tells from the shape of a loss curve whether it diverges, and how: it rises, is lost again, or jumps far up."""
+"""Decides from the shape of a loss curve whether it diverges, and how: rises, loses what it learned, or jumps up."""
 
 import math
 from collections.abc import Sequence

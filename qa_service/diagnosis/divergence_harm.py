@@ -9,7 +9,7 @@ from qa_service.diagnosis.curves import (
     finite_records,
     format_text,
     harm_of_records,
-    is_objective,
+    loss_is_objective,
     records,
     rolling_medians,
     shares_of,
@@ -33,8 +33,8 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
     values = values_of(points)
     if len(values) < 5:
         return
-    how = divergence_kind(values) if is_objective(run) else "rising" if grows_a_hundredfold(values) else None
-    if how is None and is_objective(run) and lost_at_rate_jump(run):
+    how = divergence_kind(values) if loss_is_objective(run) else "rising" if grows_a_hundredfold(values) else None
+    if how is None and loss_is_objective(run) and lost_at_rate_jump(run):
         how = "lost"
     if how is None or _stays_accurate(run) or _is_reweighted(run, values):
         return
@@ -112,5 +112,5 @@ def has_generalisation_gap(run: TrainingRun) -> bool:
 
 
 def line_or_step(point: Record) -> int:
-    """Where a record stands in its log: its line, else its step."""
+    """The position of a record in its log: its line, else its step."""
     return point.line or point.step or 0

@@ -79,7 +79,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         question=_question(run, status, hypotheses, ranked),
         line_to_add=report.line_to_add(run, first),
         unseen=report.unseen_facts(run),
-        experiment=experiment_of(first, run) if first and CAUSES[first].numerics else None,
+        experiment=experiment_of(first, run) if first and CAUSES[first].is_numerical else None,
         marks=report.curve_marks(run),
         causes={name: CAUSES[name] for name in named if name in CAUSES},
     )
@@ -107,7 +107,7 @@ def _question(
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What was found about one cause."""
+    """The findings about one cause."""
 
     cause: str
     findings: tuple[Finding, ...]
@@ -269,7 +269,7 @@ def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Diagnosi
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"
     first = hypotheses[0]
-    if not CAUSES[first.cause].numerics:
+    if not CAUSES[first.cause].is_numerical:
         return "not_numerics"
     return "sick" if first.probability >= _UNDECIDED else "undecided"
 

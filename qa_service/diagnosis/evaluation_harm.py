@@ -9,8 +9,8 @@ from qa_service.diagnosis.curves import (
     finite_records,
     format_text,
     harm_of_records,
-    is_objective,
     lines_of,
+    loss_is_objective,
     noise_deviation,
     records,
     share_ascending,
@@ -30,7 +30,7 @@ def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
     """The records of the best and the last validation accuracy, where it has fallen by 0.25 or more; else None."""
     points = finite_records(records(run, "val_accuracy"))
     shares = shares_of(points)
-    if len(shares) < 4 or not is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
+    if len(shares) < 4 or not loss_is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
         return None
     return points[shares.index(max(shares))], points[-1]
 
@@ -108,7 +108,7 @@ def validation_gap(run: TrainingRun, *, apart: bool = True) -> str:
     )
     if apart and has_generalisation_gap(run):
         return "generalisation_gap"
-    if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not is_objective(run):
+    if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not loss_is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
     half = end < 0.5 * start_level(train)

@@ -10,7 +10,7 @@ from qa_service.diagnosis.curves import (
     finite_records,
     format_text,
     is_adaptive,
-    is_objective,
+    loss_is_objective,
     rate_at,
     records,
     rising_tail,
@@ -112,7 +112,7 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
     first = onset(run, *loss_keys(run))
     points = first.before if first is not None else finite_records(records(run, "loss"))
     values = values_of(points)
-    if len(values) < 4 or not is_objective(run) or (first is None and divergence_kind(values) is None):
+    if len(values) < 4 or not loss_is_objective(run) or (first is None and divergence_kind(values) is None):
         return
     smoothed = rolling_medians(values)
     best = smoothed.index(min(smoothed))
@@ -144,7 +144,7 @@ def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
     """The loss jumps far up in the first steps and returns only to where it began."""
     points = finite_records(records(run, "loss"))
     values = values_of(points)
-    if len(values) >= 10 and is_objective(run) and divergence_kind(values) == "spiked":
+    if len(values) >= 10 and loss_is_objective(run) and divergence_kind(values) == "spiked":
         top = max(points, key=lambda each: each.value)
         text = format_text(
             "损失从 {first} 冲到 {high}（{at}），之后没有学到东西",
@@ -158,7 +158,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     """The gradient norm rises many times over while the loss falls."""
     losses, norms = finite_records(records(run, "loss")), finite_records(records(run, "grad_norm"))
     values = values_of(losses)
-    if len(values) < 9 or len(norms) < 9 or not run.from_start or not is_objective(run):
+    if len(values) < 9 or len(norms) < 9 or not run.from_start or not loss_is_objective(run):
         return
     smoothed = rolling_medians(values)
     lowest = losses[smoothed.index(min(smoothed))]

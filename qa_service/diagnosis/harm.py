@@ -31,7 +31,7 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 
 
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
-    """What goes wrong, by kind, from "nonfinite" to "stopped"; empty for a healthy run."""
+    """The harms of a run, by kind, from "nonfinite" to "stopped"; empty for a healthy run."""
     harms = [
         *nonfinite_harms(run),
         *divergence_harms(run),

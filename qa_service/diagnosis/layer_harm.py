@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from statistics import fmean, median
 
-from qa_service.diagnosis.curves import finite_records, format_text, is_objective, records, values_of, warms_up
+from qa_service.diagnosis.curves import finite_records, format_text, loss_is_objective, records, values_of, warms_up
 from qa_service.diagnosis.layer_rules.formats import swallowed_share
 from qa_service.diagnosis.layer_rules.normalisation import post_norm
 from qa_service.diagnosis.layer_rules.traced_run import TracedRun
@@ -28,7 +28,7 @@ _STILL_FALLS = 0.95
 
 def measured_harms(run: TrainingRun) -> Iterator[Harm]:
     """One harm at most: that the run does not learn, with a measured property that explains it."""
-    if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
+    if not run.layers or not run.from_start or not loss_is_objective(run) or warms_up(run):
         return
     traced = TracedRun(run)
     if len(traced.losses) < _STEPS or not all(map(math.isfinite, traced.losses)):
@@ -75,7 +75,7 @@ def _near_guessing(traced: TracedRun) -> Text | None:
 
 
 def _does_not_improve(traced: TracedRun) -> Text | None:
-    """Where the loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
+    """For a run whose loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
     held_out = values_of(finite_records(records(traced.run, "val_loss")))
     long = len(traced.losses) >= 1.5 * _STEPS
     if (
@@ -139,7 +139,7 @@ def _misscaled(traced: TracedRun) -> Text | None:
         gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(traced.weights) >= 4)
     ):
         return format_text("初始权重的大小不对", "The initial weights have the wrong size")
-    if share > _HALF_BASELINE and not traced.scaled_inputs and not normed:
+    if share > _HALF_BASELINE and not traced.has_scaled_inputs and not normed:
         return format_text("输入没有归一化", "The inputs are not scaled")
     if share > _HALF_BASELINE and traced.input_insensitive and not traced.has_symmetric_units:
         return format_text("信号在各层里消失了", "The signal is lost on its way through the layers")

@@ -10,7 +10,7 @@ from qa_service.diagnosis.curves import (
     finite_records,
     first_nonfinite,
     format_text,
-    is_objective,
+    loss_is_objective,
     records,
     rising_tail,
     rolling_medians,
@@ -30,7 +30,7 @@ _FIRST_STEPS = 2
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """Where a series stops being finite."""
+    """The first non-finite record of a series, with the records before it."""
 
     key: str
     bad: Record
@@ -213,4 +213,4 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
 def diverges(run: TrainingRun) -> bool:
     """Whether a loss that training should lower diverges; False with fewer than five finite losses."""
     values = values_of(finite_records(records(run, "loss")))
-    return len(values) >= 5 and is_objective(run) and divergence_kind(values) is not None
+    return len(values) >= 5 and loss_is_objective(run) and divergence_kind(values) is not None

@@ -102,7 +102,9 @@ def consequence_of(cause: Cause) -> Text:
 
 
 def harmless_anomalies(run: TrainingRun) -> tuple[Text, ...]:
-    """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
+    """Observations that look alarming in a healthy run and are harmless: recovered nans, skipped updates, spikes,
+    averages.
+    """
     return tuple(
         each
         for part in (_recovered_nonfinite, _adjusted_loss_scale, _recovered_spike, _nan_in_average)
@@ -292,7 +294,7 @@ def line_to_add(run: TrainingRun, cause: str) -> str:
         run.format in ("hf_trainer", "trainer_state", "llama_factory") and run.source == "log"
     ):
         return "TrainingArguments(..., logging_nan_inf_filter=False, logging_steps=1)"
-    if not cause or not CAUSES[cause].numerics:
+    if not cause or not CAUSES[cause].is_numerical:
         return ""
     if run.source == "trace":
         return "" if run.fault else "watch = numstab.watch(model, optimizer, closure=lambda: loss_fn(model(x), y))"
@@ -300,7 +302,7 @@ def line_to_add(run: TrainingRun, cause: str) -> str:
 
 
 def unseen_facts(run: TrainingRun) -> tuple[Text, ...]:
-    """What a log does not show and a diagnosis would need; nothing for traces and trials."""
+    """Data that a diagnosis needs and the log does not show; empty for traces and trials."""
     return tuple(_unseen(run)) if run.source == "log" else ()
 
 

@@ -18,7 +18,7 @@ _LOST = 0.4
 
 
 def record_position(point: Record) -> float:
-    """Where a record stands: its line, else its step; inf if it has neither."""
+    """The position of a record in its log, for ordering: its line, else its step; inf if it has neither."""
     return float(point.line if point.line is not None else point.step if point.step is not None else math.inf)
 
 

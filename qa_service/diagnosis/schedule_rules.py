@@ -9,7 +9,7 @@ from qa_service.diagnosis.curves import (
     finite_records,
     format_text,
     is_adaptive,
-    is_objective,
+    loss_is_objective,
     noise_deviation,
     rate_at,
     records,
@@ -181,7 +181,7 @@ def single_loss_jump(run: TrainingRun) -> Iterator[Finding]:
     """One record far above all before it, in a run that was learning and whose loss diverges."""
     points = finite_records(records(run, "loss"))
     values = values_of(points)
-    if not is_objective(run) or len(values) < 10 or divergence_kind(values) is None:
+    if not loss_is_objective(run) or len(values) < 10 or divergence_kind(values) is None:
         return
     for index in range(3, len(values) - 1):
         before = values[max(0, index - 4) : index]

@@ -8,7 +8,7 @@ from qa_service.diagnosis.curves import (
     finite_records,
     format_text,
     harm_of_records,
-    is_objective,
+    loss_is_objective,
     records,
     values_of,
     warms_up,
@@ -32,7 +32,7 @@ from qa_service.model.training_run import TrainingRun
 def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
     """The harm "no_learning", at most once, with the clearest sign that the loss does not fall."""
     points = finite_records(records(run, "loss"))
-    if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
+    if loss_is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):
             last = points[-1]
             yield harm_of_records(

@@ -225,7 +225,9 @@ def _output_layer(run: TrainingRun) -> Iterator[Finding]:
 
 
 def setup_faults(run: TrainingRun) -> Iterator[Finding]:
-    """What is wrong before any step: outputs, the weights that the optimizer holds, statistics of too few values."""
+    """Faults that are there before the first step: in outputs, the weights that the optimizer holds, statistics of too
+    few values.
+    """
     if run.source != "trial":
         return
     settings = run.settings

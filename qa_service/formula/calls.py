@@ -55,7 +55,7 @@ def operand_of(tree: Node) -> Operand:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Every name of a function that is read, in lower case; constants are none."""
+    """Every function name that the parser knows, in lower case, without the names of constants."""
     constants = {function.name for function in FUNCTIONS.values() if function.kind == "constant"}
     return frozenset(
         (*(name for name, canonical in canonical_names().items() if canonical not in constants), *defined_names())
@@ -63,7 +63,7 @@ def known_names() -> frozenset[str]:
 
 
 def takes_several(name: str) -> bool:
-    """Whether a function takes several numbers, as a vector or as arguments of their own."""
+    """Whether a function takes several numbers, as one vector or as separate arguments."""
     function = FUNCTIONS.get(canonical_names().get(name.lower(), ""))
     return function is not None and (function.kind in ("reduction", "map") or function.arity > 1)
 

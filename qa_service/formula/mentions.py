@@ -12,7 +12,7 @@ from fractions import Fraction
 from qa_service.errors import BadExpression
 from qa_service.formula.asking_words import CHINESE_WORDS, ENGLISH_WORDS
 from qa_service.formula.calls import known_names
-from qa_service.formula.dtypes import DTYPE, names_of
+from qa_service.formula.dtypes import DTYPE_PATTERN, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.lexer import fold_width
@@ -252,7 +252,7 @@ _PUNCTUATION = lazy_pattern(r"[\s,.:?!;、，。：？！；…~'\"“”‘’�
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What one sentence asks."""
+    """The formulas, formats and point that one sentence asks about."""
 
     formulas: tuple[Node, ...]
     dtypes: tuple[str, ...]
@@ -297,7 +297,7 @@ class _Sentence:
             self.dtypes += names_of(found)
             return " " * len(found[0])
 
-        return DTYPE.sub(note, text)
+        return DTYPE_PATTERN.sub(note, text)
 
     @property
     def only_names(self) -> bool:
@@ -315,7 +315,10 @@ class _Sentence:
         return bool(_ASKS.search(self.text) or _ASKS_MORE.search(self.text))
 
     def read(self, values: Mapping[str, Node], *, alone: bool) -> _Asked | None:
-        """What the sentence asks; None if it asks for no value. `alone`: it is the whole question."""
+        """The value that the sentence asks for; None if it asks for none.
+
+        `alone`: the question has no other sentence.
+        """
         at = _AT_POINT.search(self.rest)
         asks_gradient = _GRADIENT.search(self.rest)
         rest = _ANSWER_GUESSED.sub(_blank, _NO_FORMULA.sub(_blank, self.rest))
@@ -425,7 +428,7 @@ def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _residue(rest: str) -> str | None:
-    """What is left of a sentence without its formulas, if it is nothing but words of asking; else None."""
+    """The sentence without its formulas, if only words of asking are left; else None."""
     lowered = rest.lower()
     unknown = _ENGLISH_RESIDUE.sub(" ", _CHINESE_RESIDUE.sub(" ", lowered))
     return lowered if not _PUNCTUATION.sub("", unknown) else None

@@ -139,7 +139,7 @@ class _ShownRows:
         self._count = 0
 
     def more(self, first: int, rows: Sequence[Row]) -> Iterator[Row]:
-        """Those of the rows that are next, where the index of the first one is `first`."""
+        """Yields the rows that have not been yielded yet; `first` is the index of the first of `rows`."""
         if first <= self._count:
             for row in rows[self._count - first :]:
                 self._count += 1

@@ -22,18 +22,20 @@ _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
-    """What differs between architectures: the column of a number in a table of system calls, and its AUDIT_ARCH."""
+class CpuArchitecture:
+    """The numbers that differ between CPU architectures: the column of a number in a table of system calls, and its
+    AUDIT_ARCH.
+    """
 
     column: int
     audit_arch: int
 
 
-_ARCHITECTURES = {"x86_64": Architecture(0, 0xC000003E), "aarch64": Architecture(1, 0xC00000B7)}
+_ARCHITECTURES = {"x86_64": CpuArchitecture(0, 0xC000003E), "aarch64": CpuArchitecture(1, 0xC00000B7)}
 _CAPSET = (126, 91)
 
 
-def cpu_architecture() -> Architecture | None:
+def cpu_architecture() -> CpuArchitecture | None:
     """The architecture of this process; None where it is not Linux, or not one whose numbers are known here."""
     return _ARCHITECTURES.get(platform.machine()) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else None
 

@@ -39,7 +39,7 @@ def landlock_version() -> int:
 
 @cache
 def readable_paths() -> tuple[str, ...]:
-    """What every demo may read: Python, installed packages, the system's libraries, and facts about CPUs."""
+    """The paths that every demo may read: Python, installed packages, the system's libraries, and facts about CPUs."""
     packages = [folder for folder in sys.path if Path(folder).name in _PACKAGE_FOLDERS]
     return (*_SYSTEM, sys.prefix, sys.base_prefix, *packages)
 
@@ -55,7 +55,7 @@ def readable_path_rules() -> dict[int, bytes]:
 
 
 class Ruleset:
-    """What may be read; nothing else of files, TCP, signals or abstract sockets is allowed once this is in force."""
+    """A ruleset of readable paths; once enforced, all other files, TCP, signals and abstract sockets are denied."""
 
     def __init__(self) -> None:
         """Raises OSError where the kernel has no Landlock."""
@@ -82,7 +82,7 @@ class Ruleset:
 
 @cache
 def _attributes() -> bytes:
-    """What a ruleset handles, and so denies unless a rule allows it: all that this kernel knows of."""
+    """The attributes of a ruleset: it denies every right that this kernel knows of, unless a rule allows it."""
     known = landlock_version()
     rights = (1 << max((count for since, count in _RIGHTS.items() if since <= known), default=0)) - 1
     attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)

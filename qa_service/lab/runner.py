@@ -99,7 +99,7 @@ def overloaded_error(waiting: int, slots: int) -> Overloaded:
 
 
 class GeneratorWithResult(Generic[Yielded, T]):
-    """What a generator yields, such as the rows of a `Runner.stream`; after the last, `result` is what it returned."""
+    """Iterates over a generator, such as a `Runner.stream`; afterwards `result` holds the value that it returned."""
 
     result: T
 
@@ -111,7 +111,7 @@ class GeneratorWithResult(Generic[Yielded, T]):
 
 
 def run_to_end(stream: Generator[Any, None, T]) -> T:
-    """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
+    """Exhausts a generator, such as a `Runner.stream`, and returns its return value; the yielded values are dropped."""
     events = GeneratorWithResult(stream)
     for _ in events:
         pass
@@ -217,7 +217,7 @@ class ProcessRunner:
         return limited
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
-        """None: it keeps no run."""
+        """Always None, as this runner caches no runs."""
         return None
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class CannotConfine(Exception):
 
 
 def sandbox_descriptors() -> Iterable[int]:
-    """What a fork server has opened for its children's sandboxes, and they must leave open."""
+    """The descriptors that a fork server has opened for its children's sandboxes; the children must not close them."""
     return landlock.readable_path_rules() if landlock.landlock_version() else ()
 
 

@@ -47,7 +47,7 @@ def encode_job(
 
 
 def encode_seed(seed: int) -> bytes:
-    """What follows a job: run the same again with this seed."""
+    """The message after a job that has a child repeat it with another seed."""
     return json.dumps(seed).encode()
 
 
@@ -144,7 +144,7 @@ def warm_up_run() -> None:
 
 @cache
 def _prepare() -> list[str]:
-    """What each run needs and a process does once, for itself and all that it forks. Returns `_unusable_torch()`."""
+    """Imports and sets up torch once, for this process and all that it forks. Returns `_unusable_torch()`."""
     if found := _unusable_torch():
         return found
     import torch

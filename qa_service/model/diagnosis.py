@@ -33,7 +33,7 @@ HarmId = Literal["nonfinite", "diverging", "no_learning", "skipping", "evaluatio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
-    """What goes wrong in the run, whatever the cause."""
+    """A harm: something that goes wrong in the run, whatever its cause."""
 
     id: HarmId
     text: Text
@@ -82,7 +82,7 @@ class Cause:
     """As in "Cause: …", without a full stop."""
     entry: str
     """The entry that explains it."""
-    numerics: bool = True
+    is_numerical: bool = True
     """False for a cause that is not numerical, such as overfitting."""
     consequences: frozenset[str] = frozenset()
     """Ids of causes that follow from this one, so that evidence for them is explained by it."""

@@ -212,7 +212,7 @@ class Entry:
     aspect: str = ""
     """Id of the aspect that `question`, `short` and the first block belong to (`focused_on`); "" for its own question.
     """
-    own: "Entry | None" = None
+    unfocused: "Entry | None" = None
     """For an entry focused on an aspect, the entry as the answer to its own question; else None."""
 
     def part(self, part: Part, lang: Lang) -> str:
@@ -278,7 +278,7 @@ class Entry:
 
         For an unknown id it is the view for the entry's own question.
         """
-        own = self.own or self
+        own = self.unfocused or self
         aspect = next((one for one in self.aspects if one.id == aspect_id), None)
         if aspect is None:
             return own
@@ -288,12 +288,12 @@ class Entry:
             short=aspect.short,
             evidence=_proof_first(own, aspect),
             aspect=aspect.id,
-            own=own,
+            unfocused=own,
         )
 
     def other_views(self) -> tuple["Entry", ...]:
         """The views of the entry for its other questions: its own and those of its aspects, without this one."""
-        own = self.own or self
+        own = self.unfocused or self
         views = (own, *(own.focused_on(one.id) for one in own.aspects))
         return tuple(view for view in views if view.aspect != self.aspect)
 

@@ -167,7 +167,7 @@ def checked_text(checked: Checked | None, lang: Lang) -> str:
 def filled_parts(
     entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS
 ) -> dict[Part, str]:
-    """These parts, without those the entry lacks, placeholders replaced as in `fill_placeholders`."""
+    """Part → text, for those of `parts` that the entry has; placeholders replaced as in `fill_placeholders`."""
     return {part: fill_text(text, entry, evidence, lang) for part in parts if (text := part_text(entry, part, lang))}
 
 

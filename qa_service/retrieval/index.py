@@ -113,7 +113,7 @@ class PhrasingIndex:
         return [products[start:end] for start, end in pairwise([0, *ends])]
 
     def _wordings_of(self, entry: Entry) -> "_Wordings":
-        """What is known of the wordings of an entry that has aspects; computed once."""
+        """The aspects and vector lengths of the wordings of an entry that has aspects; computed once."""
         if entry.id not in self._own:
             wordings = [each for lang in LANGS for each in entry.wordings(lang)]
             first = {each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)}
@@ -176,7 +176,7 @@ def map_vectors(path: Path) -> Vectors:
 
 
 def open_vectors(path: Path) -> RowsOnDisk:
-    """The same, to be read range by range."""
+    """The vectors of an `IndexFlatIP`, to be read range by range."""
     return RowsOnDisk(path, _HEADER.size, _read_shape(path), np.dtype(_FLOAT))
 
 

@@ -1,4 +1,4 @@
-"""When to measure: always at first, then as often as a share of the run's time allows."""
+"""Schedules measurements: at every step at first, then as often as a share of the run's time allows."""
 
 import time
 

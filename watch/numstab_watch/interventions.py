@@ -44,7 +44,7 @@ _REDUCED = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, kw_only=True)
 class InterventionResult:
-    """One training from the start, with the change `id`; healthy if that cured it."""
+    """The result of one training from the start with the change `id`; `healthy` if the change cured it."""
 
     id: str
     healthy: bool
@@ -117,7 +117,7 @@ def _is_cured(before: TrainingCourse, after: TrainingCourse, chance: float | Non
 
 
 def _is_still(course: TrainingCourse) -> bool:
-    """Whether a run that shows harm neither ended nor diverged: it does not learn."""
+    """Whether a harmed run neither stopped nor diverged, so that its harm is that it does not learn."""
     return course.finite and not is_diverging(course.losses)
 
 

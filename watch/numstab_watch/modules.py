@@ -1,4 +1,4 @@
-"""What is measured on modules at a sampled step: outputs, units, saturation, the gradient of the signal.
+"""Measures modules at a sampled step: outputs, units, saturation, the gradient of the signal.
 
 Hooks exist at sampled steps only. They read; no tensor is kept longer than its hook runs, but the map of live units.
 """

@@ -1,4 +1,4 @@
-"""What is measured on parameters: the norm of all gradients at each step; now and then, each tensor on its own.
+"""Measures parameters: the norm of all gradients at each step; now and then, each tensor on its own.
 
 Shares are taken from fixed coordinates of each tensor, 512 at most. Nothing here draws from torch's global generator.
 """
@@ -148,7 +148,7 @@ def _coordinates(tensor: Any) -> tuple[Any, int]:
 
 
 def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
-    """What the header says of a parameter. `spread` is the standard deviation of its elements.
+    """The description of a parameter in the header. `spread` is the standard deviation of its elements.
 
     `rows` is the largest difference between a row and the first: 0 where all units were made alike.
     """
@@ -170,19 +170,19 @@ def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, An
 
 
 class GradientWitnesses:
-    """The gradients of the first, the middle and the last parameter, by which it is seen that gradients change."""
+    """Watches the gradients of three parameters (first, middle, last) to detect that gradients have changed."""
 
     def __init__(self, parameters: Sequence[Any]) -> None:
         movable = [each for each in parameters if each.requires_grad]
         self._parameters = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
 
     def signature(self) -> Any:
-        """Another one wherever one of the gradients has been replaced or changed in place."""
+        """A value that differs from an earlier one if any of the gradients was replaced or changed in place since."""
         gradients = [each.grad for each in self._parameters]
         return [None if each is None else (id(each), each._version) for each in gradients]
 
     def carried(self) -> Any:
-        """Share of the three that hold a gradient other than zero."""
+        """The share of the watched parameters whose gradient is not zero, as after a step without `zero_grad`."""
         gradients = [gradient_of(each) for each in self._parameters]
         there = [each.flatten()[:256] for each in gradients if each is not None and each.numel()]
         if not there:

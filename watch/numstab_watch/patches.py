@@ -8,22 +8,22 @@ import torch
 
 
 class TrainingListener(Protocol):
-    """What a watch offers to the wrappers."""
+    """The methods of a watch that the wrapped functions call."""
 
     def backward_starts(self, root: Any) -> None:
         """A gradient of `root`, a scalar tensor, is about to be computed."""
 
     def backward_ended(self, root: Any) -> None:
-        """It has been computed."""
+        """The gradient of `root` has been computed."""
 
     def clipped(self, parameters: list[Any], norm: Any, limit: float) -> None:
         """Gradients of total norm `norm`, a tensor, were clipped to `limit`."""
 
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
-        """A GradScaler is about to step, or to skip."""
+        """A GradScaler is about to step, or to skip the step."""
 
     def scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
-        """It has stepped or skipped."""
+        """The GradScaler has stepped, or skipped the step."""
 
 
 _listeners: list[TrainingListener] = []

@@ -41,7 +41,7 @@ MAKE_RETURN_SHAPES = (
 
 
 class BadProblem(Exception):
-    """What `make` is, or returns, cannot be trained; the message says why and what is allowed."""
+    """`make` does not exist, or its return value cannot be trained; the message says why and what is allowed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -106,7 +106,7 @@ def load_problem(target: str) -> Problem:
 
 
 def problem_of(made: Any, make: Callable[[], Any]) -> Problem:
-    """What `make()` returned, as a problem. Raises `BadProblem` with what was expected."""
+    """The return value of `make()` as a problem. Raises `BadProblem`, which says what was expected."""
     parts = _parts(made)
     model, batch, loss_fn, optimizer = (parts.get(name) for name in ("model", "batch", "loss_fn", "optimizer"))
     if not isinstance(model, nn.Module):

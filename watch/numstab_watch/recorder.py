@@ -377,7 +377,7 @@ class Watch:
 
     @_guarded
     def step_ended(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
-        """It has updated them."""
+        """An optimizer has updated the weights."""
         index = self._index(optimizer)
         if index is None:
             return
@@ -528,7 +528,7 @@ class Watch:
             raise NonFiniteError(f"the {what} is {value} at step {step}; the trace is in {self._trace.path}")
 
     def _search(self, search: Callable[..., dict[str, Any] | None], *args: Any) -> dict[str, Any] | None:
-        """What the search for the origin of an inf or nan finds."""
+        """The result of a search for the origin of an inf or nan; None if it finds nothing or raises."""
         try:
             return search(*args)
         except Exception as error:  # a search that fails is no reason to stop recording
@@ -536,7 +536,7 @@ class Watch:
             return None
 
     def _note(self, kind: str, **details: Any) -> None:
-        """An event that is noted once."""
+        """Adds an event of this kind, unless there is one already."""
         if kind not in self._alarmed:
             self._alarmed.add(kind)
             self._trace.event(self._iteration.step, {"note": kind, **details})

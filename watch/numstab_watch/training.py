@@ -25,14 +25,14 @@ _BETTER_SHARE = 0.1
 
 @dataclass
 class TrainingCourse:
-    """What happened: the series, why and at which step it stopped, and the state before that step."""
+    """The result of a training: its series, why it stopped, and the state before the last step."""
 
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
     stop: StopReason = ""
     seconds: float = 0.0
     fault: FaultOrigin | None = None
-    """What the graph of the last loss says, if that is not finite and `keep` was asked for."""
+    """The origin of a non-finite last loss, read from its graph; None unless `keep` was set."""
     generator: torch.Tensor | None = None
     """The state of torch's random numbers before the last step."""
     before_update: tuple[dict[str, Any], dict[str, Any]] | None = None

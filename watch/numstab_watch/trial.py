@@ -25,8 +25,8 @@ from numstab_watch.curvature import largest_curvature
 from numstab_watch.fault import FaultOrigin
 from numstab_watch.interventions import needs_ladder, run_interventions
 from numstab_watch.problem import BadProblem, Problem, load_problem, split_batch, takes_model_and_batch
-from numstab_watch.push import stability_margins
 from numstab_watch.replay import replay, replay_update
+from numstab_watch.stability_margins import stability_margins
 from numstab_watch.training import TrainingCourse, train_problem
 
 REPORT_SCHEMA = 1
@@ -103,7 +103,9 @@ def fault_of(problem: Problem, course: TrainingCourse) -> FaultOrigin | None:
 
 
 def settings_of(problem: Problem) -> dict[str, Any]:
-    """What is known before the first step: optimizer, number formats, sizes, and what is wrong in the structure."""
+    """The settings of a problem before its first step: optimizer, number formats, sizes, and what is wrong in the
+    structure.
+    """
     group = problem.optimizer.param_groups[0]
     model = problem.model
     dtypes = sorted({str(weight.dtype).removeprefix("torch.") for weight in model.parameters()})
@@ -148,7 +150,7 @@ def _count_bad(value: Any) -> int:
 
 
 def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
-    """What the output looks like at the first weights: classes, rows of probabilities, constant outputs, batch norm."""
+    """Properties of the output at the initial weights: classes, rows of probabilities, constant outputs, batch norm."""
     smallest: list[int] = []
 
     def note(_module: nn.Module, inputs: Any) -> None:

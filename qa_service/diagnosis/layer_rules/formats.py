@@ -74,7 +74,7 @@ def underflow(traced: TracedRun) -> Iterator[Finding]:
 
 
 def swallowed_share(traced: TracedRun) -> float:
-    """Of 16-bit weights with a gradient, the share that the early updates left unchanged: the median."""
+    """The median share of 16-bit weights with a gradient that early updates left unchanged."""
     names = [name for name in traced.weights if traced.facts[name]["bits"] == 16]
     shares = [each for step in traced.early_steps for each in traced.column(step, "unchanged", names)]
     return median(shares) if shares else 0.0

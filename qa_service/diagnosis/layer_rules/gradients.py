@@ -141,6 +141,7 @@ def nonfinite_gradient_of_finite_loss(traced: TracedRun) -> Iterator[Finding]:
     hazards = [each for each in names if each in _HAZARDS]
     masked = "Where" in names and bool(hazards)
     logarithm, singular = bool(_LOGARITHMS & set(hazards)), bool(_SINGULAR & set(hazards))
+    stateful = traced.has_optimizer_state
     yield from findings(
         "gradient_only_nan_where" if masked else "gradient_only_nan",
         "第 {0} 步损失有限，梯度不是；损失的计算图里这类算子有：" + ("、".join(dict.fromkeys(hazards)) or "没有")
@@ -153,7 +154,7 @@ def nonfinite_gradient_of_finite_loss(traced: TracedRun) -> Iterator[Finding]:
         gradient_at_zero=-1.0 if masked else 2.5 if singular else 0.5 if "Pow" in hazards else -4.0,
         log_of_zero=-1.0 if masked else 3.5 if logarithm else -4.0,
         zero_over_zero=-1.0 if masked else 1.0 if "Div" in hazards else -3.0,
-        adam_stale=4.0 if not hazards and traced.has_state and traced.first_bad_gradient_step > EARLY_STEPS else -1.0,
+        adam_stale=4.0 if not hazards and stateful and traced.first_bad_gradient_step > EARLY_STEPS else -1.0,
         step_too_large=-3.0,
         nonfinite_data=-2.0,
     )  # fmt: skip

@@ -233,7 +233,7 @@ class TracedRun:
         return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
 
     @cached_property
-    def scaled_inputs(self) -> bool:
+    def has_scaled_inputs(self) -> bool:
         """Whether the first batch had inputs of about 1, no column far from the others."""
         values = self.first_sampled_modules.get("", {})
         return values.get("in_rms", 1.0) < 10 and values.get("in_columns", 1.0) < 100
@@ -296,7 +296,7 @@ class TracedRun:
         return max(found, key=lambda each: each[1], default=("", 0.0))
 
     @property
-    def has_state(self) -> bool:
+    def has_optimizer_state(self) -> bool:
         """Whether the optimizer keeps averages of past gradients."""
         return self.is_scale_free or bool(self.number("momentum"))
 

@@ -19,7 +19,7 @@ def step_size(traced: TracedRun) -> Iterator[Finding]:
     sound_start = (
         (not traced.large_first_loss or traced.exceeds_mean_reduction)
         and (traced.initial_gain or 1.0) < 1.8
-        and traced.scaled_inputs
+        and traced.has_scaled_inputs
     )
     if ((traced.is_failing or traced.loss_rises) and first > 0.05) or (traced.slow_descent and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * log10(first / 0.05))

@@ -327,7 +327,7 @@ def _entry(service: Service, knowledge: Knowledge, name: str, lang: Lang) -> dic
 
 
 def _cures(causes: Sequence[Cause], lang: Lang) -> list[dict[str, Any]]:
-    """What to do about each cause; the causes are named only if there are several."""
+    """The cures of each cause; the causes are named only if there are several."""
     return [
         {
             "name": each.name[lang] if len(causes) > 1 else "",

@@ -29,7 +29,7 @@ class StabilityMargin:
 
 
 def stability_margins(problem: Problem) -> list[StabilityMargin]:
-    """What lies within 20 doublings of the problem as it is, at its first batch; at most one margin of each kind."""
+    """The margins of inputs and of weights, at the first batch; a kind that needs more than 20 doublings has none."""
     found = []
     for what, pushed in (("inputs", _pushed_inputs), ("weights", _pushed_weights)):
         margin = _margin(problem, what, pushed)
@@ -39,7 +39,7 @@ def stability_margins(problem: Problem) -> list[StabilityMargin]:
 
 
 def _margin(problem: Problem, what: str, pushed: Callable[[Problem, float], Problem]) -> StabilityMargin | None:
-    """By bisection over the number of doublings: farther is taken to be worse."""
+    """The margin of one kind, by bisection over doublings; assumes that more doublings stay non-finite."""
     fine, bad = 0, _MOST_DOUBLINGS
     if not _is_finite(pushed(problem, 1.0)) or _is_finite(pushed(problem, math.ldexp(1.0, bad))):
         return None
