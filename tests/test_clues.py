@@ -311,7 +311,7 @@ def test_the_pieces_of_an_answer_have_it_too(asked, brief):
 
 
 def test_a_sign_struck_out_takes_its_clue_with_it(asked):
-    assert asked("en", without=("fine:bfloat16",)).clue is None
+    assert asked("en", removed_chips=("fine:bfloat16",)).clue is None
 
 
 def test_openapi_describes_it(toy_service):
