@@ -13,7 +13,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.fronts.terminal import check
 from qa_service.knowledge import checked
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, Checked
+from qa_service.model import LANGS, CheckRecord
 from qa_service.presentation.prose import checked_text
 from qa_service.settings import Settings
 
@@ -97,7 +97,7 @@ def test_a_broken_file_is_a_problem_of_the_library(kb, text):
 
 def test_what_is_shown():
     """In both languages: never checked, checked, and changed since."""
-    record_of = Checked(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
+    record_of = CheckRecord(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
     for lang in LANGS:
         text = checked_text(record_of, lang)
         assert all(part in text for part in ("2026-11-29", "20", "torch 2.13.0"))

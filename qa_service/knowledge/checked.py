@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_service.files import write_atomically
-from qa_service.model import Checked, EvidenceBlock, Experiment
+from qa_service.model import CheckRecord, EvidenceBlock, Experiment
 
 FILE_NAME = "checked.json"
 Records = Mapping[str, Mapping[str, Any]]
@@ -58,9 +58,9 @@ def write_records(folder: Path, records: Records) -> Path:
     return path
 
 
-def to_checked(record: Mapping[str, Any], evidence: str) -> Checked:
+def to_checked(record: Mapping[str, Any], evidence: str) -> CheckRecord:
     """A record as a value; it is current if `evidence`, the hash of the present evidence, is the recorded one."""
-    return Checked(
+    return CheckRecord(
         on=record["on"],
         seeds=record["seeds"],
         versions=record["versions"],

@@ -161,7 +161,7 @@ class Aspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckRecord:
     """The record of a check in which every claim of an entry held, and failed at its control, as the entry states."""
 
     on: str
@@ -205,7 +205,7 @@ class Entry:
     """Ids of entries."""
     hash: str
     """SHA-256 of the file, hexadecimal."""
-    checked: Checked | None = None
+    checked: CheckRecord | None = None
     """None if its claims have not been checked over several seeds."""
     aspects: tuple[Aspect, ...] = ()
     """Further questions that it answers."""

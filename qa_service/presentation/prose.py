@@ -8,7 +8,7 @@ from qa_service.model import (
     PLACEHOLDER,
     Answer,
     AnswerStatus,
-    Checked,
+    CheckRecord,
     Entry,
     Evidence,
     Lang,
@@ -155,7 +155,7 @@ _UNMEASURED: dict[tuple[str, ...], tuple[Entry, str]] = {}
 """(id of an entry, language, *parts) → (the entry, its text without evidence)."""
 
 
-def checked_text(checked: Checked | None, lang: Lang) -> str:
+def checked_text(checked: CheckRecord | None, lang: Lang) -> str:
     """The date, versions and seeds of the last check of the claims, and whether the evidence has changed since."""
     if checked is None:
         return _NOT_CHECKED[lang]
