@@ -182,7 +182,7 @@ def _losses(valkey: ValkeyServer) -> None:
     experiment = load_specs(bundled("demos"))[SLUG]
     gaps, delays = [], []
     for _ in range(5):
-        command = [sys.executable, "-c", f"from bench.sharing import lead; lead({valkey.url!r})"]
+        command = [sys.executable, "-c", f"from bench.sharing import lead_flight; lead_flight({valkey.url!r})"]
         with (
             closing(DistributedRunner(SteadyRunner(), SharedState(valkey.url))) as follows,
             subprocess.Popen(command, stdout=subprocess.PIPE) as leader,

@@ -182,7 +182,7 @@ def test_a_whole_with_files_of_its_own_beside_the_core_is_noticed(settings, tmp_
 
 @pytest.mark.parametrize("checkout", [True, False])
 def test_another_torch_is_noted(installation, monkeypatch, tmp_path, checkout):
-    """A checkout can be set up from its lock; there is none where a wheel is installed."""
+    """Another torch than the tested one is a note; in a checkout, which has a lock, it says to install from that."""
     monkeypatch.setattr(doctor, "version", lambda _name: "2.14.1+cpu")
     if not checkout:
         monkeypatch.setattr(doctor, "bundled", lambda name: tmp_path / name)

@@ -169,7 +169,7 @@ class _Client:
             raise SpawnFailed(f"{self._setting}: {reason}", lasting=True)
 
     def _reason(self) -> str:
-        """Why it has not become ready."""
+        """The reason why the server has not become ready."""
         return "it gave no answer"
 
     def fork(self) -> Child:

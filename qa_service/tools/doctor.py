@@ -217,7 +217,9 @@ def _check_sandbox(settings: Settings) -> DoctorCheck:
             "switched off (NUMSTAB_SANDBOX=off): experiments have limits of memory and time only",
         )
         return DoctorCheck("sandbox", "note", says)
-    code = "from qa_service.lab import landlock, sandbox; print(landlock.version()); sandbox.Sandbox().confine()"
+    code = (
+        "from qa_service.lab import landlock, sandbox; print(landlock.landlock_version()); sandbox.Sandbox().confine()"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["?"])[-1].partition("CannotConfine: ")[2] or done.stderr[-200:]

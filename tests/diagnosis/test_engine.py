@@ -51,7 +51,7 @@ def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
         (run_of(decay(5), events=[message("out_of_memory", "CUDA out of memory", 6)]), "out_of_memory"),
     ],
 )
-def test_plain_cases(run, cause):
+def test_typical_runs_get_their_cause(run, cause):
     assert engine.diagnose(run).hypotheses[0].cause == cause
 
 

@@ -135,7 +135,7 @@ def _norm(tensors: list[torch.Tensor]) -> float:
 
 
 def is_diverging(losses: list[float]) -> bool:
-    """Whether a fifth of the last quarter and more is above twice the start; all losses are finite."""
+    """Whether at least a fifth of the last quarter of finite losses is above twice the initial loss."""
     if len(losses) < 4:
         return False
     start, last = _start(losses), losses[-max(1, len(losses) // 4) :]
