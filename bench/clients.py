@@ -12,7 +12,7 @@ _TIMEOUT = 300.0
 
 @dataclass(slots=True)
 class ClientResult:
-    """What one client received: seconds until the text and until the end (nan: never), and the error if any."""
+    """The outcome of one client: seconds until the text and until the end (nan: never), and the error if any."""
 
     status: int = 0
     text: float = float("nan")

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session, wait_until
+from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session_processes, wait_until
 from bench.running import SLUG
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
@@ -45,7 +45,7 @@ def cluster_figures() -> None:
         try:
             wait_until(lambda: runner.wait_until_connected(1), started.head.log)
             _latency({"local": local, "cluster of one": runner}, experiment, params)
-            sessions = {os.getsid(0), started.head.process.pid, runner.driver_session()}
+            sessions = {os.getsid(0), started.head.process.pid, runner.driver_session_id()}
             _throughput({"local, 1 slot": local, "cluster of one, 1 slot": runner}, experiment, params, sessions)
             started.add()
             _wait_for_slots(runner, 2, started)
@@ -186,9 +186,9 @@ def _wait_for_slots(runner: RayRunner, slots: int, started: Cluster) -> None:
 def _memory(started: Cluster, runner: RayRunner) -> None:
     """Prints the PSS in MiB of each node and of the driver: Ray's own processes, and the runner with its children."""
     processes: list[tuple[str, dict[int, str]]] = [
-        ("head", session(started.head.process.pid)),
-        ("further machine", session(started.nodes[1].process.pid)),
-        ("service's driver", session(runner.driver_session())),
+        ("head", session_processes(started.head.process.pid)),
+        ("further machine", session_processes(started.nodes[1].process.pid)),
+        ("service's driver", session_processes(runner.driver_session_id())),
     ]
     for name, members in processes:
         ours = {pid for pid, line in members.items() if "forkserver" in line or line.startswith("ray::Node")}
@@ -197,10 +197,10 @@ def _memory(started: Cluster, runner: RayRunner) -> None:
 
 
 def _cpu_seconds(sessions: set[int]) -> float:
-    """What the processes of these sessions have used, with the children that they have waited for."""
+    """CPU seconds of the processes of these sessions, including the ended children that they waited for."""
     ticks = 0
     for leader in sessions:
-        for pid in session(leader):
+        for pid in session_processes(leader):
             with suppress(OSError, ValueError, IndexError):
                 ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")

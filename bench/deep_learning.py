@@ -20,7 +20,7 @@ _TOLERATED = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What the experiment says about a formula and its other forms."""
+    """The measurements of a formula and of its other forms."""
 
     breaks_at: float | None
     before: float | None

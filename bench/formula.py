@@ -7,7 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.formula_values import TORCH_DTYPES, Undefined, bit_patterns, bits_of_error, exact, in_torch, rounded
+from bench.formula_values import (
+    TORCH_DTYPES,
+    UndefinedValue,
+    bit_patterns,
+    bits_of_error,
+    exact_value,
+    round_to_format,
+    torch_values,
+)
 from bench.fpcore import FPCore, read_problems
 from qa_service.formula.rewrites import proposals
 from qa_service.formula.rounding import Array
@@ -87,12 +95,12 @@ def compare_forms(problem: FPCore, dtype: str, count: int) -> tuple[float, float
     """Average bits of error of a problem as written, in the form chosen, in the textbook's form; the form chosen."""
     points, right = valid_points(problem, dtype, count, seed=1)
     textbook = from_sexpr(TEXTBOOK[problem.name])
-    chosen = choose(problem, dtype)
+    chosen = choose_form(problem, dtype)
     error = partial(average_error, points=points, right=right, dtype=dtype)
     return error(problem.tree), error(chosen), error(textbook), to_sexpr(chosen)
 
 
-def choose(problem: FPCore, dtype: str) -> Node:
+def choose_form(problem: FPCore, dtype: str) -> Node:
     """The proposal with the least error at points of its own, as the service chooses; or the problem as written."""
     points, right = valid_points(problem, dtype, _POINTS_TO_CHOOSE, seed=2)
     candidates = [problem.tree, *(each.tree for each in proposals(problem.tree, _PROPOSALS, dtype=dtype))]
@@ -101,7 +109,7 @@ def choose(problem: FPCore, dtype: str) -> Node:
 
 def average_error(tree: Node, points: dict[str, Array], right: Array, dtype: str) -> float:
     """Average bits of error of a formula in a format at points with known values."""
-    return float(bits_of_error(in_torch(tree, points, dtype), right, dtype).mean())
+    return float(bits_of_error(torch_values(tree, points, dtype), right, dtype).mean())
 
 
 def valid_points(problem: FPCore, dtype: str, count: int, seed: int) -> tuple[dict[str, Array], Array]:
@@ -116,8 +124,8 @@ def valid_points(problem: FPCore, dtype: str, count: int, seed: int) -> tuple[di
             if not problem.holds(point):
                 continue
             try:
-                value = rounded(exact(problem.tree, point), dtype)
-            except Undefined:
+                value = round_to_format(exact_value(problem.tree, point), dtype)
+            except UndefinedValue:
                 continue
             if np.isfinite(value):
                 kept.append([point[name] for name in names])

@@ -19,7 +19,7 @@ _INTEGERS = {"float64": np.int64, "float32": np.int32}
 _FLOATS: dict[str, Any] = {"float64": np.float64, "float32": np.float32}
 
 
-def in_torch(tree: Node, points: Mapping[str, Array], dtype: str) -> Array:
+def torch_values(tree: Node, points: Mapping[str, Array], dtype: str) -> Array:
     """The formula's values at points, computed by torch in this format."""
     variables = {name: torch.tensor(values, dtype=TORCH_DTYPES[dtype]) for name, values in points.items()}
     count = len(next(iter(points.values())))
@@ -79,11 +79,11 @@ _TORCH: dict[str, Callable[..., Any]] = {
 }
 
 
-class Undefined(Exception):
+class UndefinedValue(Exception):
     """The exact value is not a real number, or not finite."""
 
 
-def exact(tree: Node, point: Mapping[str, float]) -> Any:
+def exact_value(tree: Node, point: Mapping[str, float]) -> Any:
     """The value at a point as an mpf, right to more digits than a float64 has. Raises `Undefined`.
 
     Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision
@@ -95,11 +95,11 @@ def exact(tree: Node, point: Mapping[str, float]) -> Any:
             try:
                 value, error = _bounded(tree, point, mpmath.mpf(2) ** (6 - precision))
             except (ZeroDivisionError, ValueError, OverflowError, TypeError, ArithmeticError) as problem:
-                raise Undefined from problem
+                raise UndefinedValue from problem
             if error is not None and error <= max(abs(value) * _ENOUGH, _NOTHING):
                 return value
         precision *= 2
-    raise Undefined
+    raise UndefinedValue
 
 
 _ENOUGH = mpmath.mpf(2) ** -70
@@ -115,7 +115,7 @@ def _bounded(tree: Node, point: Mapping[str, float], unit: Any) -> _Bounded:
             made = mpmath.mpf(value.numerator) / value.denominator
             return made, mpmath.mpf(0) if value.denominator & (value.denominator - 1) == 0 else abs(made) * unit
         case Number():
-            raise Undefined
+            raise UndefinedValue
         case Variable(name):
             return mpmath.mpf(point[name]), mpmath.mpf(0)
         case Call("where", (Call(compare, sides), first, second)):
@@ -142,7 +142,7 @@ def _call_bounded(function: str, parts: list[_Bounded], unit: Any) -> _Bounded:
         return values[-1], None  # not known whether it is zero or negative
     value = _EXACT[function](*values)
     if not isinstance(value, mpmath.mpf) or not mpmath.isfinite(value):
-        raise Undefined
+        raise UndefinedValue
     bound = abs(value) * unit * 8
     for position, error in enumerate(errors):
         if error:
@@ -158,13 +158,13 @@ def _call_bounded(function: str, parts: list[_Bounded], unit: Any) -> _Bounded:
 _NEEDS_SIGN = frozenset({"div", "sqrt", "log", "rsqrt"})
 
 
-def exact_of_vectors(tree: Node, point: Mapping[str, Any], precision: int = 4000) -> Any:
+def exact_vector_value(tree: Node, point: Mapping[str, Any], precision: int = 4000) -> Any:
     """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises `Undefined`."""
     with mpmath.workprec(precision):
         try:
             value = _exact_value(tree, point)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError) as error:
-            raise Undefined from error
+            raise UndefinedValue from error
         return value
 
 
@@ -196,7 +196,7 @@ def _exact_value(tree: Node, point: Mapping[str, Any]) -> Any:
 
 def _real(value: Any) -> Any:
     if isinstance(value, mpmath.mpc) or (isinstance(value, mpmath.mpf) and not mpmath.isfinite(value)):
-        raise Undefined
+        raise UndefinedValue
     return value
 
 
@@ -226,7 +226,7 @@ def _softmax(v: list[Any]) -> list[Any]:
 
 def _power_of(a: Any, b: Any) -> Any:
     if a == 0 and b <= 0:
-        raise Undefined
+        raise UndefinedValue
     if abs(b) < 1024 or a <= 0:
         return _m.power(a, b)
     with _m.workprec(_m.mp.prec + _m.mag(b) + 20):  # where mpmath multiplies as often as the exponent says
@@ -315,7 +315,7 @@ _EXACT: dict[str, Callable[..., Any]] = {
 }
 
 
-def rounded(value: Any, dtype: str) -> float:
+def round_to_format(value: Any, dtype: str) -> float:
     """The nearest number of the format, ±inf beyond its range."""
     return float(_FLOATS[dtype](float(value))) if dtype == "float64" else _round_to_float32(value)
 

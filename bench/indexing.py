@@ -15,12 +15,12 @@ from bench.matching import matcher_of_settings
 from qa_service.model import Lang
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Vectors, l2_normalise
-from qa_service.retrieval.index import Index, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, open_vectors, save_vectors
 
 _PHRASING_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 """Phrasings; an entry has ten."""
 _CLASS_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
-SEARCH = bool(os.environ.get("BENCH_SEARCH"))
+MEASURES_SEARCH = bool(os.environ.get("BENCH_SEARCH"))
 """Whether to measure a search among all phrasings, too: building its index takes minutes."""
 QUESTION_COUNT = 200
 _PHRASINGS_EACH = 10
@@ -57,7 +57,7 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
     _, writing = _timed(lambda: save_vectors(path, made))
     library: Any = {f"entry-{number}": _SyntheticEntry(f"entry-{number}") for number in range(size // _PHRASINGS_EACH)}
     before = _resident()
-    index, opening = _timed(lambda: Index(library, open_vectors(path), path))
+    index, opening = _timed(lambda: PhrasingIndex(library, open_vectors(path), path))
     index.release()  # as after a first question
     names = list(library)
     picked = [[names[each] for each in random.integers(0, len(names), _MATCHES)] for _ in questions]
@@ -69,7 +69,7 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
         f"resident {file:.0f} MiB of the file, {anonymous:.0f} MiB of its own (texts)",
         flush=True,
     )
-    if SEARCH:
+    if MEASURES_SEARCH:
         _measure_search(made, questions)
 
 
@@ -106,7 +106,9 @@ def build_faiss_index(vectors: Vectors) -> Any:
 
 
 def _measure_classifier(classes: int, random: np.random.Generator) -> None:
-    """What the vectors of questions say about each class, with as many phrasings as are trained on."""
+    """Prints the time in which the classifier scores the vectors of questions, with as many phrasings as are trained
+    on.
+    """
     axes, width = 128, 512
     starts = np.linspace(0, _TRAINED_ON, classes, endpoint=False).astype(np.intp)
     made = Classifier(
@@ -146,7 +148,7 @@ def _paraphrases(ours: Vectors, size: int, random: np.random.Generator) -> Vecto
 
 
 def _timed(call: Callable[[], _Result]) -> tuple[_Result, float]:
-    """What a call returns, and its CPU seconds."""
+    """(result of a call, its CPU seconds)."""
     started = time.process_time()
     result = call()
     return result, time.process_time() - started

@@ -23,7 +23,7 @@ _CLIENTS = 16
 _QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "800"))
 """A round; no question comes twice."""
 _ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-AGAINST = os.environ.get("BENCH_AGAINST", "")
+BASELINE_CHECKOUT = os.environ.get("BENCH_AGAINST", "")
 """Another checkout whose server is measured in turn with this one."""
 _WARM_UP = 200  # questions before the first round
 _PATH = "/api/v1/ask"
@@ -31,8 +31,10 @@ _CHANGING = re.compile(rb'^{"id":"[0-9A-Z]{26}",')  # of a reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What one round of questions took: seconds, CPU seconds of the server's process, latencies, bytes of bodies."""
+class QuestionRound:
+    """The measurements of one round of questions: seconds, CPU seconds of the server's process, latencies, bytes of
+    bodies.
+    """
 
     seconds: float
     cpu: float
@@ -51,15 +53,15 @@ def question_rate() -> None:
     asked = [json.dumps({"question": each, "run": False}).encode() for each in distinct_questions()]
     with contextlib.ExitStack() as stack:
         servers = {"this checkout": stack.enter_context(_serving(Path.cwd()))}
-        if AGAINST:
-            servers[AGAINST] = stack.enter_context(_serving(Path(AGAINST)))
+        if BASELINE_CHECKOUT:
+            servers[BASELINE_CHECKOUT] = stack.enter_context(_serving(Path(BASELINE_CHECKOUT)))
         warm, asked = asked[:_WARM_UP], asked[_WARM_UP:]
         replies = [_ask(server, warm)[1] for server in servers.values()]
-        if AGAINST:
+        if BASELINE_CHECKOUT:
             print(_compare_replies([*servers.values()], asked[-_QUESTIONS:]), flush=True)
         median = sorted(replies[0], key=len)[len(replies[0]) // 2]
         control, bare = stack.enter_context(_bare_application(median)), "bare application"
-        rounds: dict[str, list[Round]] = {name: [] for name in (*servers, bare)}
+        rounds: dict[str, list[QuestionRound]] = {name: [] for name in (*servers, bare)}
         for number in range(_ROUNDS):
             bodies = asked[number * _QUESTIONS : (number + 1) * _QUESTIONS]
             for name, server in servers.items():
@@ -86,7 +88,7 @@ def _without_id(reply: bytes) -> bytes:
     return _CHANGING.sub(b"{", gzip.decompress(reply))
 
 
-def format_rounds(name: str, rounds: Sequence[Round]) -> str:
+def format_rounds(name: str, rounds: Sequence[QuestionRound]) -> str:
     """One line: medians over the rounds."""
     cpu = statistics.median(each.cpu_each for each in rounds)
     rate = statistics.median(len(each.latencies) / each.seconds for each in rounds)
@@ -153,7 +155,7 @@ def _bare_application(reply: bytes) -> Iterator[_BareServer]:
             process.terminate()
 
 
-def _ask(server: Server | _BareServer, bodies: Sequence[bytes]) -> tuple[Round, list[bytes]]:
+def _ask(server: Server | _BareServer, bodies: Sequence[bytes]) -> tuple[QuestionRound, list[bytes]]:
     """Asks all questions over `_CLIENTS` connections, each client the next one as soon as it has its answer."""
     latencies: list[float] = []
     replies: list[bytes] = []
@@ -181,7 +183,9 @@ def _ask(server: Server | _BareServer, bodies: Sequence[bytes]) -> tuple[Round, 
     cpu, started = cpu_seconds_of(server.process.pid), time.perf_counter()
     asyncio.run(clients())
     seconds, cpu = time.perf_counter() - started, cpu_seconds_of(server.process.pid) - cpu
-    return Round(seconds=seconds, cpu=cpu, latencies=latencies, sizes=[*map(len, replies)], errors=errors), replies
+    return QuestionRound(
+        seconds=seconds, cpu=cpu, latencies=latencies, sizes=[*map(len, replies)], errors=errors
+    ), replies
 
 
 async def _read_reply(reader: asyncio.StreamReader) -> tuple[int, bytes]:

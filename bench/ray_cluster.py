@@ -19,7 +19,7 @@ START_SECONDS = 240.0
 _NODE_ID = re.compile(r"--node_id=([0-9a-f]+)")
 
 
-def session(leader: int) -> dict[int, str]:
+def session_processes(leader: int) -> dict[int, str]:
     """The processes of a session as {pid: command line}, without zombies (Linux)."""
     processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -56,26 +56,26 @@ class ClusterNode:
     def pid_of(self, words: str) -> int:
         """The process of this node whose command line begins with, or as a path ends its first word with, `words`."""
         return next(
-            pid for pid, line in session(self.process.pid).items()
+            pid for pid, line in session_processes(self.process.pid).items()
             if line.startswith(words) or line.partition(" ")[0].endswith(words)
         )  # fmt: skip
 
     def id(self) -> str:
         """Ray's name of the node, once it has started."""
-        return next(iter(_NODE_ID.findall("\n".join(session(self.process.pid).values()))), "")
+        return next(iter(_NODE_ID.findall("\n".join(session_processes(self.process.pid).values()))), "")
 
     def end(self) -> None:
         """Kill every process of the node, by its id."""
-        members = {self.process.pid, *session(self.process.pid)}
+        members = {self.process.pid, *session_processes(self.process.pid)}
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
-        wait_until(lambda: not session(self.process.pid), self.log)
+        wait_until(lambda: not session_processes(self.process.pid), self.log)
 
 
 class Cluster:
-    """A head with one slot, and further machines; on loopback, or on the address that Ray finds."""
+    """A Ray cluster on this machine: a head with one slot, and further nodes, on loopback or another address."""
 
     def __init__(self, folder: Path, host: str = "") -> None:
         """`host` is the address of this machine at which the head is reached; by default that of loopback."""

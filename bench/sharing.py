@@ -1,4 +1,4 @@
-"""What sharing through a Valkey costs and saves: two services with it and without it, and its failure."""
+"""Cost and benefit of sharing runs and rates through Valkey: two services with it, without it, and when it fails."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from qa_service.paths import bundled
 from qa_service.server.rate_limit import RateLimits
 from qa_service.shared_state import SharedState
 
-_QUESTIONS, _ROUNDS, HITS = 1000, 100, 500
+_QUESTIONS, _ROUNDS, COUNTED_REQUESTS = 1000, 100, 500
 _PAUSE = 0.3  # seconds
 _QUESTION = {"question": "What happens when 100 factors of 1.5 are multiplied?"}
 
@@ -134,7 +134,7 @@ def _rates(valkey: ValkeyServer) -> None:
 
     async def count(limits: RateLimits) -> list[float]:
         seconds = []
-        for hit in range(HITS):
+        for hit in range(COUNTED_REQUESTS):
             started = time.perf_counter()
             await limits.hit(f"address:{hit % 7}")
             await limits.headers(f"address:{hit % 7}")
@@ -168,7 +168,7 @@ class SteadyRunner(ProcessRunner):
         raise Cancelled
 
 
-def lead(url: str) -> None:
+def lead_flight(url: str) -> None:
     """Leads a flight of a `SteadyRunner` for ever, and says so on standard output."""
     experiment = load_specs(bundled("demos"))[SLUG]
     for _ in DistributedRunner(SteadyRunner(), SharedState(url)).stream(experiment, {}, 0):
@@ -182,7 +182,7 @@ def _losses(valkey: ValkeyServer) -> None:
     experiment = load_specs(bundled("demos"))[SLUG]
     gaps, delays = [], []
     for _ in range(5):
-        command = [sys.executable, "-c", f"from bench.sharing import lead; lead({valkey.url!r})"]
+        command = [sys.executable, "-c", f"from bench.sharing import lead_flight; lead_flight({valkey.url!r})"]
         with (
             closing(DistributedRunner(SteadyRunner(), SharedState(valkey.url))) as follows,
             subprocess.Popen(command, stdout=subprocess.PIPE) as leader,
@@ -231,7 +231,7 @@ def _failures(valkey: ValkeyServer) -> None:
     """Prints what the first run takes after the server was stopped or killed, and those after it."""
     experiment = load_specs(bundled("demos"))[SLUG]
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
-        "silent": (valkey.silence, valkey.speak),
+        "silent": (valkey.pause, valkey.resume),
         "killed": (valkey.kill, valkey.start),
     }
     with closing(ProcessRunner(preload=SERVER_PRELOAD, idle=2, slots=2)) as processes:

@@ -31,7 +31,7 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
-        """Its address, as the setting `NUMSTAB_SHARED` has it."""
+        """The URL of the server, for the setting `NUMSTAB_SHARED`."""
         return f"redis{'s' if self.tls else ''}://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
@@ -52,13 +52,13 @@ class ValkeyServer:
                 self.process.kill()
             self.process.wait()
 
-    def silence(self) -> None:
-        """Stops the process: from now on it accepts and never answers."""
+    def pause(self) -> None:
+        """Pauses the process with SIGSTOP: it accepts connections and never answers."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGSTOP)
 
-    def speak(self) -> None:
-        """Lets the stopped process go on."""
+    def resume(self) -> None:
+        """Resumes the paused process with SIGCONT."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
 

@@ -1,4 +1,4 @@
-"""What the recorder of trainings costs: the same steps with and without it, in turn, in CPU time."""
+"""CPU time that the recorder of trainings adds: the same steps with and without it, in turn."""
 
 import statistics
 import sys

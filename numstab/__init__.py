@@ -118,7 +118,7 @@ def formula(
 
 
 def diagnose(path_or_text: "str | PathLike[str] | bytes", *, lang: "Lang | None" = None) -> "Diagnosis":
-    """What is wrong with a training run: a log as text, or the path of a log, a table or a trace."""
+    """Diagnoses a training run from a log as text, or from the path of a log, a table or a trace."""
     return _local().diagnose(path_or_text, lang=lang)
 
 

@@ -1,4 +1,4 @@
-"""What can be asked, of this machine or of a server: arguments to a request, its JSON reply to a result."""
+"""The client: turns arguments into a request for an engine, local or remote, and its JSON reply into a result."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ _LONGEST_PATH = 4096
 
 
 class Reply(NamedTuple):
-    """What an engine replies."""
+    """The reply of an engine: JSON, and locally the value that it was made from."""
 
     data: JsonObject
     """As in the HTTP API."""
@@ -49,8 +49,8 @@ class Engine(Protocol):
 
 
 @contextmanager
-def in_both_languages() -> Iterator[None]:
-    """A traceback shows an error's English text; adds the Chinese one to it as a note."""
+def bilingual_tracebacks() -> Iterator[None]:
+    """Adds the Chinese text of a `NumstabError` that the block raises to it as a note, for tracebacks."""
     try:
         yield
     except NumstabError as error:
@@ -65,7 +65,7 @@ class Client:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def ask(
         self,
         question: str = "",
@@ -94,12 +94,12 @@ class Client:
         }
         return Answer(*self._engine.ask(_given(body), lang or default_language(question)))
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def run(self, experiment: str, seed: int = 0, *, lang: Lang | None = None, **params: Any) -> Run:
         """As `numstab.run`."""
         return self._run(experiment, seed, lang or default_language(), params)
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def compare(self, experiment: str, seed: int = 0, *, lang: Lang | None = None, **params: Any) -> Comparison:
         """As `numstab.compare`."""
         from qa_service.answering.planning import combinations
@@ -123,7 +123,7 @@ class Client:
         lang = lang or default_language()
         return Comparison([self._run(experiment, seed, lang, fixed | each, each) for each in compared])
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def formula(
         self,
         expression: str,
@@ -147,20 +147,20 @@ class Client:
         lang = lang or default_language()
         return Formula(*self._engine.formula(body, lang), lang=lang)
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def diagnose(self, path_or_text: "str | os.PathLike[str] | bytes", *, lang: Lang | None = None) -> Diagnosis:
         """As `numstab.diagnose`."""
         data, name = _file_or_text(path_or_text)
         lang = lang or default_language()
         return Diagnosis(*self._engine.diagnose(data, name, lang), lang=lang)
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def entries(self, *, lang: Lang | None = None) -> Listing:
         """As `numstab.entries`."""
         lang = lang or default_language()
         return Listing(self._engine.entries(), lang, {"id": "id", "item": "item", "question": "question"})
 
-    @in_both_languages()
+    @bilingual_tracebacks()
     def experiments(self, *, lang: Lang | None = None) -> Listing:
         """As `numstab.experiments`."""
         lang = lang or default_language()

@@ -13,7 +13,7 @@ from typing import Any
 
 from numstab.json_object import JsonObject
 from numstab.text import comparison_table, formula_table, metric_rows, number_text, run_line, verdict_of
-from numstab.words import MARKS, WORDS
+from numstab.words import RESULT_WORDS, VERDICT_MARKS
 from qa_service.model import Lang
 
 _HTML_LANG = {"zh": "zh-CN", "en": "en"}
@@ -43,17 +43,17 @@ def answer_html(data: JsonObject, pictures: Sequence[str]) -> str:
         blocks.append(_section("do", _markdown(parts["do"]), lang))
     if parts.get("tell"):
         blocks.append(_section("tell", _tell(parts["tell"]), lang))
-    blocks += [_fold(WORDS[part][lang], _markdown(parts[part])) for part in ("why", "scope") if parts.get(part)]
+    blocks += [_fold(RESULT_WORDS[part][lang], _markdown(parts[part])) for part in ("why", "scope") if parts.get(part)]
     if others:
         inside = "".join(f"<p>{escape(one['title'])}</p>{_claims(one, lang)}{_run_line(one, lang)}" for one in others)
-        blocks.append(_fold(WORDS["evidence"][lang], inside))
+        blocks.append(_fold(RESULT_WORDS["evidence"][lang], inside))
     blocks += [_receipt(one, lang) for one in proof]
     return _document(blocks, lang)
 
 
 def run_html(data: JsonObject, svg: str, lang: Lang) -> str:
     """A run: chart, claims and metrics."""
-    metrics = _html_table([WORDS["metric"][lang], WORDS["value"][lang]], metric_rows(data, lang))
+    metrics = _html_table([RESULT_WORDS["metric"][lang], RESULT_WORDS["value"][lang]], metric_rows(data, lang))
     return _document(
         [
             f"<h4>{escape(data['title'])}</h4>",
@@ -74,7 +74,7 @@ def comparison_html(runs: Sequence[JsonObject], pictures: Sequence[str], lang: L
         f"<p><code>{escape(title)}</code></p>{_framed(svg)}" for title, svg in zip(head[1:], pictures, strict=True)
     )
     table = _html_table(head, rows)
-    return _document([f"<h4>{escape(runs[0]['title'])}</h4>", table, _fold(WORDS["charts"][lang], charts)], lang)
+    return _document([f"<h4>{escape(runs[0]['title'])}</h4>", table, _fold(RESULT_WORDS["charts"][lang], charts)], lang)
 
 
 def formula_html(data: JsonObject, lang: Lang) -> str:
@@ -82,17 +82,17 @@ def formula_html(data: JsonObject, lang: Lang) -> str:
     at = ", ".join(f"{name} = {number_text(value, lang)}" for name, value in data["at"].items())
     blocks = [
         f"<h4><code>{escape(data['expression'])}</code> {escape(at)}</h4>",
-        f"<p>{WORDS['exact'][lang]}: {escape(number_text(data['exact'], lang))}</p>",
+        f"<p>{RESULT_WORDS['exact'][lang]}: {escape(number_text(data['exact'], lang))}</p>",
         _html_table(*formula_table(data, lang)),
     ]
     if data["breaks_at"]:
         found = [
-            (dtype, WORDS["never"][lang] if value is None else number_text(value, lang))
+            (dtype, RESULT_WORDS["never"][lang] if value is None else number_text(value, lang))
             for dtype, value in data["breaks_at"].items()
         ]
-        blocks.append(_html_table([WORDS["format"][lang], WORDS["breaks"][lang]], found))
+        blocks.append(_html_table([RESULT_WORDS["format"][lang], RESULT_WORDS["breaks"][lang]], found))
     for form in data["stable"][:2]:
-        blocks.append(f"<p>{WORDS['stable'][lang]}: <code>{escape(form['torch'])}</code></p>")
+        blocks.append(f"<p>{RESULT_WORDS['stable'][lang]}: <code>{escape(form['torch'])}</code></p>")
     blocks += [_receipt(one, lang) for one in data["evidence"]]
     return _document(blocks, lang)
 
@@ -102,7 +102,7 @@ def diagnosis_html(data: JsonObject, pictures: Sequence[str], lang: Lang) -> str
     blocks = [f"<p><strong>{escape(data['summary'])}</strong></p>"]
     for cause in data["causes"]:
         because = "".join(f"<li>{escape(each)}</li>" for each in cause["because"])
-        cure = f"<p>{WORDS['cure'][lang]}: {escape(cause['cure'])}</p>" if cause["cure"] else ""
+        cure = f"<p>{RESULT_WORDS['cure'][lang]}: {escape(cause['cure'])}</p>" if cause["cure"] else ""
         patch = f"<pre><code>{escape(cause['patch'])}</code></pre>" if cause["patch"] else ""
         head = f"<p>{escape(cause['name'])} ({cause['probability']:.0%}) <code>{escape(cause['entry'])}</code></p>"
         blocks.append(f"{head}<ul>{because}</ul>{cure}{patch}")
@@ -164,7 +164,7 @@ def _claims(data: JsonObject, lang: Lang) -> str:
         against = f"{claim['metric']} = {value}, {claim['op']} {bound}"
         lines.append(
             f'<li style="border-left:4px solid {_TONES[verdict]};padding-left:.6em;margin:.3em 0;list-style:none">'
-            f"{MARKS[verdict]} <strong>{WORDS[verdict][lang]}</strong> {escape(claim['says'])} "
+            f"{VERDICT_MARKS[verdict]} <strong>{RESULT_WORDS[verdict][lang]}</strong> {escape(claim['says'])} "
             f'<span style="{_QUIET}">[{escape(against)}]</span></li>'
         )
     return f'<ul style="padding:0;margin:.5em 0">{"".join(lines)}</ul>' if lines else ""
@@ -180,7 +180,7 @@ def _tell(rows: Iterable[JsonObject]) -> str:
 
 
 def _section(part: str, inside: str, lang: Lang) -> str:
-    return f"<h5>{WORDS[part][lang]}</h5>{inside}"
+    return f"<h5>{RESULT_WORDS[part][lang]}</h5>{inside}"
 
 
 def _fold(title: str, inside: str) -> str:
@@ -191,7 +191,7 @@ def _receipt(data: JsonObject, lang: Lang) -> str:
     receipt = data["receipt"]
     versions = ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())
     shown = [f"seed {data['seed']}", f"code {receipt['code_hash'][:12]}", versions, receipt["machine"]]
-    return _fold(WORDS["receipt"][lang], f'<p style="{_QUIET}">{escape(" · ".join(shown))}</p>')
+    return _fold(RESULT_WORDS["receipt"][lang], f'<p style="{_QUIET}">{escape(" · ".join(shown))}</p>')
 
 
 def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

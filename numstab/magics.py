@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 import numstab
-from numstab.client import in_both_languages
+from numstab.client import bilingual_tracebacks
 from numstab.results import Answer, Run
 from qa_service.errors import BadField
 from qa_service.schemas.allowed import check_seed, check_seeds
@@ -43,7 +43,7 @@ def _keep_questions(lines: list[str]) -> list[str]:
     return [re.sub(r"^(\s*%numstab\s.*\w)\s*\?+\s*$", r"\1\n", line) for line in lines]
 
 
-@in_both_languages()
+@bilingual_tracebacks()
 def numstab_magic(line: str, cell: str | None = None) -> Answer | Run:
     """Answers the question of the line, or of the cell; `run EXPERIMENT NAME=VALUE …` runs an experiment.
 

@@ -32,7 +32,7 @@ class _NoRedirects(HTTPRedirectHandler):
     """Follows no redirect: it would take the key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
-        """None: the redirect is an error."""
+        """Returns None, which makes urllib raise an HTTPError for the redirect."""
 
 
 class HttpEngine:

@@ -32,7 +32,7 @@ class Result:
     def _repr_mimebundle_(
         self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
     ) -> MimeBundle:
-        """What IPython shows: each MIME type with its content."""
+        """The representations that IPython displays: MIME type → content."""
         wanted = [each for each in self._formats() if not include or each in include]
         return {each: self._formats()[each]() for each in wanted if not exclude or each not in exclude}
 
@@ -42,7 +42,7 @@ class Result:
         return html
 
     def _mime_(self) -> tuple[str, str]:
-        """What marimo shows."""
+        """The representation that marimo displays: (MIME type, content)."""
         return HTML, self._repr_html_()
 
     def _formats(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Run(ApiResult, Table):
 
     @cached_property
     def rows(self) -> list[JsonObject]:
-        """What the experiment measured at each step."""
+        """The rows that the experiment measured, one per step."""
         return [{name: json_number(cell) for name, cell in row.items()} for row in self.data["rows"]]
 
     @property
@@ -138,7 +138,7 @@ class Run(ApiResult, Table):
 
     @property
     def receipt(self) -> JsonObject:
-        """What repeats the run: experiment, parameters, seed, hashes, versions, machine."""
+        """The data needed to repeat the run: experiment, parameters, seed, hashes, versions, machine."""
         return {
             **{name: self.data[name] for name in ("experiment", "params", "seed")},
             **self.data["receipt"],
@@ -213,17 +213,17 @@ class Answer(ApiResult, Table):
 
     @property
     def params(self) -> JsonObject:
-        """What was read from the question, its context and the request."""
+        """The parameters of the answer: from the question, its context and the request."""
         return {name: json_number(value) for name, value in self.data["params"].items()}
 
     @property
     def notes(self) -> list[str]:
-        """What was assumed, clamped or corrected."""
+        """Notes on parameters that were assumed, clamped or corrected."""
         return list(self.data["notes"])
 
     @property
     def context(self) -> JsonObject:
-        """What a follow-up takes over."""
+        """The context to pass to a follow-up question (`after`)."""
         context: JsonObject = self.data["context"]
         return context
 
@@ -257,7 +257,7 @@ class Answer(ApiResult, Table):
 
     @property
     def receipt(self) -> JsonObject:
-        """What repeats the proof; empty where nothing was run."""
+        """The receipt of the proof; empty if nothing was run."""
         return self.evidence[0].receipt if self.evidence else {}
 
     def _formats(self) -> dict[str, Any]:
@@ -311,7 +311,7 @@ class Comparison(Table):
 
     @property
     def receipt(self) -> list[JsonObject]:
-        """What repeats each run."""
+        """The receipt of each run."""
         return [each.receipt for each in self.runs]
 
     def _formats(self) -> dict[str, Any]:
@@ -421,7 +421,7 @@ class Diagnosis(ApiResult):
 
     @property
     def facts(self) -> list[JsonObject]:
-        """What was found about the causes: line or step, layer, text, and how much it speaks for each of them."""
+        """The facts about the causes: line or step, layer, text, and how much it speaks for each of them."""
         return [
             {**each, "weights": {cause: json_number(weight) for cause, weight in each["weights"].items()}}
             for each in self.data["facts"]
@@ -434,7 +434,7 @@ class Diagnosis(ApiResult):
 
     @property
     def ask(self) -> str | None:
-        """Where two causes fit, the question that tells them apart."""
+        """The question whose answer decides between two causes that fit; None if there is none."""
         found: str | None = self.data["ask"]
         return found
 
@@ -455,7 +455,7 @@ class Diagnosis(ApiResult):
 
     @property
     def receipt(self) -> JsonObject:
-        """With which code it was made: hash, versions, machine. What repeats its runs is in their receipts."""
+        """Hash of the code, versions and machine that made the diagnosis; its runs have receipts of their own."""
         receipt: JsonObject = self.data["receipt"]
         return receipt
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numstab.json_object import JsonObject
-from numstab.words import MARKS, WORDS
+from numstab.words import RESULT_WORDS, VERDICT_MARKS
 from qa_service.model import Lang
 from qa_service.presentation.numbers import format_number
 
@@ -28,9 +28,9 @@ def answer_text(data: JsonObject, source: Any) -> str:
     for one in data["evidence"][:1]:
         lines += [*claim_lines(one, lang), f"  {run_line(one, lang)}"]
     if parts.get("do"):
-        lines += ["", WORDS["do"][lang], parts["do"]]
+        lines += ["", RESULT_WORDS["do"][lang], parts["do"]]
     if parts.get("tell"):
-        lines += ["", WORDS["tell"][lang], *(f"• {row['see']} → {row['means']}" for row in parts["tell"])]
+        lines += ["", RESULT_WORDS["tell"][lang], *(f"• {row['see']} → {row['means']}" for row in parts["tell"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -53,7 +53,7 @@ def run_text(data: JsonObject, source: Any, lang: Lang) -> str:
 
 def run_markdown(data: JsonObject, lang: Lang) -> str:
     """One run, its metrics as a table."""
-    table = _table([WORDS["metric"][lang], WORDS["value"][lang]], metric_rows(data, lang))
+    table = _table([RESULT_WORDS["metric"][lang], RESULT_WORDS["value"][lang]], metric_rows(data, lang))
     claims = "\n".join(f"- {line}" for line in claim_lines(data, lang))
     return "\n\n".join(filter(None, [f"### {data['title']}", f"`{run_line(data, lang)}`", table, claims]))
 
@@ -65,7 +65,7 @@ def comparison_text(runs: Sequence[JsonObject], lang: Lang) -> str:
 
 
 def comparison_markdown(runs: Sequence[JsonObject], lang: Lang) -> str:
-    """The same as a table in Markdown."""
+    """The metrics that differ as a Markdown table, one column for each run."""
     head, rows = comparison_table(runs, lang)
     return f"### {runs[0]['title']}\n\n" + _table(head, rows)
 
@@ -77,15 +77,15 @@ def formula_text(data: JsonObject, source: Any, lang: Lang) -> str:
 
         return _as_terminal(lang, lambda view: FormulaView(view, lang, source).show())
     head, rows = formula_table(data, lang)
-    lines = [f"{data['expression']}", f"{WORDS['exact'][lang]}: {number_text(data['exact'], lang)}"]
+    lines = [f"{data['expression']}", f"{RESULT_WORDS['exact'][lang]}: {number_text(data['exact'], lang)}"]
     lines += ["  ".join(row) for row in [head, *rows]]
-    lines += [f"{WORDS['stable'][lang]}: {each['torch']}" for each in data["stable"][:2]]
+    lines += [f"{RESULT_WORDS['stable'][lang]}: {each['torch']}" for each in data["stable"][:2]]
     return "\n".join(lines) + "\n"
 
 
 def formula_markdown(data: JsonObject, lang: Lang) -> str:
     """A formula as a table in Markdown, with stable forms."""
-    forms = [f"{WORDS['stable'][lang]}: `{each['torch']}`" for each in data["stable"][:2]]
+    forms = [f"{RESULT_WORDS['stable'][lang]}: `{each['torch']}`" for each in data["stable"][:2]]
     return "\n\n".join([f"### `{data['expression']}`", _table(*formula_table(data, lang)), *forms])
 
 
@@ -95,7 +95,7 @@ def diagnosis_text(data: JsonObject, lang: Lang) -> str:
     for cause in data["causes"]:
         lines += ["", f"{cause['name']} ({cause['probability']:.0%})  → {cause['entry']}"]
         lines += [f"  • {each}" for each in cause["because"]]
-        lines += [f"  {WORDS['cure'][lang]}: {cause['cure']}"] if cause["cure"] else []
+        lines += [f"  {RESULT_WORDS['cure'][lang]}: {cause['cure']}"] if cause["cure"] else []
     lines += [""] + [f"• {each}" for each in data["margins"]] if data["margins"] else []
     for more in (data["patch"], data["ask"], data["next"]):
         lines += ["", more] if more else []
@@ -103,11 +103,11 @@ def diagnosis_text(data: JsonObject, lang: Lang) -> str:
 
 
 def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
-    """The same as Markdown."""
+    """A report as Markdown."""
     blocks = [f"**{data['summary']}**"]
     for cause in data["causes"]:
         because = "\n".join(f"- {each}" for each in cause["because"])
-        cure = f"{WORDS['cure'][lang]}: {cause['cure']}" if cause["cure"] else ""
+        cure = f"{RESULT_WORDS['cure'][lang]}: {cause['cure']}" if cause["cure"] else ""
         patch = f"```python\n{cause['patch']}\n```" if cause["patch"] else ""
         blocks += [f"{cause['name']} ({cause['probability']:.0%}), `{cause['entry']}`", because, cure, patch]
     return "\n\n".join(filter(None, [*blocks, data["ask"] or ""]))
@@ -116,7 +116,7 @@ def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
 def claim_lines(data: JsonObject, lang: Lang) -> list[str]:
     """A line for each claim: verdict, what it says, the value beside its bound."""
     return [
-        f"{MARKS[verdict_of(claim)]} {WORDS[verdict_of(claim)][lang]}: {claim['says']}  "
+        f"{VERDICT_MARKS[verdict_of(claim)]} {RESULT_WORDS[verdict_of(claim)][lang]}: {claim['says']}  "
         f"[{claim['metric']} = {number_text(claim['value'], lang)}, "
         f"{claim['op']} {number_text(claim['bound'], lang)}]"
         for claim in data["claims"]
@@ -131,7 +131,7 @@ def verdict_of(claim: JsonObject) -> str:
 def run_line(data: JsonObject, lang: Lang) -> str:
     """The run as a call, its seed, how long it took; why it did not finish."""
     params = ", ".join(f"{name}={number_text(value, lang)}" for name, value in data["params"].items())
-    line = f"{data['experiment']}({params})  seed={data['seed']}  {data['seconds']:.2g} {WORDS['seconds'][lang]}"
+    line = f"{data['experiment']}({params})  seed={data['seed']}  {data['seconds']:.2g} {RESULT_WORDS['seconds'][lang]}"
     return line if data["status"] == "ran" else f"{line}  {data['status']}: {data['note']}"
 
 
@@ -156,18 +156,18 @@ def comparison_table(runs: Sequence[JsonObject], lang: Lang) -> tuple[list[str],
         shown = tuple(number_text(each["value"], lang) if each else "" for each in values)
         if len(set(shown)) > 1:
             rows.append((next(each["title"] for each in values if each), *shown))
-    return [WORDS["metric"][lang], *head], rows
+    return [RESULT_WORDS["metric"][lang], *head], rows
 
 
 def formula_table(data: JsonObject, lang: Lang) -> tuple[list[str], list[tuple[str, ...]]]:
     """(head, rows): value, error and status in each format."""
-    from qa_service.presentation.formula_words import STATUS
+    from qa_service.presentation.formula_words import STATUS_TEXTS
 
     rows: list[tuple[str, ...]] = [
-        (dtype, number_text(each["value"], lang), number_text(each["ulp"], lang), STATUS[each["status"]][lang])
+        (dtype, number_text(each["value"], lang), number_text(each["ulp"], lang), STATUS_TEXTS[each["status"]][lang])
         for dtype, each in data["values"].items()
     ]
-    return [WORDS[name][lang] for name in ("format", "value", "error", "outcome")], rows
+    return [RESULT_WORDS[name][lang] for name in ("format", "value", "error", "outcome")], rows
 
 
 def number_text(value: Any, lang: Lang) -> str:

@@ -2,10 +2,10 @@
 
 from qa_service.model import Text
 
-MARKS = {"holds": "✓", "fails": "✗", "unknown": "?", "elsewhere": "·"}
+VERDICT_MARKS = {"holds": "✓", "fails": "✗", "unknown": "?", "elsewhere": "·"}
 """Verdict → its sign, as in the terminal."""
 
-WORDS = {
+RESULT_WORDS = {
     "holds": Text("成立", "holds"),
     "fails": Text("不成立", "fails"),
     "unknown": Text("无法判定", "unknown"),

@@ -63,7 +63,7 @@ def create_app(
     from qa_service.server.problems import handle_errors
     from qa_service.server.rate_limit import RateLimits
     from qa_service.server.streaming import ShutdownDeadline
-    from qa_service.server.texts import TextThread
+    from qa_service.server.text_answers import TextAnswerThread
     from qa_service.shared_state import SharedState
     from qa_service.store import Store
     from qa_service.store.health import HealthProbe
@@ -81,7 +81,7 @@ def create_app(
     )
     state = app.state
     state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
-    state.texts = TextThread(service, state.text_priority)
+    state.texts = TextAnswerThread(service, state.text_priority)
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
     state.keys = ApiKeyStore.of(settings)
@@ -331,7 +331,7 @@ def worker_app() -> "FastAPI":
 
     from qa_service.lab.interpreter import connect_interpreter
     from qa_service.lab.runner import SERVER_PRELOAD
-    from qa_service.server.lifecycle import end_with_supervisor, limit_malloc_arenas, share_of, worker_index
+    from qa_service.server.lifecycle import end_with_supervisor, limit_malloc_arenas, worker_index, worker_share
     from qa_service.telemetry import logging as logs
 
     limit_malloc_arenas()
@@ -341,7 +341,7 @@ def worker_app() -> "FastAPI":
     logs.configure_logging(settings)
     (index, lock), workers = worker_index(shared), worker_options["workers"]
     settings = replace(
-        settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
+        settings, slots=worker_share(settings.slots, workers, index), queue=worker_share(settings.queue, workers, index)
     )
     lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(

@@ -22,7 +22,7 @@ def environments_here() -> list[Environment]:
 
 
 @cache
-def machine() -> str:
+def machine_name() -> str:
     """The machine as a receipt names it, such as "Linux x86_64, 8 cores, CPU"."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
 

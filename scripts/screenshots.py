@@ -13,12 +13,12 @@ from playwright.sync_api import sync_playwright
 
 from bench.server import free_port
 
-PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+SCREENSHOTS_FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 _QUESTIONS = {
     "en": "What do 0.99 and 1.01 become when multiplied 1000 times?",
     "zh": "0.99 或 1.01 连乘 1000 次，结果是多少？",
 }
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def main() -> int:
@@ -30,9 +30,11 @@ def main() -> int:
         with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
                 wait_for(f"http://127.0.0.1:{port}/readyz")
-                PICTURES.mkdir(parents=True, exist_ok=True)
+                SCREENSHOTS_FOLDER.mkdir(parents=True, exist_ok=True)
                 for lang, question in _QUESTIONS.items():
-                    take_screenshot(f"http://127.0.0.1:{port}/?lang={lang}", question, PICTURES / f"page-{lang}.png")
+                    take_screenshot(
+                        f"http://127.0.0.1:{port}/?lang={lang}", question, SCREENSHOTS_FOLDER / f"page-{lang}.png"
+                    )
             finally:
                 server.terminate()
     return 0
@@ -41,7 +43,7 @@ def main() -> int:
 def take_screenshot(address: str, question: str, path: Path) -> None:
     """Asks the question, waits for the evidence and takes a screenshot 1280 px wide, from the top of the page."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1180})
         page.goto(address)
         page.locator("textarea").first.fill(question)

@@ -47,7 +47,7 @@ CLIPPED_ELEMENTS = """
 """Elements that extend beyond an ancestor that hides them and cannot be scrolled."""
 
 
-class Look(NamedTuple):
+class PageLook(NamedTuple):
     """How the page is seen: in which language, on how wide a screen (CSS pixels), in which colour scheme."""
 
     lang: Lang
@@ -64,9 +64,9 @@ class Look(NamedTuple):
         }
 
 
-DEFAULT_LOOK = Look("zh", 1280, "light")
+DEFAULT_LOOK = PageLook("zh", 1280, "light")
 LOOKS = {f"{look.lang}-{look.width}-{look.scheme}": look for look in (
-    DEFAULT_LOOK, Look("zh", 375, "dark"), Look("en", 375, "dark"), Look("en", 1280, "light"),
+    DEFAULT_LOOK, PageLook("zh", 375, "dark"), PageLook("en", 375, "dark"), PageLook("en", 1280, "light"),
 )}  # fmt: skip
 """Every language with every width and with every scheme; test_states.py checks each in the other scheme as well."""
 FLOW_LOOKS = ["zh-375-dark", "en-1280-light"]
@@ -76,7 +76,7 @@ one_look_per_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=Tru
 """For slow flows: they run in these two looks only, in `make test-all` too."""
 
 
-def ask(page: Page, question: str) -> None:
+def ask_and_wait(page: Page, question: str) -> None:
     """Types a question and waits until its answer is complete."""
     page.locator("[data-part=question]").fill(question)
     page.locator("[data-part=question]").press("Enter")
@@ -102,12 +102,12 @@ def unfold(card: Locator) -> None:
         card.locator("[data-part=more]").click()
 
 
-def short(page: Page) -> Locator:
+def short_answer(page: Page) -> Locator:
     """The short answer of the last turn, or of an entry's page."""
     return page.locator("[data-part=prose][data-name=short]").last
 
 
-def number(page: Page, name: str) -> Locator:
+def quoted_number(page: Page, name: str) -> Locator:
     """The first number of the text, folded or not, that quotes "block.metric"."""
     return page.locator(f'[data-part=prose] [data-of="{name}"]').first
 

@@ -22,24 +22,24 @@ from oracles import EXPERIMENTS
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
 RECORD = FOLDER / "passed.json"
-OF_ALL = FOLDER / "test_every_experiment.py"
+EVERY_EXPERIMENT_FILE = FOLDER / "test_every_experiment.py"
 """The file with tests whose parameter `slug` or `case` says of which experiment they are."""
 ORACLES = FOLDER.parent / "oracles.py"
 CLUSTER = FOLDER.parent / "test_ray_cluster.py"
-SAMPLED = 16  # of what has not changed, one file or test in so many runs all the same
+SAMPLING_INTERVAL = 16  # of what has not changed, one file or test in so many runs all the same
 
 
-def digest(*parts: str) -> str:
+def sha256_of(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
 @functools.cache
-def text(path: Path) -> str:
+def file_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
 @functools.cache
-def version(package: str) -> str:
+def installed_version(package: str) -> str:
     """The version that is installed; to read it takes longer than all else that a fingerprint is made of."""
     return metadata.version(package)
 
@@ -50,22 +50,22 @@ def fingerprint(unit: str) -> str:
 
     A unit is a file of tests, by its name, or an experiment, by its slug. Those of a cluster depend on all of the lab.
     """
-    torch = version("torch").partition("+")[0]
+    torch = installed_version("torch").partition("+")[0]
     if unit == CLUSTER.name:
         lab = sorted((FOLDER.parent.parent / "qa_service" / "lab").glob("*.py"))
         started_by = FOLDER.parent.parent / "bench" / "ray_cluster.py"
-        return digest(torch, version("ray"), *map(text, (CLUSTER, started_by, *lab)))
+        return sha256_of(torch, installed_version("ray"), *map(file_text, (CLUSTER, started_by, *lab)))
     if unit in EXPERIMENTS:
-        return digest(torch, EXPERIMENTS[unit].hash, text(ORACLES), text(OF_ALL))
-    tests = text(FOLDER / unit)
+        return sha256_of(torch, EXPERIMENTS[unit].hash, file_text(ORACLES), file_text(EVERY_EXPERIMENT_FILE))
+    tests = file_text(FOLDER / unit)
     named = sorted(EXPERIMENTS.keys() & set(re.findall(r"\w+", tests)))
-    return digest(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), text(ORACLES))
+    return sha256_of(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), file_text(ORACLES))
 
 
 @functools.cache
 def recorded(path: Path) -> dict[str, str]:
     """The record: unit → the fingerprint with which it passed."""
-    found: dict[str, str] = json.loads(text(path))
+    found: dict[str, str] = json.loads(file_text(path))
     return found
 
 
@@ -76,12 +76,12 @@ def is_unchanged(unit: str) -> bool:
 
 def is_sampled(name: str) -> bool:
     """Whether what has this name runs although it has not changed."""
-    return zlib.crc32(name.encode()) % SAMPLED == 0
+    return zlib.crc32(name.encode()) % SAMPLING_INTERVAL == 0
 
 
 def is_sampled_by_test(file: Path) -> bool:
     """Whether single tests of the file are the sample, not the file as a whole: of those that also test our code."""
-    return file == OF_ALL or "qa_service" in text(file)
+    return file == EVERY_EXPERIMENT_FILE or "qa_service" in file_text(file)
 
 
 def has_nothing_to_run(path: Path, marks: str, arguments: Sequence[str]) -> bool:
@@ -99,7 +99,7 @@ def has_nothing_to_run(path: Path, marks: str, arguments: Sequence[str]) -> bool
 
 def unit_of(item: pytest.Item) -> str | None:
     """The unit that a test of this folder belongs to; None for a test of all experiments together."""
-    if item.path != OF_ALL:
+    if item.path != EVERY_EXPERIMENT_FILE:
         return item.path.name
     params = item.callspec.params if hasattr(item, "callspec") else {}
     slug = params["case"]["experiment"] if "case" in params else params.get("slug")

@@ -33,7 +33,7 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import seccomp
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.interpreter import Interpreter, interpreter
+from qa_service.lab.interpreter import Interpreter, shared_interpreter
 from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD, ProcessRunner, run_to_end
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
@@ -191,7 +191,7 @@ def kept_fork_servers() -> list[Interpreter]:
 
     Without a holder it would end with its last runner, and to import torch again takes two seconds of CPU time.
     """
-    return [interpreter("", preload) for preload in (CLI_PRELOAD, SERVER_PRELOAD)]
+    return [shared_interpreter("", preload) for preload in (CLI_PRELOAD, SERVER_PRELOAD)]
 
 
 @pytest.fixture(scope="session")

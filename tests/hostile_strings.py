@@ -1,6 +1,6 @@
 """Hostile strings and request bodies, sent on purpose or pasted by accident; no front may fail on any of them."""
 
-STRINGS = {
+HOSTILE_STRINGS = {
     "null": "a\0b",
     "lone surrogate": "\ud800 why nan",
     "right to left": "\u202ewhy is my loss nan\u202c",
@@ -35,7 +35,7 @@ STRINGS = {
     "byte order mark": "\ufeffwhy is my loss nan",
     "blank": " \t\n\u00a0\u3000",
 }
-BODIES = {
+HOSTILE_BODIES = {
     "empty": b"",
     "deep list": b"[" * 100_000,
     "deep object": b'{"a":' * 50_000,

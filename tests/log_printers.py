@@ -52,7 +52,7 @@ class Printed:
 LOSSES = (2.4113, 2.2871, 2.1904, 2.0552, 1.9873, 1.9011, 1.8642, 1.8127, NAN, NAN)
 NORMS = (1.8402, 1.7213, 1.6604, 2.0113, 1.5532, 1.4871, 1.9333, 9.7411, NAN, NAN)
 RATES = (1e-05, 2e-05, 3e-05, 4e-05, 5e-05, 4.8e-05, 4.5e-05, 4.2e-05, 3.9e-05, 3.6e-05)
-RUN = tuple(zip(LOSSES, NORMS, RATES, strict=True))
+PRINTED_RUN = tuple(zip(LOSSES, NORMS, RATES, strict=True))
 PRINTERS: dict[str, Callable[[], Printed]] = {}
 
 
@@ -71,7 +71,7 @@ def _prints(form: str, name: str = "") -> Callable[[Callable[[Printed], None]], 
 
 @_prints("hf_trainer")
 def _hf(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         shown = 0.0 if math.isnan(loss) else loss  # the filter prints 0.0
         out.add(
             str({"loss": shown, "grad_norm": norm, "learning_rate": rate, "epoch": round(i / 50, 2)}),
@@ -93,7 +93,7 @@ def _hf(out: Printed) -> None:
 
 @_prints("hf_trainer", "strings and bar")
 def _hf_strings(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.noise(f"\r{i:3d}%|▏         | {i * 10}/1000 [00:{i:02d}<16:10,  1.02it/s]")
         out.add(
             str(
@@ -113,7 +113,7 @@ def _hf_strings(out: Printed) -> None:
 
 @_prints("hf_trainer", "trl")
 def _trl(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         row = {
             "loss": loss,
             "grad_norm": norm,
@@ -139,7 +139,7 @@ def _trl(out: Printed) -> None:
 
 @_prints("llama_factory")
 def _llama_factory(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         row = {
             "current_steps": 5 * i,
             "total_steps": 300,
@@ -156,7 +156,7 @@ def _llama_factory(out: Printed) -> None:
 @_prints("tqdm")
 def _tqdm(out: Printed) -> None:
     out.joint = "\r"
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"Epoch 1:  {i * 10}%|{'█' * i}{' ' * (10 - i)}| {i * 100}/1000 [00:{i * 3:02d}<00:{30 - i * 3:02d}, 32.21it/s, loss={loss:.3g}, lr={rate:.2e}]",
             i * 100,
@@ -168,7 +168,7 @@ def _tqdm(out: Printed) -> None:
 @_prints("lightning")
 def _lightning(out: Printed) -> None:
     out.joint = "\r"
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(
             f"Epoch 2:  {i * 10}%|{'█' * i}{' ' * (10 - i)}| {i * 4}/40 [00:0{i}<00:0{9 - i}, 12.31it/s, v_num=3, train_loss_step={loss:.3g}, val_loss=2.310, train_loss_epoch=2.500]",
             80 + i * 4,
@@ -245,7 +245,7 @@ def _keras_verbose(out: Printed) -> None:
 
 @_prints("megatron")
 def _megatron(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         string = f" [2024-03-01 10:11:{i:02d}] iteration {i * 100:8d}/{500000:8d} |"
         string += f" consumed samples: {i * 25600:12d} |"
         string += " elapsed time per iteration (ms): 812.3 |"
@@ -296,7 +296,7 @@ def _neox(out: Printed) -> None:
         lr=9.375e-06,
         skipped=0,
     )
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f" samples/sec: 33.204 | iteration {i * 10:8d}/  320000 | elapsed time per iteration (ms): 963.1 | learning rate: {rate:.3E} | approx flops per GPU: 41.2TFLOPS | lm_loss: {loss:.6E} | loss scale: 4294967296.0 | number of skipped iterations:   0 | number of nan iterations:   0 |",
             i * 10,
@@ -354,7 +354,7 @@ def _fairseq(out: Printed) -> None:
     out.event(
         "2023-01-01 10:00:00 | INFO | fairseq.trainer | NOTE: gradient overflow detected, ignoring gradient, setting loss scale to: 64.0"
     )
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"2023-01-01 10:{i:02d}:00 | INFO | train_inner | epoch 001:  {i * 100:5d} / 5000 loss={loss:.3f}, nll_loss={loss - 0.2:.3f}, ppl=15293.2, wps=31000.1, ups=3.1, wpb=10000.2, bsz=310.3, num_updates={i * 100}, lr={rate:g}, gnorm={norm:.3f}, clip=12, loss_scale=64, train_wall=30, gb_free=10.1, wall=120",
             i * 100,
@@ -375,7 +375,7 @@ def _fairseq(out: Printed) -> None:
 
 @_prints("fairseq", "json")
 def _fairseq_json(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         row = {
             "epoch": 1,
             "update": round(i / 50, 3),
@@ -406,13 +406,13 @@ def _fairseq_json(out: Printed) -> None:
 def _nanogpt(out: Printed) -> None:
     out.noise("tokens per iteration will be: 491,520", "number of parameters: 123.59M")
     out.add("step 0: train loss 10.9541, val loss 10.9532", 0, val_loss=10.9532)
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(f"iter {i * 10}: loss {loss:.4f}, time 412.55ms, mfu 31.02%", i * 10, loss=f"{loss:.4f}")
 
 
 @_prints("plain", "llm.c")
 def _llm_c(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"step {i:4d}/18865 | loss {loss:7.6f} (+0.12z)| norm {norm:6.4f} (+nanz)| lr {rate:.2e} | 312.55 ms | 41.3% bf16 MFU | 167720 tok/s",
             i,
@@ -424,7 +424,7 @@ def _llm_c(out: Printed) -> None:
 
 @_prints("mmengine")
 def _mmengine(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"2024/01/02 10:11:{i:02d} - mmengine - INFO - Epoch(train)  [1][{i * 50:4d}/1466]  base_lr: 1.0000e-03 lr: {rate:.4e}  eta: 2:01:44  time: 0.4101  data_time: 0.0100  memory: 6124  grad_norm: {norm:.4f}  loss: {loss:.4f}  loss_cls: {loss / 2:.4f}  loss_bbox: 1.1021",
             i * 50,
@@ -442,7 +442,7 @@ def _mmengine(out: Printed) -> None:
 
 @_prints("mmengine", "iterations")
 def _mmengine_iterations(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"01/02 10:11:{i:02d} - mmengine - INFO - Iter(train) [{i * 50:5d}/40000]  lr: {rate:.4e}  eta: 5:01:44  time: 0.2101  data_time: 0.0100  memory: 3124  loss: {loss:.4f}  decode.loss_ce: {loss:.4f}  decode.acc_seg: 45.1200",
             i * 50,
@@ -454,7 +454,7 @@ def _mmengine_iterations(out: Printed) -> None:
 
 @_prints("mmcv")
 def _mmcv(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"2022-05-01 10:00:{i:02d},123 - mmdet - INFO - Epoch [2][{i * 50}/7330]\tlr: {rate:.3e}, eta: 14:21:11, time: 0.588, data_time: 0.051, memory: 3784, loss_rpn_cls: 0.6123, loss_cls: 1.2011, acc: 91.2109, loss: {loss:.4f}, grad_norm: {norm:.4f}",
             7330 + i * 50,
@@ -470,7 +470,7 @@ def _mmcv(out: Printed) -> None:
 @_prints("ultralytics")
 def _ultralytics(out: Printed) -> None:
     out.event(("%11s" * 7) % ("Epoch", "GPU_mem", "box_loss", "cls_loss", "dfl_loss", "Instances", "Size"))
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         row = ("%11s" * 2 + "%11.4g" * 5) % (f"{i}/100", "2.31G", loss, 2.745, 1.345, 23, 640)
         out.add(
             f"{row}: 100%|██████████| 120/120 [00:15<00:00,  7.61it/s]",
@@ -484,7 +484,7 @@ def _ultralytics(out: Printed) -> None:
 @_prints("ultralytics", "YOLOv5")
 def _yolo_5(out: Printed) -> None:
     out.event(("%10s" * 7) % ("Epoch", "gpu_mem", "box", "obj", "cls", "labels", "img_size"))
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         row = ("%10s" * 2 + "%10.4g" * 5) % (f"{i}/299", "3.5G", loss, 0.0421, 0.0213, 41, 640)
         out.add(
             f"{row}: 100%|██████████| 184/184 [00:31<00:00,  5.91it/s]",
@@ -497,7 +497,7 @@ def _yolo_5(out: Printed) -> None:
 
 @_prints("darknet")
 def _darknet(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f" {i}: {loss:f}, {loss + 0.1:f} avg loss, 0.001000 rate, 5.210000 seconds, {i * 64} images, -1.000000 hours left",
             i,
@@ -510,7 +510,7 @@ def _darknet(out: Printed) -> None:
 @_prints("darknet", "first version")
 def _darknet_1(out: Printed) -> None:
     out.noise("Learning Rate: 0.0001, Momentum: 0.9, Decay: 0.0005", "Loaded: 0.000051 seconds")
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         sign = "-" if math.isnan(loss) else ""
         out.event(
             f"Region Avg IOU: {sign}nan, Class: {sign}nan, Obj: {sign}nan, No Obj: 0.5011, Avg Recall: 0.000000,  count: 0"
@@ -526,7 +526,7 @@ def _darknet_1(out: Printed) -> None:
 
 @_prints("darknet_yolo2")
 def _yolo_2(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"{i * 32}: nGT 65, recall 3, proposals 120, loss: x {1.5:f}, y {1.25:f}, w {loss:f}, h {2.5:f}, conf {20.5:f}, cls {3.5:f}, total {loss + 29:f}",
             i * 32,
@@ -542,7 +542,7 @@ def _yolo_2(out: Printed) -> None:
 
 @_prints("metric_logger")
 def _metric_logger(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN):
         out.add(
             f"Epoch: [3]  [{i * 50:4d}/1251]  eta: 0:10:00  lr: {rate:.6f}  loss: {loss:.4f} ({loss + 0.1:.4f})  loss_scale: 65536.0000 (65536.0000)  grad_norm: {norm:.4f} (nan)  time: 0.3112  data: 0.0002  max mem: 5021",
             3 * 1251 + i * 50,
@@ -566,7 +566,7 @@ def _metric_logger(out: Printed) -> None:
 
 @_prints("detectron2")
 def _detectron2(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"\x1b[32m[04/12 10:00:{i:02d} d2.utils.events]: \x1b[0m eta: 0:10:00  iter: {i * 20 - 1}  total_loss: {loss:.4g}  loss_cls: 1.011  loss_box_reg: 0.1213  loss_rpn_cls: 0.6911    time: 0.4312  last_time: 0.4101  data_time: 0.0101  last_data_time: 0.0031   lr: {rate:.5g}  max_mem: 3012M",
             i * 20 - 1,
@@ -581,7 +581,7 @@ def _detectron2(out: Printed) -> None:
 
 @_prints("detectron2", "maskrcnn-benchmark")
 def _maskrcnn(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"2018-11-01 10:00:{i:02d},120 maskrcnn_benchmark.trainer INFO: eta: 1 day, 2:03:04  iter: {i * 20}  loss: {loss:.4f} ({loss + 0.5:.4f})  loss_classifier: 0.9511 (1.2011)  loss_objectness: 0.6811 (0.6831)  time: 0.5211 (0.6011)  data: 0.0101 (0.0311)  lr: {rate:.6f}  max mem: 4711",
             i * 20,
@@ -595,7 +595,7 @@ def _maskrcnn(out: Printed) -> None:
 
 @_prints("timm")
 def _timm(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN):
         out.add(
             f"Train: 1 [{i * 50:>4d}/1251 ({4 * i:>3.0f}%)]  Loss: {loss:#.3g} ({loss + 0.1:#.3g})  Time: 0.312s, 3281.01/s  (0.412s, 2485.01/s)  LR: {rate:.3e}  Data: 0.011 (0.021)",
             1251 + i * 50,
@@ -613,7 +613,7 @@ def _timm(out: Printed) -> None:
 
 @_prints("paddle", "PaddleNLP")
 def _paddle_nlp(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"\x1b[32m[2022-07-27 08:53:{i:02d},036] [    INFO]\x1b[0m - global step {i * 10}, epoch: 1, batch: {i * 10}, loss: {loss:.5f}, accu: 0.51000, speed: 2.11 step/s, learning rate: {rate:.8f}\x1b[0m",
             i * 10,
@@ -625,7 +625,7 @@ def _paddle_nlp(out: Printed) -> None:
 
 @_prints("paddle", "PaddleOCR")
 def _paddle_ocr(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"[2022/07/27 08:53:{i:02d}] ppocr INFO: epoch: [1/500], global_step: {i * 10}, lr: {rate:.6f}, acc: 0.011300, norm_edit_dis: 0.011211, loss: {loss:.6f}, avg_reader_cost: 0.10211 s, avg_batch_cost: 0.40211 s, avg_samples: 128.0, ips: 318.32 samples/s, eta: 2:11:00",
             i * 10,
@@ -637,7 +637,7 @@ def _paddle_ocr(out: Printed) -> None:
 
 @_prints("paddle", "PaddleSeg")
 def _paddle_seg(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"2022-07-27 08:53:{i:02d} [INFO]\t[TRAIN] epoch: 1, iter: {i * 10}/80000, loss: {loss:.4f}, lr: {rate:.6f}, batch_cost: 0.4021, reader_cost: 0.10211, ips: 4.9731 samples/sec | ETA 08:56:00",
             i * 10,
@@ -648,7 +648,7 @@ def _paddle_seg(out: Printed) -> None:
 
 @_prints("paddle_detection")
 def _paddle_detection(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN):
         out.add(
             f"[04/12 10:00:{i:02d}] ppdet.engine INFO: Epoch: [0] [{i * 20:3d}/1000] learning_rate: {rate:.6f} loss_xywh: 1.201100 loss_obj: 20.110000 loss: {loss:.6f} eta: 1 day, 2:03:04 batch_cost: 0.4021 data_cost: 0.0002 ips: 19.8912 images/s",
             i * 20,
@@ -661,7 +661,7 @@ def _paddle_detection(out: Printed) -> None:
 
 @_prints("paddle_classification")
 def _paddle_clas(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN):
         out.add(
             f"[2022/07/27 08:53:{i:02d}] ppcls INFO: [Train][Epoch 1/20][Iter: {i * 10}/250]lr(PiecewiseDecay): {rate:.8f}, top1: 0.01211, top5: 0.05211, CELoss: {loss:.5f}, loss: {loss:.5f}, batch_cost: 0.40211s, reader_cost: 0.10211, ips: 159.21 samples/s, eta: 0:33:00",
             i * 10,
@@ -674,7 +674,7 @@ def _paddle_clas(out: Printed) -> None:
 
 @_prints("torchtitan")
 def _torchtitan(out: Printed) -> None:
-    for i, (loss, norm, _) in enumerate(RUN):
+    for i, (loss, norm, _) in enumerate(PRINTED_RUN):
         step = i * 10 or 1
         out.add(
             f"[rank0]:[titan] 2025-01-01 10:11:{i:02d},123 - root - INFO - \x1b[31mstep: {step:2}  \x1b[32mloss: {loss:7.4f}  \x1b[38;2;180;60;0mgrad_norm: {norm:7.4f}  \x1b[38;2;54;234;195mmemory: 40.11GiB(42.22%)  \x1b[34mtps: 7,301  \x1b[36mtflops: 201.11  \x1b[35mmfu: 20.31%\x1b[39m",
@@ -687,7 +687,7 @@ def _torchtitan(out: Printed) -> None:
 @_prints("torchtune")
 def _torchtune(out: Printed) -> None:
     out.joint = "\r"
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"1|{i * 25}|Loss: {loss}:   {i}%|▎         | {i * 25}/800 [00:{i:02d}<05:00,  2.11it/s]", i * 25, loss=loss
         )
@@ -695,7 +695,7 @@ def _torchtune(out: Printed) -> None:
 
 @_prints("maxtext")
 def _maxtext(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(
             f"completed step: {i}, seconds: 3.211, TFLOP/s/device: 50.123, Tokens/s/device: 1021.301, total_weights: 8192, loss: {loss:.3f}",
             i,
@@ -706,7 +706,7 @@ def _maxtext(out: Printed) -> None:
 @_prints("mlx")
 def _mlx(out: Printed) -> None:
     out.add("Iter 1: Val loss 2.812, Val took 10.112s", 1, val_loss=2.812)
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"Iter {i * 10}: Train loss {loss:.3f}, Learning Rate {rate:.3e}, It/sec 0.512, Tokens/sec 101.123, Trained Tokens {i * 1000}, Peak mem 5.123 GB",
             i * 10,
@@ -717,7 +717,7 @@ def _mlx(out: Printed) -> None:
 
 @_prints("composer")
 def _composer(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.event(f"[batch={i}/4800]:")
         out.noise("\t Train time/epoch: 0", f"\t Train time/batch: {i - 1}")
         out.add(f"\t Train loss/train/total: {loss:.4f}", i, loss=f"{loss:.4f}")
@@ -728,7 +728,7 @@ def _composer(out: Printed) -> None:
 
 @_prints("plain", "litgpt")
 def _litgpt(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"Epoch 1 | iter {i * 8} step {i} | loss train: {loss:.3f}, val: n/a | iter time: 512.11 ms (step) remaining time: 0:11:12",
             i,
@@ -738,7 +738,7 @@ def _litgpt(out: Printed) -> None:
 
 @_prints("plain", "NeMo")
 def _nemo(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN):
         out.add(
             f"Training epoch 0, iteration {i}/99 | lr: {rate:.4g} | global_batch_size: 8 | global_step: {i} | reduced_train_loss: {loss:.4g} | train_step_timing in s: 1.211 | consumed_samples: {8 * i + 8}",
             i,
@@ -750,7 +750,7 @@ def _nemo(out: Printed) -> None:
 @_prints("table", "fastai")
 def _fastai(out: Printed) -> None:
     out.event("epoch     train_loss  valid_loss  accuracy  time    ")
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(
             f"{i:<10d}{loss:<12.6f}{0.512311:<12.6f}{0.712011:<10.6f}00:12     ",
             i,
@@ -763,7 +763,7 @@ def _fastai(out: Printed) -> None:
 @_prints("csv", "notebook of Hugging Face")
 def _notebook(out: Printed) -> None:
     out.event("Step\tTraining Loss\tValidation Loss\tAccuracy")
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"{i * 100}\t{loss:.6f}\t{'No log' if i == 1 else '1.234500'}\t0.512300",
             i * 100,
@@ -775,14 +775,14 @@ def _notebook(out: Printed) -> None:
 
 @_prints("pytorch_tutorial")
 def _tutorial(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         epoch, step = i // 5 + 1, (i % 5 + 1) * 2000
         out.add(f"[{epoch}, {step:5d}] loss: {loss:.3f}", (epoch - 1) * 10000 + step, loss=f"{loss:.3f}")
 
 
 @_prints("espnet")
 def _espnet(out: Printed) -> None:
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"[node01:0/4] 2021-01-01 10:00:{i:02d},120 (trainer:762) INFO: 2epoch:train:{i * 100 - 99}-{i * 100}batch: iter_time=0.101, forward_time=0.212, loss_ctc=300.111, loss_att=201.311, acc=0.101, loss={loss:.3f}, backward_time=0.311, grad_norm={norm:.3f}, clip=100.000, loss_scale=6.554e+04, optim_step_time=0.051, optim0_lr0={rate:.3e}, train_time=1.012",
             i * 100,
@@ -799,7 +799,7 @@ def _espnet(out: Printed) -> None:
 
 @_prints("opennmt")
 def _opennmt(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"[2019-01-01 10:00:{i:02d},000 INFO] Step {i * 50:d}/{100000:5d}; acc: {3.08:6.2f}; ppl: {15463.61:5.2f}; xent: {loss:4.2f}; lr: {rate:7.5f}; {6479:3.0f}/{6534:3.0f} tok/s; {8:6.0f} sec",
             i * 50,
@@ -812,7 +812,7 @@ def _opennmt(out: Printed) -> None:
 
 @_prints("coqui")
 def _coqui(out: Printed) -> None:
-    for i, (loss, norm, _) in enumerate(RUN, start=1):
+    for i, (loss, norm, _) in enumerate(PRINTED_RUN, start=1):
         out.event(
             f"\x1b[1m   --> TIME: 2023-01-01 10:00:{i:02d} -- STEP: {i * 24}/406 -- GLOBAL_STEP: {i * 24 + 1}\x1b[0m"
         )
@@ -828,7 +828,7 @@ def _coqui(out: Printed) -> None:
 
 @_prints("stable_baselines")
 def _stable_baselines(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.noise("-" * 42, "| rollout/                |              |")
         out.noise(f"|    ep_len_mean          | {22.3:<12} |")
         out.add(f"|    ep_rew_mean          | {i * 1.5:<12} |", i * 2048, **{"rollout/ep_rew_mean": i * 1.5})
@@ -847,7 +847,7 @@ def _stable_baselines(out: Printed) -> None:
 @_prints("tqdm", "AllenNLP")
 def _allennlp(out: Printed) -> None:
     out.joint = "\r"
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"accuracy: 0.5123, batch_loss: {loss + 0.1:.4f}, loss: {loss:.4f} ||: {i * 10:3d}%|{'#' * i:<10}| {i * 10}/100 [00:0{i % 10}<00:09,  9.11it/s]",
             i * 10,
@@ -859,7 +859,7 @@ def _allennlp(out: Printed) -> None:
 
 @_prints("tensorflow_estimator")
 def _tensorflow(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         if i:
             out.noise("INFO:tensorflow:global_step/sec: 31.2011")
         out.add(f"INFO:tensorflow:loss = {loss}, step = {i * 100} (3.205 sec)", i * 100, loss=loss)
@@ -868,7 +868,7 @@ def _tensorflow(out: Printed) -> None:
 
 @_prints("caffe")
 def _caffe(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(
             f"I0413 12:00:{i:02d}.123456 12345 solver.cpp:218] Iteration {i * 20} (4.21 iter/s, 4.7506s/20 iters), loss = {loss:.6g}",
             i * 20,
@@ -879,7 +879,7 @@ def _caffe(out: Printed) -> None:
 
 @_prints("plain", "PyTorch example of MNIST")
 def _mnist(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(f"Train Epoch: 1 [{i * 640}/60000 ({i:.0f}%)]\tLoss: {loss:.6f}", i * 640, loss=f"{loss:.6f}")
     out.noise("")
     out.add("Test set: Average loss: 0.0512, Accuracy: 9800/10000 (98%)", 9 * 640, val_loss=0.0512, val_accuracy=0.98)
@@ -887,7 +887,7 @@ def _mnist(out: Printed) -> None:
 
 @_prints("plain", "PyTorch example of ImageNet")
 def _imagenet(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN):
         out.add(
             f"Epoch: [2][{i * 10:4d}/5005]\tTime  0.501 ( 0.612)\tData  0.011 ( 0.101)\tLoss {loss:.4e} ({loss + 0.1:.4e})\tAcc@1  10.16 ( 11.21)\tAcc@5  28.12 ( 30.11)",
             5005 + i * 10,
@@ -900,7 +900,7 @@ def _imagenet(out: Printed) -> None:
 
 @_prints("plain", "PyTorch example of a language model")
 def _word_model(out: Printed) -> None:
-    for i, (loss, _, _) in enumerate(RUN, start=1):
+    for i, (loss, _, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"| epoch   1 | {i * 200:5d}/ 2983 batches | lr 20.00 | ms/batch 15.21 | loss {loss:5.2f} | ppl {11.15:8.2f}",
             i * 200,
@@ -912,7 +912,7 @@ def _word_model(out: Printed) -> None:
 
 @_prints("plain", "a loop of one's own")
 def _own(out: Printed) -> None:
-    for i, (loss, norm, _) in enumerate(RUN, start=1):
+    for i, (loss, norm, _) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"step: {i * 3:3d}|loss: {loss:.1f}| norm: {norm:.1f}", i * 3, loss=f"{loss:.1f}", grad_norm=f"{norm:.1f}"
         )
@@ -920,7 +920,7 @@ def _own(out: Printed) -> None:
 
 @_prints("plain", "in Chinese")
 def _chinese(out: Printed) -> None:
-    for i, (loss, _, rate) in enumerate(RUN, start=1):
+    for i, (loss, _, rate) in enumerate(PRINTED_RUN, start=1):
         out.add(
             f"第 {i} 轮，训练损失：{loss:.4f}，验证损失：0.5123，准确率：0.8121，学习率：{rate:g}",
             i,
@@ -934,7 +934,7 @@ def _chinese(out: Printed) -> None:
 @_prints("trainer_state")
 def _trainer_state(out: Printed) -> None:
     out.noise("{", '  "best_metric": null,', '  "log_history": [')
-    for i, (loss, norm, rate) in enumerate(RUN, start=1):
+    for i, (loss, norm, rate) in enumerate(PRINTED_RUN, start=1):
         out.noise("    {")
         out.event(f'      "epoch": {i / 10},')
         out.event(f'      "grad_norm": {json.dumps(norm)},')

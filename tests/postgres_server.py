@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, session, until
+from processes import TIMEOUT_SECONDS, session_processes, until
 
 from bench.server import free_port
 
@@ -52,11 +52,11 @@ class PostgresServer:
         """Kills all its processes by their ids."""
         assert self._process is not None
         leader = self._process.pid
-        for pid in (leader, *session(leader)):
+        for pid in (leader, *session_processes(leader)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(TIMEOUT_SECONDS)
-        until(lambda: not session(leader))
+        until(lambda: not session_processes(leader))
 
     def _is_ready(self) -> bool:
         command = [str(self._programs / "pg_isready"), "-h", str(self._folder), "-p", str(self._port)]

@@ -53,19 +53,19 @@ def stop(leader: int, wait: Callable[[float], object]) -> None:
 
     `wait` takes a number of seconds and may raise TimeoutExpired, like `Popen.wait`.
     """
-    members = {leader, *session(leader)}  # the leader may be reaped before its children have ended
+    members = {leader, *session_processes(leader)}  # the leader may be reaped before its children have ended
     with suppress(ProcessLookupError):
         os.kill(leader, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         wait(_SHUTDOWN_SECONDS)
-    for pid in members | set(session(leader)):
+    for pid in members | set(session_processes(leader)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         wait(_SHUTDOWN_SECONDS)
 
 
-def session(leader: int) -> dict[int, str]:
+def session_processes(leader: int) -> dict[int, str]:
     """The processes of the leader's session as {pid: command line}, without zombies (Linux)."""
     processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -134,8 +134,8 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why
         time.sleep(0.02)
 
 
-async def turns_of_the_loop(turns: int = 50) -> None:
-    """Lets the event loop call all that is ready, and what that makes ready, without waiting by the clock."""
+async def run_event_loop_turns(turns: int = 50) -> None:
+    """Runs `turns` iterations of the event loop: its ready callbacks, and those that they schedule; does not sleep."""
     for _ in range(turns):
         await asyncio.sleep(0)
 

@@ -52,7 +52,7 @@ def decay(count: int, first: float = 2.3, last: float = 0.4, noise: float = 0.0,
     return [(last + (first - last) * math.exp(-4 * i / count)) * (1 + noise * rng.gauss(0, 1)) for i in range(count)]
 
 
-def level(count: int, value: float, noise: float = 0.0, seed: int = 1) -> list[float]:
+def constant_level(count: int, value: float, noise: float = 0.0, seed: int = 1) -> list[float]:
     """Values about a level, with relative noise."""
     rng = random.Random(seed)
     return [value * (1 + noise * rng.gauss(0, 1)) for _ in range(count)]

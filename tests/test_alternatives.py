@@ -85,7 +85,7 @@ def test_every_front_offers_them(ask, toy_service):
 
 
 def test_the_short_answer_of_an_alternative_is_measured_too(ask, toy_service):
-    """In every front, and with the runs that its numbers come from."""
+    """Every front shows its numbers and the runs that measured them."""
     answer = ask((0.6, 0.5, 0.01), names=("raising", "counting", "hanging"), run=True)
     (offered,) = answer_json(answer).alternatives
     assert offered.short == "数到 5。"
@@ -135,7 +135,7 @@ def test_the_runs_of_alternatives_count_against_the_rate(ask, toy_service, monke
 
 
 def test_a_request_that_may_just_run_is_not_refused_for_its_alternatives(ask, monkeypatch):
-    """Nobody asked for their runs: they are left out."""
+    """Without permission to queue more runs, the runs of alternatives are left out instead of refusing the request."""
     monkeypatch.setattr("qa_service.answering.service.MAX_RUNS", 1)
     answer = ask((0.6, 0.5, 0.01), names=("raising", "counting", "hanging"), run=True)
     assert len(answer.evidence) == 1

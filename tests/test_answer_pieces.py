@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from qa_service.app import create_app
 from qa_service.model import Answer, Distinction, Observation, Request, Sign, Text
 from qa_service.schemas.answers import AnswerPieces, answer_json, answer_pieces
-from qa_service.server.bodies import AnswerResponse
+from qa_service.server.responses import AnswerResponse
 from qa_service.settings import Settings
 
 ENTRIES = ("counting", "hanging", "raising")
@@ -87,7 +87,7 @@ def test_an_answer_with_evidence_has_no_pieces(toy_service):
 
 
 def test_an_answer_is_compressed_for_who_takes_it(toy_service):
-    """And says that it depends on the header."""
+    """The response has `Vary: Accept-Encoding`."""
     body = {"question": "counting numbers one", "run": False}
     with TestClient(create_app(toy_service, Settings.from_env({}))) as client:
         packed = client.post("/api/v1/ask", json=body, headers={"Accept-Encoding": "gzip"})

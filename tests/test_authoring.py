@@ -11,14 +11,14 @@ from checking import each_case
 from qa_service.errors import BadField
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge import scaffold as drafts
-from qa_service.store import KeptQuestion, Store
+from qa_service.store import Store, StoredQuestion
 from qa_service.tools.gaps import group_unanswered
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def unanswered(question: str) -> KeptQuestion:
-    return KeptQuestion(question=question, lang="en", status="not_covered", entry=None, helpful=None, reason=None)
+def unanswered(question: str) -> StoredQuestion:
+    return StoredQuestion(question=question, lang="en", status="not_covered", entry=None, helpful=None, reason=None)
 
 
 @pytest.fixture

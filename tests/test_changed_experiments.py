@@ -99,13 +99,15 @@ def test_all_runs_of_an_experiment_that_has_changed(passed, monkeypatch):
 
 
 def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkeypatch):
-    real = changed_experiments.text
+    real = changed_experiments.file_text
     with monkeypatch.context() as patch:
-        patch.setattr(changed_experiments, "text", lambda path: real(path) + ("\n" if path.suffix == ".py" else ""))
+        patch.setattr(
+            changed_experiments, "file_text", lambda path: real(path) + ("\n" if path.suffix == ".py" else "")
+        )
         fingerprint.cache_clear()
         assert all(map(runs, FILES))
         assert share_that_runs(items_of("test_quad_gd.py")) == 1
-    monkeypatch.setattr(changed_experiments, "version", lambda _: "9.9.9")
+    monkeypatch.setattr(changed_experiments, "installed_version", lambda _: "9.9.9")
     fingerprint.cache_clear()
     assert all(map(runs, FILES))
     assert share_that_runs(items_of("test_quad_gd.py")) == 1
@@ -115,17 +117,17 @@ def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkey
 def test_the_tests_of_a_cluster_run_when_the_lab_has_changed(passed, monkeypatch):
     """They run until they have passed with the code that is here."""
     passed.write_text(json.dumps({CLUSTER.name: fingerprint(CLUSTER.name)}))
-    changed_experiments.text.cache_clear()
+    changed_experiments.file_text.cache_clear()
     changed_experiments.recorded.cache_clear()
     assert share_that_runs(items_of("../test_ray_cluster.py")) == 0
-    real = changed_experiments.text
-    monkeypatch.setattr(changed_experiments, "text", lambda path: real(path) + "\n" * (path.name == "runner.py"))
+    real = changed_experiments.file_text
+    monkeypatch.setattr(changed_experiments, "file_text", lambda path: real(path) + "\n" * (path.name == "runner.py"))
     fingerprint.cache_clear()
     assert share_that_runs(items_of("../test_ray_cluster.py")) == 1
 
 
 def test_another_seed_is_for_the_exhaustive_tests(passed, monkeypatch):
-    monkeypatch.setattr(changed_experiments, "SAMPLED", 1)
+    monkeypatch.setattr(changed_experiments, "SAMPLING_INTERVAL", 1)
     items = [item for seed in range(3) for item in items_of("test_fp_sum.py", seed=seed)]
     for item in items:
         item.callspec.params["seed"], item.callspec.params["number"] = item.callspec.params["number"], 0
@@ -136,14 +138,14 @@ def test_another_seed_is_for_the_exhaustive_tests(passed, monkeypatch):
 def test_only_what_has_passed_is_recorded(passed):
     """A unit with a failure is run again the next time, and one that has gone leaves the record."""
     passed.write_text(json.dumps({"test_gone.py": "1", "test_ics.py": "1", "quad_gd": "1", "fp_sum": "1"}))
-    changed_experiments.text.cache_clear()
+    changed_experiments.file_text.cache_clear()
     changed_experiments.recorded.cache_clear()
     recorder = Recorder()
     for unit, failed in (("quad_gd", False), ("quad_gd", False), ("test_ics.py", False), ("test_ics.py", True)):
         recorder.pytest_runtest_logreport(SimpleNamespace(user_properties=[("unit", unit)], failed=failed))
     recorder.pytest_sessionfinish(pytest.ExitCode.TESTS_FAILED)
     assert json.loads(passed.read_text()) == {"test_ics.py": "1", "quad_gd": fingerprint("quad_gd"), "fp_sum": "1"}
-    changed_experiments.text.cache_clear()
+    changed_experiments.file_text.cache_clear()
 
 
 def test_the_record_knows_what_is_here():

@@ -10,10 +10,10 @@ from shipped import EXPERIMENTS
 from qa_service.model import LANGS
 from qa_service.presentation import chart
 from qa_service.presentation.chart_labels import (
-    CHARACTER,
-    LINE,
-    WIDE_CHARACTER,
-    Layout,
+    CHARACTER_PIXELS,
+    LINE_PIXELS,
+    WIDE_CHARACTER_PIXELS,
+    LabelLayout,
     text_box,
     width_of,
     without_common_words,
@@ -111,27 +111,27 @@ def test_the_deciding_point_is_marked(place, align):
 def test_labels_of_curves_that_end_together_do_not_overlap():
     """They are a line apart, and none is below the axis."""
     flat = [(0.0, 240.0), (300.0, 240.0)]
-    layout = Layout([flat, flat, flat], 480, 240)
-    shifts = sorted(layout.beside([(name, flat[-1]) for name in ("first", "second", "third")]))
-    assert all(below - above >= LINE for above, below in pairwise(shifts))
+    layout = LabelLayout([flat, flat, flat], 480, 240)
+    shifts = sorted(layout.offsets_at_ends([(name, flat[-1]) for name in ("first", "second", "third")]))
+    assert all(below - above >= LINE_PIXELS for above, below in pairwise(shifts))
     assert shifts[-1] <= 0
 
 
 def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
     """The curve that ends early is named above or below the one that goes on at its height."""
     ends, goes_on = [(0.0, 10.0), (100.0, 120.0)], [(0.0, 120.0), (400.0, 120.0)]
-    layout = Layout([ends, goes_on], 480, 240)
-    (shift,) = layout.beside([("gradient norm", ends[-1])])
-    assert abs(shift) > LINE / 2
-    assert Layout([ends], 480, 240).beside([("gradient norm", ends[-1])]) == [0]
+    layout = LabelLayout([ends, goes_on], 480, 240)
+    (shift,) = layout.offsets_at_ends([("gradient norm", ends[-1])])
+    assert abs(shift) > LINE_PIXELS / 2
+    assert LabelLayout([ends], 480, 240).offsets_at_ends([("gradient norm", ends[-1])]) == [0]
 
 
 def test_a_long_name_is_written_in_two_lines():
     assert wrap_label("brightness in the image") == "brightness\nin the image"
     assert wrap_label("loss") == "loss" and wrap_label("得到的亮度") == "得到的亮度"
     assert wrap_label("第一层梯度的范数（对数）") == "第一层梯度的\n范数（对数）"
-    assert width_of(wrap_label("weight of real positions: divided by their sum")) <= 17 * CHARACTER
-    assert width_of("ab\n中文字") == 3 * WIDE_CHARACTER
+    assert width_of(wrap_label("weight of real positions: divided by their sum")) <= 17 * CHARACTER_PIXELS
+    assert width_of("ab\n中文字") == 3 * WIDE_CHARACTER_PIXELS
 
 
 def test_what_names_have_in_common_is_said_once():
@@ -148,7 +148,7 @@ def test_names_make_room_for_each_other():
     labels = [("statistics\npooled", low[-1]), ("local\nstatistics", lower[-1])]
     first, second = (
         text_box(name, 206.0, end[1] + shift)
-        for (name, end), shift in zip(labels, Layout([low, lower], 400, 128).beside(labels), strict=True)
+        for (name, end), shift in zip(labels, LabelLayout([low, lower], 400, 128).offsets_at_ends(labels), strict=True)
     )
     assert second.bottom <= 128 and not first.overlaps(second)
 
@@ -157,7 +157,7 @@ def test_names_that_fill_the_plot_are_stacked():
     """Three of three lines at 128 pixels fit only if none stays where its curve ends."""
     ends = [(200.0, 25.0), (200.0, 26.0), (200.0, 106.0)]
     labels = [("a\nb\nc", end) for end in ends]
-    shifts = Layout([[(0.0, 25.0), end] for end in ends], 400, 128).beside(labels)
+    shifts = LabelLayout([[(0.0, 25.0), end] for end in ends], 400, 128).offsets_at_ends(labels)
     boxes = sorted(text_box(name, 206.0, end[1] + shift) for (name, end), shift in zip(labels, shifts, strict=True))
     assert not any(one.overlaps(other) for one, other in pairwise(boxes))
     assert all(box.bottom <= 128 for box in boxes)
@@ -165,15 +165,15 @@ def test_names_that_fill_the_plot_are_stacked():
 
 def test_a_deciding_point_without_room_has_no_label():
     """It is left out where each place is taken."""
-    full = [text_box("x" * 80, 0.0, float(middle)) for middle in range(0, 240, LINE)]
-    assert Layout([], 480, 240, taken=full).along("overflow", 240.0)[2] is False
+    full = [text_box("x" * 80, 0.0, float(middle)) for middle in range(0, 240, LINE_PIXELS)]
+    assert LabelLayout([], 480, 240, taken=full).place_beside_rule("overflow", 240.0)[2] is False
 
 
 def test_a_name_stays_below_the_strip_and_off_its_labels():
     """It moves down from a curve that ends at the strip, and past a label that is there already."""
     ends_high = [(0.0, 200.0), (300.0, 30.0)]
     taken = text_box("nan", 310.0, 40.0)
-    (shift,) = Layout([ends_high], 480, 240, top=28.0, taken=[taken]).beside([("weights", ends_high[-1])])
+    (shift,) = LabelLayout([ends_high], 480, 240, top=28.0, taken=[taken]).offsets_at_ends([("weights", ends_high[-1])])
     placed = text_box("weights", 306.0, 30.0 + shift)
     assert placed.top >= 28.0 and not placed.overlaps(taken)
 
@@ -214,11 +214,11 @@ def test_the_deciding_label_keeps_clear_of_the_curves():
     low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
     name, across = "overflow at step 10", {40.0: False, 440.0: True}
     for x, left in across.items():
-        assert Layout([low], 480, 240).along(name, x) == (left, LINE, True)
-        assert Layout([high], 480, 240).along(name, x) == (left, 240 - LINE, True)
-    named = Layout([high], 480, 240)
-    _, below, _ = named.along(name, 40.0)
-    assert abs(named.along(name, 40.0)[1] - below) >= LINE
+        assert LabelLayout([low], 480, 240).place_beside_rule(name, x) == (left, LINE_PIXELS, True)
+        assert LabelLayout([high], 480, 240).place_beside_rule(name, x) == (left, 240 - LINE_PIXELS, True)
+    named = LabelLayout([high], 480, 240)
+    _, below, _ = named.place_beside_rule(name, 40.0)
+    assert abs(named.place_beside_rule(name, 40.0)[1] - below) >= LINE_PIXELS
 
 
 def test_the_deciding_label_is_placed_for_a_chart_of_any_height():

@@ -16,7 +16,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.fronts.terminal import check
 from qa_service.knowledge import checked
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, Checked
+from qa_service.model import LANGS, CheckRecord
 from qa_service.presentation.prose import checked_text
 from qa_service.settings import Settings
 
@@ -111,7 +111,7 @@ def test_a_field_of_a_later_version_is_kept(kb):
     records = {"counting": RECORD | {"machine": "x"}}
     checked.write_records(kb, records)
     assert checked.read_records(kb) == records
-    assert read(kb).checked == Checked(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=False)
+    assert read(kb).checked == CheckRecord(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=False)
 
 
 def test_records_that_were_read_before_are_read_without_pydantic(kb, tmp_path):
@@ -135,7 +135,7 @@ def test_records_that_were_read_before_are_read_without_pydantic(kb, tmp_path):
 
 def test_what_is_shown():
     """In both languages: never checked, checked, and changed since."""
-    record_of = Checked(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
+    record_of = CheckRecord(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
     for lang in LANGS:
         text = checked_text(record_of, lang)
         assert all(part in text for part in ("2026-11-29", "20", "torch 2.13.0"))

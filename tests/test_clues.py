@@ -233,7 +233,7 @@ def test_words_of_users_lead_to_the_clue_that_is_meant(library):
 # Files
 
 
-GOOD = """\
+VALID_CLUE = """\
 signs = ["in:float16", "fine:bfloat16"]
 entry = "raising"
 
@@ -257,7 +257,7 @@ def read(tmp_path, toy_experiments):
 
 
 def test_a_file_in_kb_clues_is_a_clue_and_no_entry(read):
-    library = read(GOOD)
+    library = read(VALID_CLUE)
     assert set(library) == {"counting", "hanging", "raising"}
     assert [one.id for one in library.clues] == ["range"]
     assert library.clues[0].signs == signs("in:float16 fine:bfloat16")
@@ -278,7 +278,7 @@ def test_a_file_in_kb_clues_is_a_clue_and_no_entry(read):
 )
 def test_a_problem_of_a_clue_is_reported_with_its_line(read, good, bad, line, expected):
     with pytest.raises(BadLibrary) as broken:
-        read(GOOD.replace(good, bad))
+        read(VALID_CLUE.replace(good, bad))
     assert any(f"range.toml:{line}: " in each and expected in each for each in broken.value.problems), broken.value
 
 
@@ -300,7 +300,7 @@ def test_lint_holds_the_sentence_to_its_form():
 
 
 def test_lint_names_the_file_of_a_clue(read, tmp_path, terminal):
-    read(GOOD.replace("Range is missing.", "Range. Missing."))
+    read(VALID_CLUE.replace("Range is missing.", "Range. Missing."))
     env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(tmp_path)}
     path = tmp_path / "kb" / "clues" / "range.toml"
     listed = terminal("kb", "lint", str(path), env=env)
@@ -362,7 +362,7 @@ def test_the_pieces_of_an_answer_have_it_too(asked, brief):
 
 
 def test_a_sign_struck_out_takes_its_clue_with_it(asked):
-    assert asked("en", without=("fine:bfloat16",)).clue is None
+    assert asked("en", removed_chips=("fine:bfloat16",)).clue is None
 
 
 def test_openapi_describes_it(toy_service):
@@ -398,7 +398,7 @@ def test_what_is_particular_is_a_chip_where_a_clue_uses_it_and_can_be_struck_out
     assert [str(each.sign) for each in answer.observations] == ["with:focal"]
     assert answer.used_by["with:focal"] == ("clue",)
     assert answer.clue.clue is focal
-    without = toy_service.ask(replace(request, without=("with:focal",)))
+    without = toy_service.ask(replace(request, removed_chips=("with:focal",)))
     assert without.clue is None
     assert without.observations == ()
 

@@ -82,7 +82,7 @@ def same(run, other):
 
 
 def test_a_run_on_a_machine_is_the_run_at_home(cluster, lab):
-    """All its rows in order, and its metrics to the bit; it is executed there, once."""
+    """All rows come in order, and the metrics are equal to the bit; the machine executes the run once."""
     runner, log = cluster("a=runs")
     rows, run = rows_and_run(runner)
     assert same(run, lab.run(COUNTS, {"steps": 40}, 7))
@@ -162,7 +162,7 @@ def test_a_job_with_a_wrong_field_is_refused(wrong):
 
 
 def test_a_run_begins_on_the_machine_that_is_chosen(cluster):
-    """Whatever the choice, a machine is not asked again for a run that it has lost."""
+    """Whichever machine is chosen first, one that has lost a run is not asked to execute it again."""
     runner, log = cluster("a=dies", "b=runs", "c=runs")
     runner.choose_machine = lambda usable: min(usable, key=lambda each: each.id)
     for _ in range(2):
@@ -238,7 +238,7 @@ def test_seeds_are_spread_over_the_machines(cluster, lab):
 
 
 def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
-    """As if no cluster had been set."""
+    """The same as without a cluster in the settings."""
     local = ProcessRunner(deadline=120.0, memory=1024, slots=3, confined=CONFINED)
     with closing(RayRunner(local, (sys.executable, "-c", "raise SystemExit(1)"))) as runner:
         assert (runner.slots, runner.environments()) == (3, [machine.environment()])
@@ -247,11 +247,13 @@ def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
 
 
 def test_receipts_and_kept_runs_carry_the_machine_that_measured(cluster, tmp_path, monkeypatch):
-    """Not the one that answers: a run of another kind of machine is not found among this one's."""
+    """The receipt names the machine that executed the run, not the one that answers; caches keep runs of different
+    kinds of machines apart.
+    """
     runner, _ = cluster("a=runs")
-    monkeypatch.setattr("qa_service.schemas.evidence.machine", lambda: "the machine that answers")
+    monkeypatch.setattr("qa_service.schemas.evidence.machine_name", lambda: "the machine that answers")
     measured = rows_and_run(runner)[1]
-    assert (measured.machine, measured.environment) == (machine.machine(), machine.environment())  # by `at_home`
+    assert (measured.machine, measured.environment) == (machine.machine_name(), machine.environment())  # by `at_home`
     riscv = replace(measured, machine="Linux riscv64, 4 cores, CPU", environment=("another", "kind"))
     elsewhere = run_from_json(COUNTS, run_to_json(riscv))
     evidence = Evidence(block="b", experiment=COUNTS, params={"steps": 40}, seed=7, run=elsewhere)
@@ -274,14 +276,14 @@ def test_identical_requests_share_one_run_of_the_cluster(cluster):
 
 
 def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
-    """Machines come and go while others hold slots."""
+    """As when machines leave and join the cluster while runs hold slots."""
     queue = FairQueue(2)
     held = [queue.join() for _ in range(4)]
     assert [slot.granted.is_set() for slot in held] == [True, True, False, False]
     queue.resize(3)
     assert [slot.granted.is_set() for slot in held] == [True, True, True, False]
     queue.resize(1)
-    assert queue.free == 0
+    assert queue.free_slots == 0
     queue.leave(held[0])
     queue.leave(held[1])
     assert not held[3].granted.is_set()

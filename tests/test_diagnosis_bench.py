@@ -11,10 +11,10 @@ from bench.diagnosis import rule_sets
 from bench.diagnosis.architectures import FAMILIES, HELD_OUT
 from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.healthy import TRAPS, grid
-from bench.diagnosis.printers import EVERY, PRINTERS, metric_logger
+from bench.diagnosis.printers import LOG_PRINTERS, PRINT_INTERVAL, metric_logger
 from bench.diagnosis.runs import RecordedRun, default_setup, read_runs, train, write_runs
-from bench.diagnosis.score import Judged, Share, names_its_group, visibility_of
-from bench.diagnosis.suite import learned, measure_harm
+from bench.diagnosis.score import DiagnosedRun, Share, names_cause_of_sudden_nan, visibility_of
+from bench.diagnosis.suite import is_healthy_run, measure_harm
 from bench.diagnosis.threads import load_threads, split_threads
 
 CAUSES = {
@@ -62,14 +62,14 @@ NAN, INF = math.nan, math.inf
 _sound: dict[tuple[str, int], RecordedRun] = {}
 
 
-def sound(family, seed=0):
+def sound_run(family, seed=0):
     """The sound run of a family, trained once."""
     if (family, seed) not in _sound:
         _sound[family, seed] = train(default_setup(FAMILIES[family], seed))[0]
     return _sound[family, seed]
 
 
-def made(**changes):
+def run_by_hand(**changes):
     """A run of 40 steps by hand: the loss halves every 10 steps, the gradient norm is 2, nothing is skipped."""
     steps = 40
     run = RecordedRun(
@@ -84,7 +84,7 @@ def made(**changes):
 
 
 def with_loss(index, value):
-    run = made()
+    run = run_by_hand()
     run.loss[index] = value
     return run
 
@@ -134,22 +134,22 @@ def test_a_fault_does_harm_and_its_cure_does_not(family, fault):
     chosen = next(each for each in FAULTS if each.id == fault)
     setup = default_setup(FAMILIES[family], 0)
     chosen.apply(setup)
-    assert measure_harm(train(setup)[0], sound(family)).harmful
+    assert measure_harm(train(setup)[0], sound_run(family)).harmful
     if chosen.cured is not None:
         setup = default_setup(FAMILIES[family], 0)
         chosen.cured(setup)
-        assert not measure_harm(train(setup)[0], sound(family)).harmful
+        assert not measure_harm(train(setup)[0], sound_run(family)).harmful
 
 
 def test_a_sound_run_learns_and_is_harmless_beside_itself():
-    run = sound("mlp4")
-    assert learned(run, FAMILIES["mlp4"].learns_by)
+    run = sound_run("mlp4")
+    assert is_healthy_run(run, FAMILIES["mlp4"].learns_by)
     assert measure_harm(run, run).harmless
 
 
 def test_a_run_is_the_same_when_it_is_repeated():
     again, _ = train(default_setup(FAMILIES["mlp4"], 0))
-    assert again.loss == sound("mlp4").loss
+    assert again.loss == sound_run("mlp4").loss
 
 
 def test_the_grid_of_a_family_without_float16_leaves_float16_out():
@@ -163,7 +163,7 @@ def test_traps_alarm_and_are_healthy(id_):
     trap = next(trap for trap in TRAPS if trap.id == id_)
     setup = trap.make(0)
     run, _ = train(setup)
-    assert trap.rises or learned(run, setup.family.learns_by)
+    assert trap.rises or is_healthy_run(run, setup.family.learns_by)
     if id_ == "scaler_starts_high":
         assert sum(run.skipped) >= 10
 
@@ -175,7 +175,7 @@ def test_runs_are_read_as_they_were_written(tmp_path):
 
 
 def test_the_values_of_the_diagnosis_have_every_step_and_no_line():
-    run = made(grad_norm=[None] * 40).as_training_run()
+    run = run_by_hand(grad_norm=[None] * 40).as_training_run()
     assert "grad_norm" not in run.series
     assert len(run.series["loss"]) == 40
     assert run.series["val_loss"][1] == (39, None, 0.2)
@@ -186,9 +186,9 @@ def test_the_values_of_the_diagnosis_have_every_step_and_no_line():
 
 def test_hugging_face_prints_the_mean_of_a_window_and_hides_nan():
     run = with_loss(7, NAN)
-    text = PRINTERS["hf_trainer"](run)
+    text = LOG_PRINTERS["hf_trainer"](run)
     rows = [ast.literal_eval(line) for line in text.splitlines() if line.startswith("{'loss'")]
-    assert len(rows) == len(run.loss) // EVERY
+    assert len(rows) == len(run.loss) // PRINT_INTERVAL
     assert rows[0]["loss"] == round(sum(run.loss[:5]) / 5, 4)
     before = run.loss[5] + run.loss[6]
     assert rows[1]["loss"] == round((before * (1 + 1 / 3) + run.loss[8] + run.loss[9]) / 5, 4)
@@ -196,13 +196,13 @@ def test_hugging_face_prints_the_mean_of_a_window_and_hides_nan():
 
 
 def test_hugging_face_prints_a_dead_run_as_a_loss_of_zero():
-    text = PRINTERS["hf_trainer"](made(loss=[NAN] * 40, grad_norm=[NAN] * 40))
+    text = LOG_PRINTERS["hf_trainer"](run_by_hand(loss=[NAN] * 40, grad_norm=[NAN] * 40))
     assert text.startswith("{'loss': 0.0, 'grad_norm': nan, 'learning_rate': 0.001, 'epoch': 0.25}")
 
 
 def test_tqdm_prints_every_step_to_three_digits_on_one_line_an_epoch():
-    run = made()
-    text = PRINTERS["tqdm"](run)
+    run = run_by_hand()
+    text = LOG_PRINTERS["tqdm"](run)
     assert numbers(r"\bloss=([\d.e+-]+)", text) == [float(f"{loss:.3g}") for loss in run.loss]
     assert text.count("\r") == 38
     assert numbers(r"val_loss: ([\d.]+)", text) == [0.7, 0.2]
@@ -210,7 +210,7 @@ def test_tqdm_prints_every_step_to_three_digits_on_one_line_an_epoch():
 
 def test_keras_prints_the_running_mean_which_one_nan_makes_nan():
     run = with_loss(22, NAN)
-    text = re.sub(r"\x1b\[\d+m", "", PRINTERS["keras"](run))
+    text = re.sub(r"\x1b\[\d+m", "", LOG_PRINTERS["keras"](run))
     losses = re.findall(r"(?<!val_)loss: (\S+)", text)
     assert losses[0] == "1.5000"
     assert losses[1] == f"{(run.loss[0] + run.loss[1]) / 2:.4f}"
@@ -220,8 +220,8 @@ def test_keras_prints_the_running_mean_which_one_nan_makes_nan():
 
 
 def test_mmengine_prints_means_of_an_interval_with_four_decimals():
-    run = made()
-    text = PRINTERS["mmengine"](run)
+    run = run_by_hand()
+    text = LOG_PRINTERS["mmengine"](run)
     first = sum(run.loss[:5]) / 5
     assert "Epoch(train)  [1][ 5/20]  lr: 1.0000e-03  " in text
     assert numbers(r"  loss: ([\d.]+)", text)[0] == round(first, 4)
@@ -229,10 +229,10 @@ def test_mmengine_prints_means_of_an_interval_with_four_decimals():
 
 
 def test_megatron_leaves_out_a_loss_that_is_nan_or_of_skipped_updates_only():
-    run = made(loss_scale=[1024.0] * 40)
+    run = run_by_hand(loss_scale=[1024.0] * 40)
     run.loss[6] = NAN
     run.skipped[10:15] = [True] * 5
-    lines = [line for line in PRINTERS["megatron"](run).splitlines() if "consumed samples" in line]
+    lines = [line for line in LOG_PRINTERS["megatron"](run).splitlines() if "consumed samples" in line]
     assert "lm loss: " in lines[0]
     assert "lm loss" not in lines[1]
     assert "lm loss" not in lines[2]
@@ -244,7 +244,7 @@ def test_megatron_leaves_out_a_loss_that_is_nan_or_of_skipped_updates_only():
 
 def test_nanogpt_prints_single_losses_and_nothing_of_the_gradient():
     run = with_loss(10, INF)
-    text = PRINTERS["nanogpt"](run)
+    text = LOG_PRINTERS["nanogpt"](run)
     assert re.findall(r"iter (\d+): loss (\S+),", text)[2] == ("10", "inf")
     assert "step 20: train loss " in text
     assert "norm" not in text
@@ -253,7 +253,7 @@ def test_nanogpt_prints_single_losses_and_nothing_of_the_gradient():
 def test_a_metric_logger_keeps_one_inf_in_its_average_for_ever():
     norms = [2.0] * 40
     norms[3] = INF
-    last = metric_logger(made(grad_norm=norms)).splitlines()[-1]
+    last = metric_logger(run_by_hand(grad_norm=norms)).splitlines()[-1]
     assert "grad_norm: 2.0000 (inf)" in last
 
 
@@ -283,7 +283,7 @@ def parameter(step=0, layer="0.weight", **values):
 
 @pytest.mark.parametrize("name", rule_sets.RULE_SETS)
 def test_a_rule_set_is_silent_on_a_textbook_run(name):
-    run = made(
+    run = run_by_hand(
         layers=[row for step in (0, 10, 20) for row in (module(step), parameter(step))],
         accuracy=[0.25 + step / 80 for step in range(40)],
     )
@@ -292,27 +292,27 @@ def test_a_rule_set_is_silent_on_a_textbook_run(name):
 
 def test_sagemaker_counts_units_over_time_and_tiny_gradients():
     rows = [row for step in (0, 10) for row in (module(step, silent=0.6), parameter(step, grad_mean=1e-8))]
-    assert names(rule_sets.sagemaker(made(layers=rows))) == ["DeadRelu", "VanishingGradient"]
+    assert names(rule_sets.sagemaker(run_by_hand(layers=rows))) == ["DeadRelu", "VanishingGradient"]
 
 
 def test_autotrainer_looks_only_where_the_accuracy_stays_low():
     rows = [parameter(grad_norm=1e-6), parameter(layer="1.weight", grad_norm=1.0)]
-    assert rule_sets.autotrainer(made(layers=rows)) == []
-    low = made(layers=rows, validation=[(39, 1.4, 0.3)])
+    assert rule_sets.autotrainer(run_by_hand(layers=rows)) == []
+    low = run_by_hand(layers=rows, validation=[(39, 1.4, 0.3)])
     assert "vanishing gradient" in names(rule_sets.autotrainer(low))
 
 
 def test_deeplocalize_names_the_first_tensor_that_is_not_finite():
     rows = [module(0), module(10, absmax=INF), parameter(10, grad_norm=NAN)]
-    assert names(rule_sets.deeplocalize(made(layers=rows))) == ["forward of 0 at 10"]
+    assert names(rule_sets.deeplocalize(run_by_hand(layers=rows))) == ["forward of 0 at 10"]
 
 
 def test_deepdiagnosis_calls_a_layer_with_many_zeros_dead():
-    assert names(rule_sets.deepdiagnosis(made(layers=[module(zero=0.8)]))) == ["dead node"]
+    assert names(rule_sets.deepdiagnosis(run_by_hand(layers=[module(zero=0.8)]))) == ["dead node"]
 
 
 def test_umlaut_minds_inputs_and_the_learning_rate():
-    assert names(rule_sets.umlaut(made(inputs=(0.0, 255.0, 100.0), lr=0.05))) == [
+    assert names(rule_sets.umlaut(run_by_hand(inputs=(0.0, 255.0, 100.0), lr=0.05))) == [
         "input not normalised", "learning rate high",
     ]  # fmt: skip
 
@@ -324,7 +324,7 @@ def test_thedeepchecker_compares_the_first_loss_with_that_of_chance():
 def test_losslint_finds_nan_spikes_and_standstill():
     assert names(rule_sets.losslint(with_loss(20, NAN))) == ["nan_inf"]
     assert names(rule_sets.losslint(with_loss(20, 90.0))) == ["loss_spike"]
-    assert names(rule_sets.losslint(made(loss=[1.0] * 40))) == ["stagnation"]
+    assert names(rule_sets.losslint(run_by_hand(loss=[1.0] * 40))) == ["stagnation"]
 
 
 # --- Scores and threads ---
@@ -342,34 +342,38 @@ def test_a_share_of_nothing_is_no_number():
     assert str(Share(0, 0)) == "–"
 
 
-def judged(status, *causes, **changes):
-    return Judged(made(cause="log_of_zero", also=["eps_lost"], group="faulty", **changes), "tqdm", status, causes, 0.9)
+def diagnosed_run(status, *causes, **changes):
+    return DiagnosedRun(
+        run_by_hand(cause="log_of_zero", also=["eps_lost"], group="faulty", **changes), "tqdm", status, causes, 0.9
+    )
 
 
 def test_a_cause_counts_only_if_the_run_is_called_sick():
-    assert judged("sick", "log_of_zero").first_is_right(strict=True)
-    assert not judged("undecided", "log_of_zero").first_is_right(strict=True)
-    assert judged("undecided", "bad_labels", "log_of_zero").two_are_right(strict=True)
-    assert not judged("healthy", "log_of_zero").two_are_right(strict=False)
+    assert diagnosed_run("sick", "log_of_zero").first_is_right(strict=True)
+    assert not diagnosed_run("undecided", "log_of_zero").first_is_right(strict=True)
+    assert diagnosed_run("undecided", "bad_labels", "log_of_zero").two_are_right(strict=True)
+    assert not diagnosed_run("healthy", "log_of_zero").two_are_right(strict=False)
 
 
 def test_a_link_of_the_same_chain_is_right_when_not_strict():
-    answer = judged("sick", "eps_lost")
+    answer = diagnosed_run("sick", "eps_lost")
     assert answer.first_is_right(strict=False)
     assert not answer.first_is_right(strict=True)
 
 
 def test_what_a_log_shows_of_a_fault():
     assert visibility_of(with_loss(30, NAN)) == "sudden nan"
-    assert visibility_of(made(loss=[1.0] * 20 + [9.0, 90.0, NAN] + [NAN] * 17)) == "visible"
-    assert visibility_of(made(loss=[1.5] * 40)) == "visible"
-    assert visibility_of(made(validation=[(19, 0.2, 0.9), (39, 0.7, 0.5)])) == "visible"
-    assert visibility_of(made(classes=0, loss=[1.0 - step / 80 for step in range(40)])) == "no warning but slowness"
+    assert visibility_of(run_by_hand(loss=[1.0] * 20 + [9.0, 90.0, NAN] + [NAN] * 17)) == "visible"
+    assert visibility_of(run_by_hand(loss=[1.5] * 40)) == "visible"
+    assert visibility_of(run_by_hand(validation=[(19, 0.2, 0.9), (39, 0.7, 0.5)])) == "visible"
+    assert (
+        visibility_of(run_by_hand(classes=0, loss=[1.0 - step / 80 for step in range(40)])) == "no warning but slowness"
+    )
 
 
 def test_the_group_of_a_sudden_nan_is_right_even_where_the_cause_is_not():
-    assert names_its_group(judged("undecided", "zero_over_zero"))
-    assert not names_its_group(judged("sick", "step_too_large"))
+    assert names_cause_of_sudden_nan(diagnosed_run("undecided", "zero_over_zero"))
+    assert not names_cause_of_sudden_nan(diagnosed_run("sick", "step_too_large"))
 
 
 def test_forty_threads_a_quarter_healthy_split_by_hash():

@@ -253,7 +253,7 @@ def test_a_follower_takes_the_place_of_a_lost_leader(service, valkey, silent):
 
 @pytest.mark.exhaustive  # takes longer than a lease
 def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
-    """It renews its lease, and followers that they are there."""
+    """It renews its lease, and the followers renew their registration."""
     words = []
     publish = flight_board.FlightBoard.publish
 
@@ -279,7 +279,7 @@ def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
 
 
 def test_a_leader_that_closes_is_replaced(service):
-    """As on SIGTERM: it says so, and nobody waits for its lease to end."""
+    """On closing, as on SIGTERM, a leader releases its lead, so that followers do not wait for its lease to expire."""
     leads, follows = SteppedRunner(permits=2), SteppedRunner()
     led = service(leads)
     first = Listener(led, 4)
@@ -293,7 +293,7 @@ def test_a_leader_that_closes_is_replaced(service):
     assert repr(first.end().rows) == repr(other.rows)
 
 
-@pytest.mark.parametrize("fault", ["kill", "silence"])
+@pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
     """In mid-run: nobody loses or repeats a row. Afterwards nobody waits for it, until it answers again."""
     runners = [SteppedRunner(permits=2), SteppedRunner(permits=0)]
@@ -313,7 +313,7 @@ def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
         alone = [Listener(each, 2, seed=seed).end() for each in services]
         assert [len(each.rows) for each in alone] == [2, 2]
     assert [runner.started for runner in runners] == [3, 3]
-    valkey.start() if fault == "kill" else valkey.speak()
+    valkey.start() if fault == "kill" else valkey.resume()
     until(lambda: all(state.available for state in states))
     assert [len(Listener(each, 2, seed=3).end().rows) for each in services] == [2, 2]
     assert sum(runner.started for runner in runners) == 7
@@ -368,7 +368,7 @@ def test_rows_that_arrive_twice_are_shown_once(service, valkey):
 
 @pytest.mark.parametrize("invalid", ["{", "[1]", '{"status": "ran"}', "null"])
 def test_what_cannot_be_read_is_measured_here(service, valkey, invalid):
-    """A kept run, and a leader's rows."""
+    """If a stored run or a leader's rows cannot be parsed, the service executes the run itself."""
     import redis
 
     runner = SteppedRunner()

@@ -120,7 +120,7 @@ def test_modules_named_in_contributing_exist(path):
 
 
 def test_contributing_describes_every_folder_and_file_of_the_package():
-    """Its table has a row for each, and no row for what does not exist."""
+    """The table has a row for every folder and file, and every row names one that exists."""
     table = re.search(r"\| Folder or file \|.*?\n\n", CONTRIBUTING, re.DOTALL)
     assert table
     rows = re.findall(r"^\| (`.*?) \|", table[0], re.MULTILINE)

@@ -27,7 +27,7 @@ def test_working_installation_passes(settings):
     checks = {check.name: check for check in run_checks(settings, port=0)}
     assert {name: check.says.en for name, check in checks.items() if check.state == "wrong"} == {}
     if not seccomp.why_unsupported():
-        assert checks["sandbox"].state == ("ok" if landlock.version() else "note")
+        assert checks["sandbox"].state == ("ok" if landlock.landlock_version() else "note")
 
 
 def test_a_machine_that_cannot_confine_is_at_fault_unless_that_is_wanted(settings, tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_a_whole_with_files_of_its_own_beside_the_core_is_noticed(settings, tmp_
 
 @pytest.mark.parametrize("checkout", [True, False])
 def test_another_torch_is_noted(installation, monkeypatch, tmp_path, checkout):
-    """A checkout can be set up from its lock; there is none where a wheel is installed."""
+    """Another torch than the tested one is a note; in a checkout, which has a lock, it says to install from that."""
     monkeypatch.setattr(doctor, "version", lambda _name: "2.14.1+cpu")
     if not checkout:
         monkeypatch.setattr(doctor, "bundled", lambda name: tmp_path / name)

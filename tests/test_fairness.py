@@ -18,7 +18,7 @@ from qa_service.app import create_app
 from qa_service.diagnosis import engine, reading
 from qa_service.errors import BadField, Overloaded, RateLimited, Unauthorized
 from qa_service.fronts.web import link_previews
-from qa_service.lab.clients import CLIENT, Client, names_of_run
+from qa_service.lab.clients import CLIENT, Client, clients_of_run
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import QueuePosition
 from qa_service.model import Request, Run, RunStatus
@@ -102,7 +102,7 @@ class Turnstile:
         return self.queue.waiting_of(client)
 
     def stream(self, experiment, params, seed, is_cancelled=lambda: False) -> Generator[QueuePosition, None, Run]:
-        with self.queue.join(names_of_run()) as slot:
+        with self.queue.join(clients_of_run()) as slot:
             yield QueuePosition(slot.position)
             assert slot.granted.wait(TIMEOUT_SECONDS)
             assert self.passes.acquire(timeout=TIMEOUT_SECONDS)
@@ -168,7 +168,7 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
         thread = threading.Thread(target=context.run, args=(diagnosing.diagnose_file, b"", client), daemon=True)
         before = waiting()
         thread.start()
-        until(lambda: waiting() > before or diagnosing.reading_queue.free < 2)
+        until(lambda: waiting() > before or diagnosing.reading_queue.free_slots < 2)
         return thread
 
     def waiting() -> int:
@@ -177,7 +177,7 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
     threads: list[threading.Thread] = []
     try:
         threads += [send("many") for _ in range(2)]
-        until(lambda: diagnosing.reading_queue.free == 0)
+        until(lambda: diagnosing.reading_queue.free_slots == 0)
         threads += [send("many") for _ in range(6)]
         until(lambda: waiting() == 6)
         with served(Client("many")), pytest.raises(Overloaded):

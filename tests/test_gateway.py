@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import TIMEOUT_SECONDS, numstab_server, session, until
+from processes import TIMEOUT_SECONDS, numstab_server, session_processes, until
 
 from bench.server import free_port
 from qa_service.app import create_app
@@ -317,7 +317,7 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
             name, data = long.result(TIMEOUT_SECONDS)[-1]
             assert (name, data["code"]) == ("error", "shutting_down")
             assert server.wait(TIMEOUT_SECONDS) == 0
-            until(lambda: not session(server.pid), why=lambda: session(server.pid))
+            until(lambda: not session_processes(server.pid), why=lambda: session_processes(server.pid))
         remaining = [file.name for file in short_path.iterdir() if not file.name.startswith("torchinductor_")]
         assert remaining == []
         lines = (tmp_path / "log").read_text().splitlines()

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from hostile_strings import BODIES, STRINGS
+from hostile_strings import HOSTILE_BODIES, HOSTILE_STRINGS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,10 +58,10 @@ def assert_no_harm(response, sent: str = "") -> None:
 
 
 @pytest.mark.sampled(one_in=3)
-@pytest.mark.parametrize("name", STRINGS)
+@pytest.mark.parametrize("name", HOSTILE_STRINGS)
 def test_hostile_strings_in_the_api(client, name):
     """As question, field name, value, id, reason and language, in the path and in the query."""
-    text = STRINGS[name]
+    text = HOSTILE_STRINGS[name]
     valid_request = {"question": "counting numbers one", "run": False}
     for body in (
         {"question": text, "run": False},
@@ -91,17 +91,17 @@ def test_hostile_strings_in_the_api(client, name):
     )
 
 
-@pytest.mark.parametrize("name", STRINGS)
+@pytest.mark.parametrize("name", HOSTILE_STRINGS)
 def test_hostile_strings_in_the_pages(client, name):
     """In the question, the path and the query; the HTML in events has no markup of the input."""
-    encoded = quote(STRINGS[name].encode("utf-8", "surrogatepass"), safe="")[:4000]
+    encoded = quote(HOSTILE_STRINGS[name].encode("utf-8", "surrogatepass"), safe="")[:4000]
     for path in ("/entries/{}", "/e/{}", "/experiments/{}", "/?lang={}", "/entries?lang={}", "/e/counting?steps={}",
                  "/e/counting?seed={}", "/e/counting?{}=1", "/e/counting?block={}", "/experiments/counts?steps={}",
                  "/entries/{}.md", "/static/{}", "/{}", "/assets/{}"):  # fmt: skip
         assert_no_harm(client.get(path.format(encoded)))
-    body = {"question": STRINGS[name], "lang": "en", "run": False}
+    body = {"question": HOSTILE_STRINGS[name], "lang": "en", "run": False}
     response = client.post("/page/ask", content=json.dumps(body).encode())
-    assert_no_harm(response, STRINGS[name])
+    assert_no_harm(response, HOSTILE_STRINGS[name])
     for line in response.text.split("\n"):
         if line.startswith("data: "):
             html = "".join(str(value) for key, value in json.loads(line[6:]).items() if key.endswith("html"))
@@ -110,28 +110,28 @@ def test_hostile_strings_in_the_pages(client, name):
             assert "javascript:" not in html.replace("[x](javascript:", "")
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
 def test_hostile_bodies(client, name):
     """On every route that takes a body."""
     for route in (f"{API}/ask", f"{API}/ask/stream", f"{API}/experiments/counts/runs", f"{API}/feedback",
                   f"{API}/experiments/counts/runs/stream", "/page/ask", "/page/run"):  # fmt: skip
-        assert_no_harm(client.post(route, content=BODIES[name]))
+        assert_no_harm(client.post(route, content=HOSTILE_BODIES[name]))
 
 
 def test_feedback_is_stored_verbatim(client, data):
     """SQL in it is stored as text."""
-    body = {"answer_id": ANSWER, "helpful": False, "reason": STRINGS["sql"]}
+    body = {"answer_id": ANSWER, "helpful": False, "reason": HOSTILE_STRINGS["sql"]}
     assert client.post(f"{API}/feedback", json=body).status_code == 201
     with closing(Store(Settings(data=data).store_url)) as store:
-        assert store.feedback()[-1] == (ANSWER, False, STRINGS["sql"])
+        assert store.feedback()[-1] == (ANSWER, False, HOSTILE_STRINGS["sql"])
 
 
 def test_hostile_strings_and_bodies_in_the_terminal(cache, tmp_path, capsys, monkeypatch):
     """As a batch, as arguments and on standard input: one output line each, no traceback, no escape sequence."""
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
            "NUMSTAB_DATA": str(tmp_path)}  # fmt: skip
-    lines = [json.dumps({"q": text, "run": False}).encode() for text in STRINGS.values()]
-    lines += [body.replace(b"\n", b" ").replace(b"\r", b" ") for body in BODIES.values() if body.strip()]
+    lines = [json.dumps({"q": text, "run": False}).encode() for text in HOSTILE_STRINGS.values()]
+    lines += [body.replace(b"\n", b" ").replace(b"\r", b" ") for body in HOSTILE_BODIES.values() if body.strip()]
     file = tmp_path / "batch.jsonl"
     file.write_bytes(b"\n".join(lines))
     assert main(["ask", "--batch", str(file), "--json"], env) in (0, 1, 2, 3)
@@ -139,7 +139,7 @@ def test_hostile_strings_and_bodies_in_the_terminal(cache, tmp_path, capsys, mon
     assert out.count("\n") == len(lines)
     assert "Traceback" not in out + err
     assert "\x1b]" not in out + err
-    for text in STRINGS.values():
+    for text in HOSTILE_STRINGS.values():
         if "\0" not in text and not text.startswith("\ud800"):  # cannot be a command-line argument
             assert main(["ask", text, "--no-run"], env) in (0, 1, 2, 3)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00\n")))

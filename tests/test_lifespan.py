@@ -54,7 +54,7 @@ def questions_counted(client: TestClient) -> float:
 def questions_stored(settings: Settings) -> int:
     store = Store(settings.store_url)
     try:
-        return sum(count for *_, count in store.asked(date(2020, 1, 1)))
+        return sum(count for *_, count in store.answer_counts(date(2020, 1, 1)))
     finally:
         store.close()
 

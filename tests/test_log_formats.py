@@ -111,7 +111,7 @@ def _said(line):
 
 @each_case("name", SNIPPETS)
 def test_logs_as_people_paste_them_are_read(name):
-    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a person sees."""
+    """Logs broken by pagers, quoted, with Markdown emphasis, of old versions, in Chinese: every visible value is read."""
     lines = [_said(line) for line in SNIPPETS[name].rstrip("\n").split("\n")]
     run = read_log_text("\n".join(text for text, _ in lines))
     found = {}
@@ -246,7 +246,7 @@ def test_a_traceback_is_an_event_with_its_exception():
 
 
 def test_skipped_updates_are_events():
-    """Of DeepSpeed, Apex, fairseq, and of Megatron's counter; DeepSpeed's own counter counts all since the start."""
+    """Skipped updates of DeepSpeed, Apex and fairseq, and in the counter of Megatron; DeepSpeed's own counter counts all since the start."""
     run = read_log_text(PRINTERS["deepspeed"]().text)
     assert sum(event.kind == "skipped_update" for event in run.events) == 11
     assert len(run.series["loss_scale"]) == 11  # also where it only waits, and prints what it attempted
@@ -400,7 +400,7 @@ _SICK_WHATEVER_IT_LEARNS = frozenset({
 def test_a_healthy_run_is_silent_in_every_format(name, monkeypatch):
     """No sign of sickness, no restart, no skipped update: means with an old nan and regions without objects are healthy."""
     monkeypatch.setattr(log_printers, "LOSSES", _FINE)
-    monkeypatch.setattr(log_printers, "RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
+    monkeypatch.setattr(log_printers, "PRINTED_RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
     run = read_log_text(PRINTERS[name]().text)
     assert run.series
     assert {str(each.sign) for each in run.observations} <= set(_SETTINGS_OF_FORMATS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop, until
+from processes import TIMEOUT_SECONDS, run_async, run_event_loop_turns, until
 
 from qa_service.lab.interpreter import connect_interpreter, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
@@ -48,10 +48,10 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
 
 @pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
-    """As it is for an experiment that compiles; and for who asks the stub for more than it has."""
+    """The compiler is imported for an experiment that names it, and when an attribute that the stub lacks is used."""
     code = (
         "import torch\n"
-        "from qa_service.lab.compiler import import_compiler, stub_compiler, needs_compiler\n"
+        "from qa_service.lab.compiler_stub import import_compiler, stub_compiler, needs_compiler\n"
         "stub_compiler()\n"
         "assert needs_compiler('y = torch.compile(f)') and not needs_compiler('torch.optim.SGD')\n"
         "torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]).step()\n"
@@ -80,7 +80,7 @@ def test_idle_children_share_what_the_fork_server_has(toy_experiments):
 
 @linux
 def test_workers_share_one_fork_server(tmp_path):
-    """When one of them is gone its children are killed, no others'; without the server each starts its own."""
+    """When a worker ends, its children alone are killed; without the shared server each worker starts its own."""
     preload, address = ("qa_service.lab.worker",), tmp_path / "fork-server"
     with server_for_workers("", preload, address):
         one, other = connect_interpreter("", preload, address), connect_interpreter("", preload, address)
@@ -131,7 +131,7 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     """Not while one is being answered, nor again before another has come."""
     given_back: list[int] = []
     monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
-    monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.begun))
+    monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.texts_begun))
     priority = TextPriority()
 
     async def scenario() -> None:
@@ -140,13 +140,13 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
             with priority.pending():
                 if asked == 1:
                     watching = asyncio.create_task(lifecycle.trim_memory_when_idle(priority))
-                await turns_of_the_loop()
+                await run_event_loop_turns()
                 await asyncio.to_thread(lambda: None)
                 assert len(given_back) == asked - 1
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 while len(given_back) < asked:  # noqa: ASYNC110
                     await asyncio.sleep(0)
-            await turns_of_the_loop()
+            await run_event_loop_turns()
             await asyncio.to_thread(lambda: None)
             assert given_back == [1, 2][:asked]
         watching.cancel()
@@ -156,7 +156,9 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
 
 @linux
 def test_between_texts_the_classifier_is_let_go_of_where_it_comes_back_at_once(tmp_path):
-    """That is where the kernel has the file in huge pages; so it has it again after a copy in small pieces."""
+    """Only where the page cache holds the file in huge pages, which is restored after the file was copied in small
+    pieces.
+    """
     written, file = tmp_path / "written", tmp_path / "copied"
     save_arrays(written, {"numbers": np.arange(3 << 20)})
     with written.open("rb") as source, file.open("wb", buffering=0) as target:
@@ -186,14 +188,14 @@ def test_a_pause_between_texts_is_told_once():
     priority = TextPriority()
 
     async def scenario() -> None:
-        priority.call_in_pauses(0, lambda: called.append(priority.begun))
+        priority.call_in_pauses(0, lambda: called.append(priority.texts_begun))
         for _ in range(4):
             with priority.pending():
                 await asyncio.sleep(0)
         with priority.pending():
-            await turns_of_the_loop()
+            await run_event_loop_turns()
             assert not called
-        await turns_of_the_loop()
+        await run_event_loop_turns()
         assert called == [5]
 
     run_async(scenario())

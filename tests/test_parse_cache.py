@@ -56,7 +56,7 @@ def test_a_text_that_has_changed_is_parsed_again(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\x00", b'{"a": '])
 def test_what_is_no_cache_is_not_used(tmp_path, content):
-    """It is replaced."""
+    """A damaged cache file is ignored and replaced."""
     cold = read(TOYS / "kb", TOYS / "demos", tmp_path)
     (file,) = tmp_path.glob("parsed-*.json")
     kept = file.read_bytes()
@@ -76,7 +76,7 @@ def test_only_what_json_gives_back_exactly_is_kept(tmp_path):
 
 
 def test_it_holds_what_was_used_last(tmp_path):
-    """So that a file whose text is gone does not stay for ever."""
+    """Saving drops values that were not requested, so that those of deleted files do not accumulate."""
     for texts in (("a", "b"), ("b", "c")):
         cache = ParseCache(tmp_path, "x")
         for text in texts:

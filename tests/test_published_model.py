@@ -29,7 +29,7 @@ QUESTION = "counting numbers two"
 
 @pytest.fixture(autouse=True)
 def nothing_installed():
-    """What is installed is looked up once a process: not across tests."""
+    """Clears the lookup of the installed package, which is cached per process, before and after each test."""
     published.installed_file.cache_clear()
     yield
     published.installed_file.cache_clear()

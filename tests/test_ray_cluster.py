@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CONFINED
-from processes import ROOT, TIMEOUT_SECONDS, session, until
+from processes import ROOT, TIMEOUT_SECONDS, session_processes, until
 from shipped import EXPERIMENTS as SHIPPED
 
 from bench.ray_cluster import START_SECONDS, cluster
@@ -44,7 +44,7 @@ def two_machines():
 
 @contextmanager
 def runner_on(started):
-    """A runner on a cluster, and one at home, as services have them."""
+    """A runner on a cluster, and a runner on this machine alone, as services have them."""
     with pytest.MonkeyPatch.context() as env:
         env.setenv("RAY_AUTH_TOKEN", started.token)
         env.setenv("PYTHONPATH", str(ROOT))
@@ -156,18 +156,20 @@ def test_a_client_that_leaves_kills_the_child(two_machines):
         cancelled = []
         stream = runner.stream(says_its_process, {"steps": 100_000}, 0, lambda: bool(cancelled))
         child = next(int(row["value"]) for row in stream if not isinstance(row, QueuePosition))
-        assert child in session(node.process.pid)
+        assert child in session_processes(node.process.pid)
         cancelled.append(True)
         with pytest.raises(Cancelled):
             list(stream)
-        until(lambda: child not in session(node.process.pid), 60)
+        until(lambda: child not in session_processes(node.process.pid), 60)
         assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN
 
 
 @pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("killed", ["ray::Node", "/raylet"])
 def test_a_run_whose_machine_is_killed_is_finished_elsewhere(two_machines, killed):
-    """Its actor or Ray's own process, by kill -9 in mid-run: no row comes twice; a machine is back or replaced."""
+    """The actor or Ray's own process is killed with SIGKILL during the run: no row is yielded twice, and the machine
+    returns or is replaced.
+    """
     started, runner, local = two_machines
     node = started.nodes[-1]
     with only_on(runner, node):
@@ -176,14 +178,16 @@ def test_a_run_whose_machine_is_killed_is_finished_elsewhere(two_machines, kille
     assert [row["step"] for row in rows] == list(range(ROWS))
     assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
     if killed == "/raylet":
-        until(lambda: not any("forkserver" in line for line in session(node.process.pid).values()))  # no orphans
+        until(
+            lambda: not any("forkserver" in line for line in session_processes(node.process.pid).values())
+        )  # no orphans
         started.add()
     until(lambda: runner.slots == 2, START_SECONDS)
 
 
 @pytest.mark.exhaustive
 def test_the_doctor_sees_the_machines_and_a_wrong_token(two_machines, monkeypatch):
-    """As a service that starts, beside one that is connected."""
+    """`numstab doctor` connects like a new service, while another service is connected to the same cluster."""
     started, runner, _ = two_machines
     found = inspect_cluster(started.address)
     assert (found.problem, found.refusals) == ("", [])
@@ -199,7 +203,7 @@ def test_the_doctor_sees_the_machines_and_a_wrong_token(two_machines, monkeypatc
 
 @pytest.mark.exhaustive
 def test_a_wrong_token_is_refused(two_machines, monkeypatch):
-    """By the head: a service with another one does not get in, and those that are in stay."""
+    """The head rejects a service with another token; services that are connected stay connected."""
     started, runner, _ = two_machines
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
     command = [sys.executable, "-m", "qa_service.lab.cluster_driver", started.address]
@@ -216,7 +220,7 @@ def test_a_wrong_token_is_refused(two_machines, monkeypatch):
 def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     """The last test of this cluster: its head is killed in mid-run, and nothing of it is left behind at the end."""
     started, runner, local = two_machines
-    driver = runner.driver_session()
+    driver = runner.driver_session_id()
     stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
     rows, run = rows_and_run(stream, 5, lambda: os.kill(started.head.pid_of("/gcs_server"), signal.SIGKILL))
     assert [row["step"] for row in rows] == list(range(ROWS))
@@ -224,8 +228,8 @@ def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     until(lambda: runner.slots == local.slots)
     runner.close()
     started.end()
-    assert not [line for node in started.nodes for line in session(node.process.pid).values()]
-    assert not session(driver)
+    assert not [line for node in started.nodes for line in session_processes(node.process.pid).values()]
+    assert not session_processes(driver)
 
 
 @pytest.mark.exhaustive

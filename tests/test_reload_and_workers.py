@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import ROOT, TIMEOUT_SECONDS, running, session, status, until
+from processes import ROOT, TIMEOUT_SECONDS, running, session_processes, status, until
 
 from bench.server import free_port
 from qa_service.answering.diagnosing import diagnose_file, run_experiments
@@ -28,14 +28,14 @@ from qa_service.app import create_app
 from qa_service.fronts.mcp.calls import ToolCall
 from qa_service.fronts.mcp.inputs import CheckInput
 from qa_service.fronts.mcp.receipts import CompactReceipt
-from qa_service.fronts.mcp.resources import read
+from qa_service.fronts.mcp.resources import read_resource_text
 from qa_service.fronts.mcp.tools import TOOLS
 from qa_service.fronts.openai_api import routes
 from qa_service.knowledge.library import Library
 from qa_service.model import Request
 from qa_service.model.diagnosis import Reproduction
 from qa_service.model.events import AnswerReady, EvidenceReady
-from qa_service.server.lifecycle import share_of, worker_index
+from qa_service.server.lifecycle import worker_index, worker_share
 from qa_service.settings import Settings
 
 TOYS = ROOT / "tests" / "toys"
@@ -143,7 +143,7 @@ def test_changed_files_are_reloaded_without_a_request(toy_service, own_settings)
     ("slots", "workers", "shares"), [(5, 2, [3, 2]), (2, 2, [1, 1]), (1, 2, [1, 1]), (8, 3, [3, 3, 2])]
 )
 def test_slots_are_divided_among_workers(slots, workers, shares):
-    assert [share_of(slots, workers, number) for number in range(workers)] == shares
+    assert [worker_share(slots, workers, number) for number in range(workers)] == shares
 
 
 def test_the_index_of_a_terminated_worker_is_reused(tmp_path):
@@ -216,7 +216,7 @@ def test_workers_end_with_their_supervisor(tmp_path):
         until(lambda: status(f"http://127.0.0.1:{port}/") == 200)
         server.kill()
         server.wait(TIMEOUT_SECONDS)
-        until(lambda: not session(server.pid), 60, why=lambda: session(server.pid))
+        until(lambda: not session_processes(server.pid), 60, why=lambda: session_processes(server.pid))
         with socket.create_server(("127.0.0.1", port)):
             pass
 
@@ -383,16 +383,16 @@ class ReloadingCall(ToolCall):
         super().__init__("en")
         self._reload = reload
 
-    def last(self, events):
+    def wait_for_last(self, events):
         """The last event, after the reload."""
         self._reload()
-        return super().last(events)
+        return super().wait_for_last(events)
 
 
 def test_a_run_is_repeated_by_the_experiment_that_its_receipt_was_checked_on(toy_service, reload_at_once):
     *_, last = toy_service.run("counts", {})
     uri = f"numstab://runs/{CompactReceipt.of(last.evidence, 'en').encode()}"
-    text, _ = read(toy_service, uri, ReloadingCall(reload_at_once))
+    text, _ = read_resource_text(toy_service, uri, ReloadingCall(reload_at_once))
     assert json.loads(text)["experiment"] == "counts"
 
 

@@ -20,7 +20,7 @@ from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train_classifier
 from qa_service.schemas.answers import answer_json
@@ -253,7 +253,7 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
 
 
 def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
-    """The twin that is about float16 comes first, unless float16 is fine and another format in use is not.
+    """The entry about float16 comes first, unless the question says that float16 works and another format does not.
 
     One that declares where its trouble is absent gains where that is observed.
     """
@@ -358,7 +358,7 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
         start += len(own)
     file = tmp_path / "phrasings.faiss"
     for stored in (vectors, map_vectors(file), open_vectors(file), vectors.astype(np.float16)):
-        index = Index(library, stored)
+        index = PhrasingIndex(library, stored)
         found = [index.nearest(vector, library.values()) for vector in vectors]
         assert {name: [each[row].phrasing for each in found] for row, name in enumerate(wordings)} == expected
 
@@ -375,7 +375,10 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 512)))
     file = tmp_path / "phrasings.faiss"
     save_vectors(file, vectors)
-    index, without_file = Index(library, open_vectors(file), file), Index(library, vectors.astype(np.float16))
+    index, without_file = (
+        PhrasingIndex(library, open_vectors(file), file),
+        PhrasingIndex(library, vectors.astype(np.float16)),
+    )
     calls = Counter[str]()
 
     def count_calls(owner: Any, name: str) -> None:
@@ -404,7 +407,7 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
     assert found == [without_file.nearest(vector, entries) for vector in vectors]
     assert calls["pairwise_distances"] == count * len(entries)
     monkeypatch.setitem(sys.modules, "faiss", None)  # not installed
-    assert found == [Index(library, vectors, file).nearest(vector, entries) for vector in vectors]
+    assert found == [PhrasingIndex(library, vectors, file).nearest(vector, entries) for vector in vectors]
 
 
 def _mapped_kib(file: Path) -> int:

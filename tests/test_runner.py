@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, running, session, until
+from processes import TIMEOUT_SECONDS, running, session_processes, until
 
 from qa_service.errors import UnknownExperiment
 from qa_service.lab import interpreter, worker
@@ -208,7 +208,7 @@ def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
     queue.leave(first)
     assert third.granted.is_set()
     queue.leave(third)
-    assert (queue.free, len(queue)) == (1, 0)
+    assert (queue.free_slots, len(queue)) == (1, 0)
 
 
 def test_one_clients_many_runs_delay_another_by_one_at_most():
@@ -350,12 +350,12 @@ def test_a_killed_service_leaves_nothing(tmp_path):
     env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     with running([sys.executable, "-c", code], env=env) as service:
         assert service.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
-        until(lambda: not session(service.pid))
+        until(lambda: not session_processes(service.pid))
     assert not list(tmp_path.iterdir())
 
 
 def test_runners_share_a_fork_server(lab, toy_experiments):
-    """One with the same modules: starting it takes seconds."""
+    """Runners that preload the same modules share one fork server, because starting one takes seconds."""
     other = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=lab.confined)
     for runner in (lab, other):
         assert runner.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
@@ -391,7 +391,7 @@ def test_random_numbers_without_a_seed_differ_from_run_to_run(lab, fresh_lab, to
 
 
 def test_a_source_is_compiled_once_for_all_its_runs(toy_experiments, monkeypatch):
-    """Nothing of it is executed then."""
+    """Compiling executes nothing of the source."""
     source = 'import sys\nsys.executed = True\n"""' + toy_experiments["counts"].slug + '"""\n'
     compiled = []
     monkeypatch.setattr(

@@ -27,7 +27,7 @@ from qa_service.settings import Settings
 
 EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")
 needs_seccomp = pytest.mark.skipif(bool(seccomp.why_unsupported()), reason=seccomp.why_unsupported())
-needs_landlock = pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+needs_landlock = pytest.mark.skipif(not landlock.landlock_version(), reason="the kernel has no Landlock")
 STRANGER = (
     "import ctypes, sys\n"
     'secret = ctypes.create_string_buffer(b"a stranger\'s key")\n'
@@ -99,7 +99,9 @@ def test_a_demo_reaches_no_other_process(stranger, action):
 @needs_seccomp
 @pytest.mark.parametrize("action", REACHES)
 def test_without_the_sandbox_it_does(stranger, action):
-    """Else the test above shows nothing. A kernel or container may forbid it by itself."""
+    """Without the sandbox the same attempts succeed, unless the kernel or a container forbids them: the test above is
+    not vacuous.
+    """
     process, address = stranger
     run = measure(EXPERIMENTS["escapes"], confined=False, what=action, pid=process.pid, address=address)
     if "PermissionError" in run.note.en:
@@ -152,7 +154,7 @@ def test_a_demo_finds_no_password_in_its_environment(tmp_path):
 
 
 def test_variables_that_numbers_depend_on_are_kept():
-    """And those that say where things are; nothing else."""
+    """Variables with paths and folders are kept, too; all others are removed."""
     assert all(map(is_kept, ("PATH", "TMPDIR", "LC_ALL", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_CBWR")))
     assert not any(map(is_kept, ("PGPASSWORD", "NUMSTAB_STORE", "AWS_SECRET_ACCESS_KEY", "PATHOLOGY", "LD_PRELOAD")))
 

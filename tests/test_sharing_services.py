@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from postgres_server import run_postgres, self_signed_certificate
-from processes import ROOT, TIMEOUT_SECONDS, numstab_server, running, session, until
+from processes import ROOT, TIMEOUT_SECONDS, numstab_server, running, session_processes, until
 
 from bench.server import free_port
 from bench.valkey import run_valkey, valkey_program
@@ -135,7 +135,7 @@ def test_a_silent_store_and_a_silent_valkey_cost_feedback_only(cache, tmp_path):
             assert httpx.get(f"{address}/livez").status_code == 200
             server.send_signal(signal.SIGTERM)
             assert server.wait(TIMEOUT_SECONDS) == 0
-            until(lambda: not session(server.pid), why=lambda: session(server.pid))
+            until(lambda: not session_processes(server.pid), why=lambda: session_processes(server.pid))
 
 
 def _events(reply: httpx.Response) -> Iterator[str]:

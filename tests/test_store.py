@@ -222,7 +222,7 @@ def test_questions_are_counted_and_their_text_is_stored_only_if_allowed(url, toy
     counting, storing = open_store(url), open_store(url, keep_days=30)
     for question in ("counting numbers one", "counting numbers two", "今晚吃什么"):
         counting.record(toy_service.answer(Request(question=question, run=False)))
-    counts = counting.asked(date(2020, 1, 1))
+    counts = counting.answer_counts(date(2020, 1, 1))
     assert sum(count for *_, count in counts) == 3
     assert counts[0] == ("counting", "answered", 2)
     assert counting.unanswered() == []
@@ -262,5 +262,5 @@ def test_answers_are_recorded_in_the_background(toy_service, tmp_path, caplog, o
             toy_service.answer(Request(question="counting numbers one", run=False))
             unsubscribe()
         if recorded:
-            assert store.asked(date(2020, 1, 1)) == [("counting", "answered", 1)]
+            assert store.answer_counts(date(2020, 1, 1)) == [("counting", "answered", 1)]
     assert "not recorded" in caplog.text

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 from checking import each_case
-from processes import ROOT, TIMEOUT_SECONDS, running, session, until
+from processes import ROOT, TIMEOUT_SECONDS, running, session_processes, until
 
 from qa_service.__main__ import main
 from qa_service.errors import BadField
@@ -359,7 +359,9 @@ def test_sigint_ends_a_command_with_status_130(env):
     with running(
         [sys.executable, "-c", code], env=env | toys, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     ) as run:
-        until(lambda: run.poll() is not None or any("forkserver" in line for line in session(run.pid).values()))
+        until(
+            lambda: run.poll() is not None or any("forkserver" in line for line in session_processes(run.pid).values())
+        )
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=TIMEOUT_SECONDS)
         assert (run.returncode, b"Traceback" in err) == (130, False), err.decode()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from fastapi import FastAPI
-from processes import TIMEOUT_SECONDS, run_async, turns_of_the_loop
+from processes import TIMEOUT_SECONDS, run_async, run_event_loop_turns
 from starlette.requests import Request as HttpRequest
 
 from qa_service.model import Request
@@ -28,10 +28,10 @@ def test_evidence_waits_for_every_pending_text(monkeypatch):
         priority = TextPriority()
         with priority.pending():
             with priority.pending():
-                evidence = asyncio.ensure_future(priority.wait_for_texts())
-                await turns_of_the_loop()
+                evidence = asyncio.ensure_future(priority.wait_for_pending_texts())
+                await run_event_loop_turns()
                 assert not evidence.done()
-            await turns_of_the_loop()
+            await run_event_loop_turns()
             assert not evidence.done()
         await asyncio.wait_for(evidence, TIMEOUT_SECONDS)
 
@@ -43,10 +43,10 @@ def test_no_run_starts_while_a_text_is_pending(service):
     started, at_the_gate, pending_beyond = threading.Event(), threading.Event(), []
 
     class Gate(TextPriority):
-        def wait_for_texts_blocking(self) -> None:
+        def wait_for_pending_texts_blocking(self) -> None:
             assert not started.is_set()
             at_the_gate.set()
-            super().wait_for_texts_blocking()
+            super().wait_for_pending_texts_blocking()
             pending_beyond.append(self.is_pending)
 
     priority = Gate()
@@ -78,8 +78,8 @@ def test_evidence_waits_no_longer_than_the_timeout(monkeypatch):
     async def scenario() -> None:
         priority = TextPriority()
         with priority.pending():
-            await asyncio.wait_for(priority.wait_for_texts(), TIMEOUT_SECONDS)
-            await asyncio.to_thread(priority.wait_for_texts_blocking)
+            await asyncio.wait_for(priority.wait_for_pending_texts(), TIMEOUT_SECONDS)
+            await asyncio.to_thread(priority.wait_for_pending_texts_blocking)
             assert priority.is_pending
 
     run_async(scenario())
@@ -91,6 +91,6 @@ def test_a_failed_text_is_no_longer_pending():
         priority = TextPriority()
         with pytest.raises(ValueError, match="no text"), priority.pending():
             raise ValueError("no text")
-        await asyncio.wait_for(priority.wait_for_texts(), TIMEOUT_SECONDS)
+        await asyncio.wait_for(priority.wait_for_pending_texts(), TIMEOUT_SECONDS)
 
     run_async(scenario())

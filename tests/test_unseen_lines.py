@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checking import each_case
 
-from bench.diagnosis.lines import read_snippets, unread
+from bench.diagnosis.lines import read_snippets, unread_lines
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text
 from qa_service.parsing.logs.names import meaning_of
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[1] / "bench" / "diagnosis"
 @each_case("name", ["snippets_a.txt", "snippets_b.txt", "snippets_c.txt"])
 def test_almost_every_line_of_the_snippets_is_read(name):
     snippets = read_snippets(FOLDER / name)
-    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    missed = [line.text for snippet in snippets for line, _ in unread_lines(snippet)]
     assert len(snippets) >= 20 and len(missed) <= 1, missed
 
 
@@ -165,7 +165,7 @@ def test_values_inside_a_container_and_beside_their_name_are_read():
 )
 def test_lines_of_the_later_sets_are_read_but_for_a_few(name, most):
     snippets = read_snippets(FOLDER / name)
-    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    missed = [line.text for snippet in snippets for line, _ in unread_lines(snippet)]
     assert len(missed) <= most, missed
 
 
@@ -212,7 +212,7 @@ def series_of(*lines: str) -> dict[str, list[float]]:
 @each_case("name", ["snippets_l.txt", "snippets_n.txt"])
 def test_lines_of_other_printers_are_mostly_read(name):
     snippets = read_snippets(FOLDER / name)
-    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    missed = [line.text for snippet in snippets for line, _ in unread_lines(snippet)]
     assert len(missed) <= 3, missed
 
 

@@ -153,10 +153,10 @@ def ways(  # a function for each line
 
 @pytest.mark.parametrize("where", table())
 def test_line(where: str, ways: dict[str, Any]) -> None:
-    """As the table says."""
+    """What the table says for this starting point works."""
     ways[where](table()[where])
 
 
 def test_the_table_is_found(ways) -> None:
-    """Otherwise the test above would pass without any line; and no line is without a test."""
+    """The table has lines, so that the test above is not vacuous, and each line has a test."""
     assert set(table()) == set(ways)

@@ -11,7 +11,7 @@ from bench.diagnosis.architectures import clean_loss
 from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.more_families import family_of
 from bench.diagnosis.runs import RecordedRun, Setup, default_setup, train
-from bench.diagnosis.score import SICK, TRACE, Share, judge
+from bench.diagnosis.score import SICK_STATUSES, TRACE_VIEW, Share, diagnose_views
 from bench.diagnosis.suite import measure_harm
 
 Cure = Callable[[Setup], None]
@@ -19,7 +19,7 @@ _TENTHS = 3
 """The largest power of ten by which a learning rate is changed."""
 
 
-class Cured(NamedTuple):
+class CureOutcome(NamedTuple):
     """A faulty run, the first cause that was named, and whether its cure made the run healthy."""
 
     run: RecordedRun
@@ -145,7 +145,7 @@ def _is_healthy(run: RecordedRun, sound: RecordedRun) -> bool:
     return not verdict.harmful and math.isfinite(run.learned[1])
 
 
-def cure_runs(runs: Sequence[RecordedRun], seed: int = 0) -> Iterator[Cured]:
+def cure_runs(runs: Sequence[RecordedRun], seed: int = 0) -> Iterator[CureOutcome]:
     """For each fault one of its recorded runs, drawn by lot: its first cause by the trace, and what the cure does."""
     torch.set_num_threads(1)
     draw = Random(seed)
@@ -154,9 +154,9 @@ def cure_runs(runs: Sequence[RecordedRun], seed: int = 0) -> Iterator[Cured]:
         if not recorded:
             continue
         run = draw.choice(recorded)
-        answer = next(judge([run], [TRACE]))
-        cause = answer.causes[0] if answer.status in SICK and answer.causes else ""
-        yield Cured(run, cause, any(_helps(cure, fault.apply, run) for cure in CURES.get(cause, ())))
+        answer = next(diagnose_views([run], [TRACE_VIEW]))
+        cause = answer.causes[0] if answer.status in SICK_STATUSES and answer.causes else ""
+        yield CureOutcome(run, cause, any(_helps(cure, fault.apply, run) for cure in CURES.get(cause, ())))
 
 
 def _helps(cure: Cure, apply: Cure, run: RecordedRun) -> bool:

@@ -19,29 +19,29 @@ import numpy as np
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from bench.diagnosis.runs import RecordedRun, fingerprint
-from bench.diagnosis.score import SERIES, TRACE, Judged, judge_run
+from bench.diagnosis.score import SERIES_VIEW, TRACE_VIEW, DiagnosedRun, diagnose_view
 from qa_service.diagnosis import engine, evidence, weights
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import downsampled
 from qa_service.diagnosis.harm import find_harms
 from qa_service.model.training_run import TrainingRun
 
-SPREAD = 0.5
+PRIOR_STANDARD_DEVIATION = 0.5
 """Standard deviation of a correction, before anything is known."""
 _LEAST = 0.1
 """Corrections below it are left out."""
 _LOG = 1 / 5
 """Weight of one of the twelve logs of a run, against that of its series."""
-FILE = Path(weights.__file__).with_name("corrections.json")
+CORRECTIONS_FILE = Path(weights.__file__).with_name("corrections.json")
 
 Corrections = dict[str, dict[str, float]]
 
 
 class Example(NamedTuple):
-    """A run through one door, as the engine sees it."""
+    """A run and one view of it, as the engine reads it."""
 
     run: RecordedRun
-    door: str
+    view: str
     seen: TrainingRun
 
 
@@ -63,13 +63,16 @@ _CAUSES, _FEATURES = list(CAUSES), list(weights.EXPERT_WEIGHTS)
 
 
 def tabulate(examples: Iterable[Example]) -> HarmTable:
-    """What the rules find in each faulty run that shows harm. Traces are left out: their rules are not fitted."""
+    """The findings of the rules on each faulty run that shows harm, as arrays.
+
+    Traces are left out: their rules are not fitted.
+    """
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
     rows, offsets, truth, share, family = [], [], [], [], []
     for example in examples:
         run = downsampled(example.seen)
-        if example.run.group != "faulty" or example.door == TRACE or not find_harms(run):
+        if example.run.group != "faulty" or example.view == TRACE_VIEW or not find_harms(run):
             continue
         row = np.zeros(len(_FEATURES))
         offset = np.array([math.log(weights.PRIORS.get(cause, 0.005)) for cause in _CAUSES])
@@ -82,12 +85,12 @@ def tabulate(examples: Iterable[Example]) -> HarmTable:
         rows.append(row)
         offsets.append(offset)
         truth.append(causes[example.run.cause])
-        share.append(1.0 if example.door == SERIES else _LOG)
+        share.append(1.0 if example.view == SERIES_VIEW else _LOG)
         family.append(example.run.family)
     return HarmTable(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
 
 
-def fit_corrections(table: HarmTable, *, without: str = "", spread: float = SPREAD) -> Corrections:
+def fit_corrections(table: HarmTable, *, without: str = "", spread: float = PRIOR_STANDARD_DEVIATION) -> Corrections:
     """The corrections under which the true causes are most probable; the family `without` is left out."""
     kept = table.family != without
     table = HarmTable(*(column[kept] for column in table))
@@ -95,7 +98,7 @@ def fit_corrections(table: HarmTable, *, without: str = "", spread: float = SPRE
     which = np.arange(len(table.truth))
     shown = np.isin(np.arange(len(_CAUSES)), table.truth)  # what no run has can neither gain nor lose
     free = shown[judged.argmax(axis=1)][:, None] & shown[None, :]  # nor can the features that speak for it first
-    share = table.share / (2 * table.share.mean())  # the doors of a run are not independent
+    share = table.share / (2 * table.share.mean())  # the views of a run are not independent
 
     def loss(flat: Any) -> tuple[float, Any]:
         added = flat.reshape(judged.shape)
@@ -118,32 +121,32 @@ def _sparse(row: Any) -> dict[str, float]:
 
 
 @contextmanager
-def using(corrections: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
-    """The engine with other corrections than those of the file."""
+def using_corrections(corrections: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
+    """While the block runs, the engine uses these corrections instead of those of the file."""
     with mock.patch.object(evidence, "WEIGHTS", weights.corrected(corrections)):
         yield
 
 
-def leave_one_family_out(examples: Sequence[Example]) -> Iterator[Judged]:
-    """What the engine says of each example, with corrections to which its family has not contributed."""
+def leave_one_family_out(examples: Sequence[Example]) -> Iterator[DiagnosedRun]:
+    """The diagnosis of each example, with corrections that are estimated without its family."""
     table = tabulate(examples)
     for family in sorted({each.run.family for each in examples}):
-        with using(fit_corrections(table, without=family)):
+        with using_corrections(fit_corrections(table, without=family)):
             for each in examples:
                 if each.run.family == family:
-                    yield judge_run(each.run, each.door, each.seen)
+                    yield diagnose_view(each.run, each.view, each.seen)
 
 
-def write(corrections: Corrections, examples: Sequence[Example]) -> None:
+def write_corrections(corrections: Corrections, examples: Sequence[Example]) -> None:
     """Writes the corrections to the file that the engine reads, with what they were estimated from."""
-    families = Counter(each.run.family for each in examples if each.run.group == "faulty" and each.door == SERIES)
+    families = Counter(each.run.family for each in examples if each.run.group == "faulty" and each.view == SERIES_VIEW)
     provenance = {
         "command": "python -m bench diagnosis --fit",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "suite": fingerprint(),
-        "spread": SPREAD,
+        "spread": PRIOR_STANDARD_DEVIATION,
         "faulty_runs_of_family": dict(sorted(families.items())),
-        "doors": sorted({each.door for each in examples}),
+        "views": sorted({each.view for each in examples}),
     }
     text = json.dumps({"provenance": provenance, "weights": corrections}, indent=1, sort_keys=True)
-    FILE.write_text(text + "\n", encoding="utf-8")
+    CORRECTIONS_FILE.write_text(text + "\n", encoding="utf-8")

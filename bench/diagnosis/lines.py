@@ -44,7 +44,7 @@ def read_snippets(path: Path) -> list[Snippet]:
     return [Snippet(source, tuple(lines)) for source, lines in found]
 
 
-def unread(snippet: Snippet) -> Iterator[tuple[LabelledLine, str]]:
+def unread_lines(snippet: Snippet) -> Iterator[tuple[LabelledLine, str]]:
     """The lines of a snippet that are not read, each with what is missing or too much."""
     run = read_log_text("\n".join(line.text for line in snippet.lines) + "\n")
     for number, line in enumerate(snippet.lines, start=1):
@@ -71,7 +71,7 @@ def main(*paths: str) -> None:
     """Prints the share of lines that are read, and those that are not."""
     for path in paths:
         snippets = read_snippets(Path(path))
-        bad = [(snippet, line, why) for snippet in snippets for line, why in unread(snippet)]
+        bad = [(snippet, line, why) for snippet in snippets for line, why in unread_lines(snippet)]
         total = sum(len(snippet.lines) for snippet in snippets)
         print(f"{Path(path).name}: {total - len(bad)} of {total} lines read ({100 * (total - len(bad)) / total:.0f} %)")
         for snippet, line, why in bad:

@@ -71,7 +71,7 @@ def _autoencoder() -> Any:
     )
 
 
-MORE: Mapping[str, Family] = {
+ADDED_FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         Family(
@@ -95,13 +95,13 @@ _LABELLED = {"shuffled_labels", "distance_of_equal", "few_samples"}
 
 
 def family_of(name: str) -> Family:
-    """A family of the suite, or one of those above."""
-    return MORE[name] if name in MORE else FAMILIES[name]
+    """The family of this name: of the suite, or of `ADDED_FAMILIES`."""
+    return ADDED_FAMILIES[name] if name in ADDED_FAMILIES else FAMILIES[name]
 
 
-def applies(fault: Fault, name: str) -> bool:
+def fault_applies(fault: Fault, name: str) -> bool:
     """Whether a fault applies to a family."""
-    if name not in MORE:
+    if name not in ADDED_FAMILIES:
         return name in fault.families
     like = _LIKE in fault.families and fault.id != "feature_x1e4"
     return (like or fault.id in _LABELLED) and fault.id not in _NOT_OF.get(name, ())

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.diagnosis.runs import RecordedRun
 
-EVERY = 5
+PRINT_INTERVAL = 5
 """Steps between the lines of the formats that print at an interval."""
-EPOCH = 20
+STEPS_PER_EPOCH = 20
 """Steps in an epoch."""
 
 
@@ -22,7 +22,7 @@ def _validation_at(run: RecordedRun, first: int, last: int) -> tuple[float, floa
     return None
 
 
-def _windows(run: RecordedRun, every: int = EVERY) -> Iterator[tuple[int, int]]:
+def _windows(run: RecordedRun, every: int = PRINT_INTERVAL) -> Iterator[tuple[int, int]]:
     """(first step, last step) of each interval that is printed."""
     for first in range(0, len(run.loss) - every + 1, every):
         yield first, first + every - 1
@@ -39,11 +39,11 @@ def hugging_face(run: RecordedRun) -> str:
         total = 0.0
         for index, loss in enumerate(run.loss[first : last + 1]):
             total += loss if math.isfinite(loss) else total / (1 + index)
-        shown: dict[str, float] = {"loss": round(total / EVERY, 4)}
+        shown: dict[str, float] = {"loss": round(total / PRINT_INTERVAL, 4)}
         norm = run.grad_norm[last]
         if norm is not None:
             shown["grad_norm"] = norm
-        shown |= {"learning_rate": run.lr_series[last], "epoch": round((last + 1) / EPOCH, 2)}
+        shown |= {"learning_rate": run.lr_series[last], "epoch": round((last + 1) / STEPS_PER_EPOCH, 2)}
         lines.append(str(shown))
         done, steps = last + 1, len(run.loss)
         bar = "█" * (10 * done // steps)
@@ -54,7 +54,7 @@ def hugging_face(run: RecordedRun) -> str:
                 evaluated["eval_accuracy"] = held[1]
             evaluated |= {
                 "eval_runtime": 0.0721, "eval_samples_per_second": 2663.9, "eval_steps_per_second": 83.2,
-                "epoch": round((last + 1) / EPOCH, 2),
+                "epoch": round((last + 1) / STEPS_PER_EPOCH, 2),
             }  # fmt: skip
             lines.append(str(evaluated))
     return "\n".join(lines) + "\n"
@@ -69,8 +69,8 @@ def _significant(value: float) -> str:
 def tqdm_postfix(run: RecordedRun) -> str:
     """A loop with tqdm and set_postfix: every step, separated by carriage returns."""
     epochs = []
-    for start in range(0, len(run.loss), EPOCH):
-        stop = min(start + EPOCH, len(run.loss))
+    for start in range(0, len(run.loss), STEPS_PER_EPOCH):
+        stop = min(start + STEPS_PER_EPOCH, len(run.loss))
         updates = []
         for step in range(start, stop):
             done, total = step - start + 1, stop - start
@@ -80,12 +80,12 @@ def tqdm_postfix(run: RecordedRun) -> str:
                 shown += f", acc={_significant(accuracy)}"
             bar = "█" * (10 * done // total)
             updates.append(
-                f"Epoch {start // EPOCH + 1}: {100 * done // total:3d}%|{bar:10s}| {done}/{total} "
+                f"Epoch {start // STEPS_PER_EPOCH + 1}: {100 * done // total:3d}%|{bar:10s}| {done}/{total} "
                 f"[00:0{done // 10}<00:01, 14.31it/s, {shown}]"
             )
         text = "\r".join(updates)
         if held := _validation_at(run, start, stop - 1):
-            text += f"\nEpoch {start // EPOCH + 1} val_loss: {held[0]:.4f}"
+            text += f"\nEpoch {start // STEPS_PER_EPOCH + 1} val_loss: {held[0]:.4f}"
         epochs.append(text)
     return "\n".join(epochs) + "\n"
 
@@ -96,10 +96,10 @@ def _keras_number(value: float) -> str:
 
 def keras(run: RecordedRun) -> str:
     """Keras 3: the running mean of the epoch, which one nan makes nan. The line is redrawn in place."""
-    epochs = math.ceil(len(run.loss) / EPOCH)
+    epochs = math.ceil(len(run.loss) / STEPS_PER_EPOCH)
     lines = []
     for epoch in range(epochs):
-        start, stop = epoch * EPOCH, min((epoch + 1) * EPOCH, len(run.loss))
+        start, stop = epoch * STEPS_PER_EPOCH, min((epoch + 1) * STEPS_PER_EPOCH, len(run.loss))
         lines.append(f"Epoch {epoch + 1}/{epochs}")
         drawn = []
         for step in range(start, stop):
@@ -127,7 +127,7 @@ def mmengine(run: RecordedRun) -> str:
     """MMEngine: means over the interval, four decimals, fields separated by two spaces."""
     lines = []
     for first, last in _windows(run):
-        epoch, within = last // EPOCH + 1, last % EPOCH + 1
+        epoch, within = last // STEPS_PER_EPOCH + 1, last % STEPS_PER_EPOCH + 1
         fields = [f"lr: {run.lr_series[last]:.4e}", "eta: 0:00:12", "time: 0.0102", "data_time: 0.0008", "memory: 214"]
         norms = [norm for norm in run.grad_norm[first : last + 1] if norm is not None]
         if norms:
@@ -136,7 +136,7 @@ def mmengine(run: RecordedRun) -> str:
         fields.append(f"loss: {loss:.4f}")
         lines.append(
             f"2024/05/14 10:{last // 60 % 60:02d}:{last % 60:02d} - mmengine - INFO - "
-            f"Epoch(train)  [{epoch}][{within:2d}/{EPOCH}]  " + "  ".join(fields)
+            f"Epoch(train)  [{epoch}][{within:2d}/{STEPS_PER_EPOCH}]  " + "  ".join(fields)
         )
         if (held := _validation_at(run, first, last)) and held[1] is not None:
             lines.append(
@@ -153,7 +153,7 @@ def megatron(run: RecordedRun) -> str:
     for first, last in _windows(run):
         window = range(first, last + 1)
         made = [run.loss[step] for step in window if not run.skipped[step]]
-        skipped = EVERY - len(made)
+        skipped = PRINT_INTERVAL - len(made)
         nan_iterations = sum(run.skipped[step] and not math.isfinite(run.loss[step]) for step in window)
         line = (
             f" [2024-05-14 10:{last // 60 % 60:02d}:{last % 60:02d}] iteration {last + 1:8d}/{steps:8d} | "
@@ -183,7 +183,7 @@ def nanogpt(run: RecordedRun) -> str:
     """nanoGPT: the loss of single steps, four decimals; nothing but the loss."""
     lines = []
     for step, loss in enumerate(run.loss):
-        if step % EVERY == 0:
+        if step % PRINT_INTERVAL == 0:
             lines.append(f"iter {step}: loss {loss:.4f}, time 12.34ms, mfu {'-100.00' if step < 25 else '3.21'}%")
         if held := _validation_at(run, step, step):
             lines.append(f"step {step + 1}: train loss {_mean(run.loss[max(0, step - 9) : step + 1]):.4f}, "
@@ -195,7 +195,7 @@ def metric_logger(run: RecordedRun) -> str:
     """The MetricLogger of torchvision: the median of the last twenty, and in parentheses the mean of all so far."""
     lines = []
     steps = len(run.loss)
-    for first in range(0, steps, EVERY):
+    for first in range(0, steps, PRINT_INTERVAL):
         fields = [f"lr: {run.lr_series[first]:.6f}"]
         for name, values in (("loss", run.loss), ("loss_scale", run.loss_scale), ("grad_norm", run.grad_norm)):
             known = [value for value in values[: first + 1] if value is not None]
@@ -209,19 +209,19 @@ def metric_logger(run: RecordedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
+LOG_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": hugging_face, "tqdm": tqdm_postfix, "keras": keras, "mmengine": mmengine, "megatron": megatron,
     "nanogpt": nanogpt,
 }  # fmt: skip
 
 
 def _hugging_face_head(run: RecordedRun) -> str:
-    """What the Trainer logs before the first step; of the format, only that there is one of 16 bits."""
+    """The lines that the Trainer logs before the first step; they say only that a 16-bit format is used, not which."""
     steps = len(run.loss)
     lines = ["Using auto half precision backend"] if run.precision != "float32" else []
     lines += [
-        "***** Running training *****", f"  Num examples = {run.batch * EPOCH:,}",
-        f"  Num Epochs = {math.ceil(steps / EPOCH)}", f"  Instantaneous batch size per device = {run.batch}",
+        "***** Running training *****", f"  Num examples = {run.batch * STEPS_PER_EPOCH:,}",
+        f"  Num Epochs = {math.ceil(steps / STEPS_PER_EPOCH)}", f"  Instantaneous batch size per device = {run.batch}",
         f"  Total train batch size (w. parallel, distributed & accumulation) = {run.batch}",
         "  Gradient Accumulation steps = 1", f"  Total optimization steps = {steps}",
     ]  # fmt: skip
@@ -235,7 +235,7 @@ def _no_head(_: RecordedRun) -> str:
 def _namespace(run: RecordedRun) -> str:
     """The arguments of a script of one's own, as argparse prints them."""
     return (
-        f"Namespace(batch_size={run.batch}, epochs={math.ceil(len(run.loss) / EPOCH)}, lr={run.lr}, "
+        f"Namespace(batch_size={run.batch}, epochs={math.ceil(len(run.loss) / STEPS_PER_EPOCH)}, lr={run.lr}, "
         f"optimizer='{run.optimizer}', precision='{_short(run.precision)}', seed={run.seed}, workers=4)\n"
     )
 
@@ -285,10 +285,10 @@ def _nanogpt_head(run: RecordedRun) -> str:
     )
 
 
-HEADS: Mapping[str, Callable[[RecordedRun], str]] = {
+HEAD_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": _hugging_face_head, "tqdm": _namespace, "keras": _no_head, "mmengine": _mmengine_head,
     "megatron": _megatron_head, "nanogpt": _nanogpt_head,
 }  # fmt: skip
 """What stands above the first line of training, where the whole log is at hand: arguments, a configuration."""
-WHOLE = " with its head"
-"""Added to the id of a printer: the door of a log that begins with its head."""
+WITH_HEAD = " with its head"
+"""Added to the id of a printer: the view of a log that begins with its head."""

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.diagnosis.architectures import HELD_OUT
-from bench.diagnosis.printers import HEADS, PRINTERS, WHOLE, metric_logger
+from bench.diagnosis.printers import HEAD_PRINTERS, LOG_PRINTERS, WITH_HEAD, metric_logger
 from bench.diagnosis.rule_sets import RULE_SETS, RuleSet
 from bench.diagnosis.runs import RecordedRun
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.training_run import TrainingRun
 
-SICK = frozenset({"sick", "not_numerics"})
-TRACE, SERIES = "trace", "series"
+SICK_STATUSES = frozenset({"sick", "not_numerics"})
+TRACE_VIEW, SERIES_VIEW = "trace", "series"
 """Doors beside the six log formats: the recorder's file, and the series of every step without the layers."""
 
 
 Visibility = Literal["sudden nan", "no warning but slowness", "visible"]
 """What of a fault's harm a log shows: a nan out of the blue, no more than slower learning, or something to go by."""
-SUDDEN = frozenset({
+SUDDEN_NAN_CAUSES = frozenset({
     "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
     "empty_attention_row", "forward_overflow", "adam_stale",
 })  # fmt: skip
@@ -28,7 +28,7 @@ SUDDEN = frozenset({
 
 
 class Share(NamedTuple):
-    """How many of how many."""
+    """A proportion: `right` of `total`."""
 
     right: int
     total: int
@@ -51,11 +51,11 @@ class Share(NamedTuple):
         return f"{100 * self.value:.0f} % ({100 * low:.0f}–{100 * high:.0f}, n = {self.total})" if self.total else "–"
 
 
-class Judged(NamedTuple):
-    """What the diagnosis says of a run that it sees through one door: a log format, the series, or a trace."""
+class DiagnosedRun(NamedTuple):
+    """The diagnosis of a run from one view of it: its log in one format, its series, or its trace."""
 
     run: RecordedRun
-    door: str
+    view: str
     """`TRACE`, `SERIES`, or the id of the printer."""
     status: str
     causes: tuple[str, ...]
@@ -71,71 +71,71 @@ class Judged(NamedTuple):
     def accepted(self) -> frozenset[str]:
         """The causes that count as right if a neighbouring link of the same chain is right too."""
         accepted = {self.run.cause, *self.run.also}
-        if self.door.startswith("hf_trainer") and not all(math.isfinite(loss) for loss in self.run.loss):
+        if self.view.startswith("hf_trainer") and not all(math.isfinite(loss) for loss in self.run.loss):
             accepted.add("hidden_nan")
         return frozenset(accepted)
 
     @property
-    def committed(self) -> tuple[str, ...]:
+    def named_causes(self) -> tuple[str, ...]:
         """The causes that it names: none if it says that the run is healthy."""
-        return self.causes if self.status in SICK or self.status == "undecided" else ()
+        return self.causes if self.status in SICK_STATUSES or self.status == "undecided" else ()
 
     def first_is_right(self, *, strict: bool) -> bool:
         """Whether it says that the run is sick, and the first cause is the one."""
         wanted = {self.run.cause} if strict else self.accepted
-        return self.status in SICK and bool(wanted & set(self.causes[:1]))
+        return self.status in SICK_STATUSES and bool(wanted & set(self.causes[:1]))
 
     def two_are_right(self, *, strict: bool) -> bool:
         """Whether one of the causes that it names is the one, even if it cannot tell them apart."""
         wanted = {self.run.cause} if strict else self.accepted
-        return bool(wanted & set(self.committed))
+        return bool(wanted & set(self.named_causes))
 
 
 class TextAnswer(NamedTuple):
-    """What was said of a text of which no run is at hand."""
+    """The diagnosis of a log whose run is not available."""
 
     status: str
     causes: tuple[str, ...]
-    committed: tuple[str, ...]
+    named_causes: tuple[str, ...]
     """The causes, if it says that the run is sick or cannot tell."""
 
 
-def judge_text(text: str) -> TextAnswer:
-    """What the diagnosis says of the log in `text`."""
+def diagnose_text(text: str) -> TextAnswer:
+    """The diagnosis of the log in `text`."""
     from qa_service.diagnosis.engine import diagnose
     from qa_service.diagnosis.reading import read_log_text
 
     diagnosis = diagnose(read_log_text(text))
     causes = tuple(each.cause for each in diagnosis.hypotheses)
-    return TextAnswer(diagnosis.status, causes, causes if diagnosis.status in {*SICK, "undecided"} else ())
+    return TextAnswer(diagnosis.status, causes, causes if diagnosis.status in {*SICK_STATUSES, "undecided"} else ())
 
 
-def judge_run(run: RecordedRun, door: str, seen: TrainingRun) -> Judged:
-    """What the diagnosis says of what one door shows of a run."""
+def diagnose_view(run: RecordedRun, view: str, seen: TrainingRun) -> DiagnosedRun:
+    """The diagnosis of `seen`, which is a run in one view."""
     from qa_service.diagnosis.engine import diagnose
 
-    return _judged(run, door, diagnose(seen))
+    return _judged(run, view, diagnose(seen))
 
 
-def judge(runs: Iterable[RecordedRun], doors: Sequence[str]) -> Iterator[Judged]:
-    """What the diagnosis says of each run through each of the doors that it can be put through."""
+def diagnose_views(runs: Iterable[RecordedRun], views: Sequence[str]) -> Iterator[DiagnosedRun]:
+    """The diagnosis of each run in each view that exists for it."""
     from qa_service.diagnosis.engine import diagnose
 
     for run in runs:
-        for door in doors:
+        for view in views:
             try:
-                given = through(run, door)
+                given = run_in_view(run, view)
                 if given is not None:
-                    yield _judged(run, door, diagnose(given))
+                    yield _judged(run, view, diagnose(given))
             except Exception as error:  # a crash is a wrong answer, not the end of the benchmark
-                yield Judged(run, door, f"crash: {type(error).__name__}", (), 0.0)
+                yield DiagnosedRun(run, view, f"crash: {type(error).__name__}", (), 0.0)
 
 
-def through(run: RecordedRun, door: str) -> TrainingRun | None:
-    """What a door shows of a run; None without a trace."""
-    if door == SERIES:
+def run_in_view(run: RecordedRun, view: str) -> TrainingRun | None:
+    """The run as it is read from this view of it; None if the view is a trace and the run has none."""
+    if view == SERIES_VIEW:
         return run.as_training_run()
-    if door == TRACE:
+    if view == TRACE_VIEW:
         if not run.trace:
             return None
         from qa_service.diagnosis.trace_file import read_trace
@@ -143,20 +143,20 @@ def through(run: RecordedRun, door: str) -> TrainingRun | None:
         return read_trace(Path(run.trace).read_bytes())
     from qa_service.diagnosis.reading import read_log_text
 
-    name = door.removesuffix(WHOLE)
-    head = HEADS[name](run) if door != name else ""
-    return read_log_text(head + PRINTERS[name](run))
+    name = view.removesuffix(WITH_HEAD)
+    head = HEAD_PRINTERS[name](run) if view != name else ""
+    return read_log_text(head + LOG_PRINTERS[name](run))
 
 
-def _judged(run: RecordedRun, door: str, diagnosis: Diagnosis) -> Judged:
+def _judged(run: RecordedRun, view: str, diagnosis: Diagnosis) -> DiagnosedRun:
     hypotheses = diagnosis.hypotheses
-    return Judged(
-        run, door, diagnosis.status, tuple(each.cause for each in hypotheses),
+    return DiagnosedRun(
+        run, view, diagnosis.status, tuple(each.cause for each in hypotheses),
         hypotheses[0].probability if hypotheses else 0.0, hypotheses[0].certainty if hypotheses else "",
     )  # fmt: skip
 
 
-def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[Judged]:
+def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[DiagnosedRun]:
     """Healthy runs of which a logger prints an average that holds one old inf or nan for ever."""
     from qa_service.diagnosis.engine import diagnose
     from qa_service.diagnosis.reading import read_log_text
@@ -167,7 +167,7 @@ def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[Judged]:
 
 
 def visibility_of(run: RecordedRun) -> Visibility:
-    """What a log of `run` shows of its fault, by the loss alone."""
+    """How visible the fault of `run` is in a log of its loss."""
     bad = next((step for step, loss in enumerate(run.loss) if not math.isfinite(loss)), None)
     if bad is not None:
         before = run.loss[:bad]
@@ -182,25 +182,25 @@ def visibility_of(run: RecordedRun) -> Visibility:
     return "visible" if stands or worse_held or skips else "no warning but slowness"
 
 
-def names_its_group(answer: Judged) -> bool:
-    """Of a nan out of the blue: whether the first cause is one of those that make such a nan."""
-    return answer.status in {*SICK, "undecided"} and bool(SUDDEN & set(answer.causes[:1]))
+def names_cause_of_sudden_nan(answer: DiagnosedRun) -> bool:
+    """Whether the first cause is one of `SUDDEN_NAN_CAUSES`, for a run whose nan comes without warning."""
+    return answer.status in {*SICK_STATUSES, "undecided"} and bool(SUDDEN_NAN_CAUSES & set(answer.causes[:1]))
 
 
-def faulty(judged: Iterable[Judged]) -> list[Judged]:
+def faulty_runs(judged: Iterable[DiagnosedRun]) -> list[DiagnosedRun]:
     return [each for each in judged if each.run.group == "faulty"]
 
 
-def sound(judged: Iterable[Judged]) -> list[Judged]:
+def healthy_runs(judged: Iterable[DiagnosedRun]) -> list[DiagnosedRun]:
     return [each for each in judged if each.run.group in {"healthy", "trap"}]
 
 
-def share(judged: Sequence[Judged], test: Callable[[Judged], bool]) -> Share:
+def share_of_runs(judged: Sequence[DiagnosedRun], test: Callable[[DiagnosedRun], bool]) -> Share:
     return Share(sum(map(test, judged)), len(judged))
 
 
 class RuleSetScore(NamedTuple):
-    """What a published rule set does on the same runs."""
+    """How a published rule set scores on the same runs."""
 
     name: str
     detected: Share

@@ -15,13 +15,13 @@ import torch
 
 from bench.diagnosis.faults import FAULTS, Fault
 from bench.diagnosis.healthy import TRAPS, Trap, grid
-from bench.diagnosis.more_families import applies, family_of
+from bench.diagnosis.more_families import family_of, fault_applies
 from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_runs, train, write_runs
 from qa_service.settings import Settings
 
-LOST, KEPT = 0.5, 0.15
+MIN_HARMFUL_LOSS, MAX_HARMLESS_LOSS = 0.5, 0.15
 """Parts of what the sound run learns: a run that lacks `LOST` is harmed, one that lacks less than `KEPT` is not."""
-SKIPPED = 0.3
+MIN_HARMFUL_SKIPPED = 0.3
 """The part of all updates that, when skipped, is harm by itself."""
 
 MEASURED_EVERY = 5
@@ -32,7 +32,7 @@ WatchFactory = Callable[[Any, Any, Any], Any]
 
 
 class MeasuredHarm(NamedTuple):
-    """What a faulty run lost against the sound one."""
+    """How much worse a faulty run is than the sound one."""
 
     lost: float
     """0: nothing, 1: all that the sound run learned; inf if the loss is not finite."""
@@ -42,15 +42,15 @@ class MeasuredHarm(NamedTuple):
 
     @property
     def harmful(self) -> bool:
-        return self.nonfinite or self.lost >= LOST or self.skipped > SKIPPED
+        return self.nonfinite or self.lost >= MIN_HARMFUL_LOSS or self.skipped > MIN_HARMFUL_SKIPPED
 
     @property
     def harmless(self) -> bool:
-        return not self.nonfinite and self.lost < KEPT and self.skipped < KEPT
+        return not self.nonfinite and self.lost < MAX_HARMLESS_LOSS and self.skipped < MAX_HARMLESS_LOSS
 
 
 def measure_harm(run: RecordedRun, sound: RecordedRun) -> MeasuredHarm:
-    """What `run` lost against the sound run of the same family and seed."""
+    """How much worse `run` is than the sound run of the same family and seed."""
     first, last = sound.learned
     after = run.learned[1]
     lost = (after - last) / (first - last) if math.isfinite(after) else math.inf
@@ -60,10 +60,10 @@ def measure_harm(run: RecordedRun, sound: RecordedRun) -> MeasuredHarm:
     return MeasuredHarm(lost, nonfinite, sum(run.skipped) / len(run.skipped))
 
 
-def learned(run: RecordedRun, below: float) -> bool:
+def is_healthy_run(run: RecordedRun, below: float) -> bool:
     """Whether a run without a fault is healthy: it learned, and printed no loss that is not finite."""
     verdict = measure_harm(run, run)
-    return not verdict.nonfinite and run.learned[1] < below * run.learned[0] and verdict.skipped < SKIPPED
+    return not verdict.nonfinite and run.learned[1] < below * run.learned[0] and verdict.skipped < MIN_HARMFUL_SKIPPED
 
 
 def make_family(name: str, seed: int, watch: WatchFactory | None = None) -> Iterator[RecordedRun]:
@@ -71,11 +71,11 @@ def make_family(name: str, seed: int, watch: WatchFactory | None = None) -> Iter
     family = family_of(name)
     sound, _ = train(default_setup(family, seed))
     for fault in FAULTS:
-        if applies(fault, name):
+        if fault_applies(fault, name):
             yield from _faulty(fault, name, seed, sound, watch)
     for cell, setup in grid(family, seed):
         run, observer = train(setup, watch=watch)
-        if learned(run, family.learns_by):
+        if is_healthy_run(run, family.learns_by):
             yield _named(run, observer, cell, "", "healthy")
 
 
@@ -103,7 +103,7 @@ def make_traps(seed: int, traps: Iterable[Trap] = TRAPS, watch: WatchFactory | N
     for trap in traps:
         setup = trap.make(seed)
         run, observer = train(setup, watch=watch)
-        if trap.rises or learned(run, setup.family.learns_by):
+        if trap.rises or is_healthy_run(run, setup.family.learns_by):
             yield _named(run, observer, trap.id, "", "trap")
 
 
@@ -116,12 +116,12 @@ def _named(
 
 
 def suite_folder(*, traced: bool = False) -> Path:
-    """Where the runs of this code are kept; those that were made with a recorder apart."""
+    """The folder of the runs that this version of the code made; with `traced`, of those made with a recorder."""
     return Settings.from_env(os.environ).cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
 
 
-def recorder(folder: str) -> WatchFactory:
-    """What records a run by the package numstab_watch, which lies in `folder`; its files go to the suite's folder."""
+def recorder_factory(folder: str) -> WatchFactory:
+    """A function that records a run with the package numstab_watch in `folder`, into the suite's folder."""
     sys.path.insert(0, folder)
     watch = importlib.import_module("numstab_watch").watch
     traces = suite_folder(traced=True) / "traces"

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.diagnosis.score import SICK, Share, judge_text
+from bench.diagnosis.score import SICK_STATUSES, Share, diagnose_text
 
-Half = Literal["development", "held out"]
+ThreadSet = Literal["development", "held out"]
 
 
 @dataclass(frozen=True)
 class Thread:
-    """The log of a thread, and what it turned out to be."""
+    """A public thread: its log, and the cause that was found in it."""
 
     id: str
     """Repository and number."""
@@ -31,38 +31,39 @@ class Thread:
         return self.also | {self.cause}
 
 
-FILES = ("threads.toml", "threads_more.toml", "threads_like.toml", "threads_fresh.toml")
+THREAD_FILES = ("threads.toml", "threads_more.toml", "threads_like.toml", "threads_fresh.toml")
 """In the order in which they were collected; each is halved by itself, so that a later one moves no thread."""
 
 
-def load_threads(name: str = FILES[0]) -> list[Thread]:
+def load_threads(name: str = THREAD_FILES[0]) -> list[Thread]:
     """Every thread of a file."""
     rows = tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))["thread"]
     return [Thread(**{**row, "also": frozenset(row.get("also", ()))}) for row in rows]
 
 
-def split_threads(name: str = FILES[0]) -> Mapping[Half, list[Thread]]:
+def split_threads(name: str = THREAD_FILES[0]) -> Mapping[ThreadSet, list[Thread]]:
     """The threads in the order of the hash of their ids: the first half for development, the second held out."""
     ordered = sorted(load_threads(name), key=lambda thread: hashlib.sha256(thread.id.encode()).hexdigest())
     middle = len(ordered) // 2
     return {"development": ordered[:middle], "held out": ordered[middle:]}
 
 
-def score_threads(name: str = FILES[0]) -> dict[Half, tuple[Share, Share, Share]]:
-    """Of each half: cause first and among two of the sick, any warning of the healthy."""
-    scores: dict[Half, tuple[Share, Share, Share]] = {}
+def score_threads(name: str = THREAD_FILES[0]) -> dict[ThreadSet, tuple[Share, Share, Share]]:
+    """For each half: how often the first cause is right, either of two is right, and a healthy run gets a warning."""
+    scores: dict[ThreadSet, tuple[Share, Share, Share]] = {}
     for half, threads in split_threads(name).items():
-        answers = [(thread, judge_text(thread.log)) for thread in threads]
+        answers = [(thread, diagnose_text(thread.log)) for thread in threads]
         sick = [(thread, answer) for thread, answer in answers if thread.cause]
         healthy = [(thread, answer) for thread, answer in answers if not thread.cause]
         scores[half] = (
             Share(
                 sum(
-                    answer.status in SICK and bool(set(answer.causes[:1]) & thread.accepted) for thread, answer in sick
+                    answer.status in SICK_STATUSES and bool(set(answer.causes[:1]) & thread.accepted)
+                    for thread, answer in sick
                 ),
                 len(sick),
             ),
-            Share(sum(bool(set(answer.committed) & thread.accepted) for thread, answer in sick), len(sick)),
+            Share(sum(bool(set(answer.named_causes) & thread.accepted) for thread, answer in sick), len(sick)),
             Share(sum(answer.status not in {"healthy", "unreadable"} for _, answer in healthy), len(healthy)),
         )
     return scores

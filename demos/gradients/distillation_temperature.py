@@ -95,7 +95,7 @@ def gradient(s: Tensor, t: Tensor, temperature: float) -> float:
     leaf = s.clone().requires_grad_()
     loss = kl_div((leaf / temperature).log_softmax(1), (t / temperature).softmax(1), reduction="batchmean")
     (slope,) = torch.autograd.grad(loss, leaf)
-    return slope.norm().item()
+    return float(slope.norm())
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
 def flat_loss(q: float, share: float, gamma: float) -> float:
     """The loss per positive if every point has the probability q."""
     negatives = (1 - share) / share
-    return -ALPHA * (1 - q) ** gamma * math.log(q) - negatives * (1 - ALPHA) * q**gamma * math.log1p(-q)
+    return float(-ALPHA * (1 - q) ** gamma * math.log(q) - negatives * (1 - ALPHA) * q**gamma * math.log1p(-q))
 
 
 def gradient_norm(made: nn.Module) -> float:

@@ -10,26 +10,26 @@ from qa_service.formula.mentions import Mention, asks_gradient
 from qa_service.formula.printing import infix
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import Node, variables
-from qa_service.formula.values import Given, Range, given_text, read_values, values_text
+from qa_service.formula.values import NumberOrRange, Range, number_or_range_text, read_values, values_text
 from qa_service.model import Calculation, Context, EvidenceBlock, Experiment, Value
 from qa_service.model.formula import FORMULA_EXPERIMENT
 from qa_service.parsing import ParsedQuestion
 
-OPEN_RANGE = Range(Fraction(-1000), Fraction(1000))
+DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
 """The range of a variable without a value: "is log(1+exp(x)) safe?"."""
 _MAX_FORMS = 3
 """Stabler forms that are measured beside it."""
 
 
-def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[PlannedRun, ...]]:
-    """What is computed, and a run for each formula. Raises `BadRequest`."""
-    given: dict[str, Given] = {**dict.fromkeys(mention.free, OPEN_RANGE), **mention.values}
+def plan_calculation(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[PlannedRun, ...]]:
+    """The calculation, and a planned run for each of its formulas. Raises `BadRequest`."""
+    given: dict[str, NumberOrRange] = {**dict.fromkeys(mention.free, DEFAULT_RANGE), **mention.values}
     calculation = Calculation(
         formulas=tuple(map(infix, mention.formulas)),
         dtypes=mention.dtypes,
-        at={name: given_text(value) for name, value in given.items() if not isinstance(value, Range)},
+        at={name: number_or_range_text(value) for name, value in given.items() if not isinstance(value, Range)},
         over={
-            name: (given_text(value.low), given_text(value.high))
+            name: (number_or_range_text(value.low), number_or_range_text(value.high))
             for name, value in given.items()
             if isinstance(value, Range)
         },
@@ -54,7 +54,9 @@ def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[P
 
 
 def named_values(run: PlannedRun, dtypes: tuple[str, ...]) -> dict[str, Value | tuple[Value, ...]]:
-    """What `follow_up_calculation` needs of a calculation: formula, values of its variables, formats asked for."""
+    """The parameters by which `follow_up_calculation` recognises a calculation: formula, values of its variables,
+    formats asked for.
+    """
     named: dict[str, Value | tuple[Value, ...]] = {
         name: run.params[name] for name in ("expression", "values") if run.params[name]
     }
@@ -91,7 +93,7 @@ def _wide(dtype: str) -> str:
     return "float16" if dtype.startswith("float8") else dtype
 
 
-def _stabler_forms(formula: Node, given: dict[str, Given]) -> list[str]:
+def _stabler_forms(formula: Node, given: dict[str, NumberOrRange]) -> list[str]:
     """Forms to be measured beside a formula over a range, as S-expressions; none at a point."""
     over = {name: given[name] for name in variables(formula)}
     ranges = {name: (float(each.low), float(each.high)) for name, each in over.items() if isinstance(each, Range)}

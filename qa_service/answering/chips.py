@@ -10,7 +10,7 @@ from qa_service.answering.planning import PlannedRun
 from qa_service.model import Entry, FoundClue, NamedValues, Observation, Sign, Value
 from qa_service.parsing import ParsedQuestion
 
-MATCHING, TELLING, CLUE = "match", "tell", "clue"
+USED_TO_MATCH, USED_TO_TELL, USED_BY_CLUE = "match", "tell", "clue"
 """What used an observation, among ids of evidence blocks: the entry is about it, it orders the causes, or the clue that
 is shown follows from it."""
 _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
@@ -31,9 +31,9 @@ def used_by(
     for one of which the clue makes use, ids of blocks that run with its value, in order. A chip that nothing used has
     ().
     """
-    about = {MATCHING: frozenset(entry.signs), TELLING: _telling(entry)} if entry else {}
+    about = {USED_TO_MATCH: frozenset(entry.signs), USED_TO_TELL: _telling(entry)} if entry else {}
     if clue is not None:
-        about[CLUE] = frozenset(clue.clue.signs)
+        about[USED_BY_CLUE] = frozenset(clue.clue.signs)
     used = {f"param:{name}": _blocks(runs, name, value) for name, value in params.items()}
     for each in observations:
         name, value = _SAME_AS.get(each.sign, ("", ""))
@@ -42,7 +42,7 @@ def used_by(
     return used
 
 
-def duplicates(
+def duplicate_chips(
     params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]
 ) -> set[str]:
     """The chips that say what another one says, and are removed with it: of a parameter and the sign that is the

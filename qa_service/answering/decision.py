@@ -1,4 +1,4 @@
-"""What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
+"""Decides which entry answers and which experiments run; pure functions of question, matches and conversation."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from qa_service.answering import calculating, chips, followups
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
-from qa_service.answering.planning import PlannedRun, check_known, plan_runs
+from qa_service.answering.planning import PlannedRun, check_requested_parameters, plan_runs
 from qa_service.errors import BadField
 from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.mentions import Mention
@@ -135,7 +135,9 @@ def decide(
         return _decide_verdict(diagnosis, question, found)
     topic = _topic(request, question, found, knowledge, threshold, entry_of_log(diagnosis, alone=alone))
     earlier = (
-        chips.remove_param_chips(request.context.params, request.without) if request.context and topic.continues else {}
+        chips.remove_param_chips(request.context.params, request.removed_chips)
+        if request.context and topic.continues
+        else {}
     )
     entry = _focused_entry(request, topic)
     previous = entry if topic.continues else None
@@ -215,11 +217,11 @@ def _decide_calculation(
     threshold: float,
 ) -> Decision:
     """The answer is the values of the formulas; entries that match the question are only related."""
-    check_known(list(knowledge.experiments.values()), request)
+    check_requested_parameters(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
     if wanted in FLOAT_DTYPES and not mention.dtypes:
         mention = replace(mention, dtypes=(str(wanted),))
-    calculation, runs = calculating.plan(mention, knowledge.experiments[FORMULA_EXPERIMENT])
+    calculation, runs = calculating.plan_calculation(mention, knowledge.experiments[FORMULA_EXPERIMENT])
     return Decision(
         status=AnswerStatus.ANSWERED,
         lang=question.lang,
@@ -298,7 +300,9 @@ def _follows(
     """Whether a question stays with the entry before it: it follows up, or rescales a number of that entry."""
     if question.rescaling is not None:
         named = bool(question.rescaling.noun)
-        return followups.takes(question, previous, knowledge.experiments) or (not named and not previous.evidence)
+        return followups.takes_rescaling(question, previous, knowledge.experiments) or (
+            not named and not previous.evidence
+        )
     if not is_follow_up(question, found, threshold):
         return False
     clear = found.matches[0].score >= CLEAR_MATCH and found.matches[0].entry is not previous
@@ -411,7 +415,7 @@ def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
     if entry is None:
         return None
     if request.entry:
-        return focus(entry, request.aspect)
+        return focus_on_aspect(entry, request.aspect)
     if topic.is_follow_up and request.context:
         return entry.focused_on(request.context.aspect)
     return entry.focused_on(topic.matches[0].aspect)
@@ -449,7 +453,7 @@ def _related(entry: Entry, alternatives: Sequence[Entry], knowledge: Knowledge) 
     return tuple(knowledge.library[other] for other in entry.related if other not in offered)
 
 
-def focus(entry: Entry, aspect: str) -> Entry:
+def focus_on_aspect(entry: Entry, aspect: str) -> Entry:
     """The entry as the answer to the question of an aspect, to its own for ""; raises `BadField` for an unknown one."""
     ids = [one.id for one in entry.aspects]
     if aspect and aspect not in ids:

@@ -9,7 +9,7 @@ from qa_service.errors import NumstabError, UnreadableRun
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT, ClientNames
 from qa_service.lab.queue import FairQueue
-from qa_service.lab.runner import overloaded
+from qa_service.lab.runner import overloaded_error
 from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.events import Event, EvidenceReady
@@ -65,12 +65,15 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """Waits for a place among the files that are read at once. Raises `Overloaded` where too many wait."""
+    """Holds one of the `_AT_ONCE` slots for reading files while the block runs.
+
+    Raises `Overloaded` if too many wait.
+    """
     client = CLIENT.get().name
     with _admission:
-        read_or_wait = len(reading_queue) + _AT_ONCE - reading_queue.free
+        read_or_wait = len(reading_queue) + _AT_ONCE - reading_queue.free_slots
         if read_or_wait >= _MAX_WAITING or reading_queue.waiting_of(client) >= _MAX_WAITING // 2:
-            raise overloaded(read_or_wait, _AT_ONCE)
+            raise overloaded_error(read_or_wait, _AT_ONCE)
         slot = reading_queue.join(ClientNames(client))
     with slot:
         slot.granted.wait()

@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from qa_service.answering.planning import PlannedRun, own_runs
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.runner import QueuePosition, Runner, WithResult, run_to_end
+from qa_service.lab.runner import GeneratorWithResult, QueuePosition, Runner, run_to_end
 from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
 
@@ -60,7 +60,7 @@ def _gather_evidence(
     return _judged(planned, entry, run, seed, repeated if seeds > 1 else ())
 
 
-def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner: Runner) -> tuple[Evidence, ...]:
+def cached_own_evidence(entry: Entry, experiments: Mapping[str, Experiment], runner: Runner) -> tuple[Evidence, ...]:
     """The evidence at the entry's own parameters as it was measured earlier, as far as it is kept; runs nothing."""
     return cached_evidence(own_runs(entry, experiments), entry, runner, 0)
 
@@ -109,7 +109,7 @@ def _stream_run(
 ) -> Generator[Event, None, Run]:
     """Executes one run and returns it; yields `Queued` and, with `rows`, `RowMeasured` events with the id `id_`."""
     measuring = runner.stream(experiment, params, seed, is_cancelled)
-    events = WithResult(measuring)
+    events = GeneratorWithResult(measuring)
     try:
         for event in events:
             match event:

@@ -67,7 +67,7 @@ def resolve_numbers(
     return {}, (_not_used(question, number),) if previous else ()
 
 
-def takes(question: ParsedQuestion, entry: Entry, experiments: Mapping[str, Experiment]) -> bool:
+def takes_rescaling(question: ParsedQuestion, entry: Entry, experiments: Mapping[str, Experiment]) -> bool:
     """Whether the entry can show the change of a number that the question asks for: "larger", "more layers"."""
     if question.rescaling is None:
         return False

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from qa_service.answering.calculating import OPEN_RANGE
+from qa_service.answering.calculating import DEFAULT_RANGE
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadExpression, BadField
 from qa_service.formula.dtypes import FLOAT_DTYPES
@@ -16,7 +16,7 @@ from qa_service.formula.grammar import read_formula
 from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, variables
-from qa_service.formula.values import Given, Range, read_given, values_text
+from qa_service.formula.values import NumberOrRange, Range, read_number_or_range, values_text
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.model import Cell, Evidence, Row
 from qa_service.model.events import Event
@@ -54,7 +54,7 @@ class FormulaStudy:
 
     request: FormulaRequest
     tree: Node
-    given: Mapping[str, Given]
+    given: Mapping[str, NumberOrRange]
 
     @classmethod
     def of(cls, request: FormulaRequest) -> "FormulaStudy":
@@ -67,14 +67,14 @@ class FormulaStudy:
                     field="dtypes",
                 )
         tree = read_formula(request.expression)
-        given: dict[str, Given] = {}
+        given: dict[str, NumberOrRange] = {}
         for name in variables(tree):
             if name in request.at:
                 given[name] = _read_given(request.at[name], f"at.{name}")
             elif name in request.over:
                 given[name] = _read_given("..".join(request.over[name]), f"over.{name}")
             else:
-                given[name] = OPEN_RANGE
+                given[name] = DEFAULT_RANGE
         return cls(request, tree, given)
 
     @property
@@ -237,7 +237,9 @@ class _Rows:
             )
 
     def wins(self, form: int, dtype: str) -> Iterable[FormulaRegion]:
-        """Where the form wins, without single points, which say nothing of their neighbours."""
+        """The intervals in which the form loses fewer bits; single points are left out, as their neighbours may
+        differ.
+        """
         for row in self.of("wins"):
             low, high = _number(row["low"]), _number(row["high"])
             if (row["form"], row["dtype"]) == (form, dtype) and low < high:
@@ -260,15 +262,17 @@ class _Rows:
         }
 
 
-def _read_given(text: str, field: str) -> Given:
+def _read_given(text: str, field: str) -> NumberOrRange:
     try:
-        return read_given(text)
+        return read_number_or_range(text)
     except BadExpression as error:
         raise BadExpression(zh=error.zh, en=error.en, field=field) from None
 
 
-def _around(given: Given) -> tuple[float, float]:
-    """Where forms are sought for a variable with one value: from 0 to it, and as far on the other side."""
+def _around(given: NumberOrRange) -> tuple[float, float]:
+    """The interval in which other forms are searched for, for a variable with one value: from 0 to it, and as far on
+    the other side.
+    """
     reach = max(abs(_float(given)), 1.0) if isinstance(given, Fraction) else _FAR
     return -reach, reach
 

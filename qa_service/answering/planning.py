@@ -37,7 +37,7 @@ class PlannedRun:
     variant: int = 0
 
 
-def blocks(entry: Entry, request: Request, asked: Collection[str] = ()) -> tuple[EvidenceBlock, ...]:
+def requested_blocks(entry: Entry, request: Request, asked: Collection[str] = ()) -> tuple[EvidenceBlock, ...]:
     """The blocks of an entry that a request names, all if it names none; raises `BadField` for an unknown one.
 
     A brief request needs those of the first screen, and for each parameter in `asked` one that takes it.
@@ -87,8 +87,10 @@ def plan_runs(
     (`visible`), as a learning rate for a billion weights says nothing to a small network. Raises `BadRequest`
     for an unknown block or parameter and for an invalid value, also without an entry.
     """
-    wanted = blocks(entry, request, asked) if entry else ()
-    check_known([experiments[block.experiment] for block in wanted] or list(experiments.values()), request)
+    wanted = requested_blocks(entry, request, asked) if entry else ()
+    check_requested_parameters(
+        [experiments[block.experiment] for block in wanted] or list(experiments.values()), request
+    )
     named = {name: value for name, value in asked.items() if name not in request.params}
     planned: list[PlannedRun] = []
     notes: list[Text] = []
@@ -172,7 +174,7 @@ def _derived_value(value: Value | tuple[str, ...], own: Params) -> Value:
     return math.prod(float(own[name]) for name in value) if isinstance(value, tuple) else value
 
 
-def check_known(experiments: Sequence[Experiment], request: Request) -> None:
+def check_requested_parameters(experiments: Sequence[Experiment], request: Request) -> None:
     """Raises `BadRequest` for a parameter that the request sets or compares and no experiment has, or an invalid value.
 
     A choice is valid if one of the experiments has it; those without it keep their own value.

@@ -19,7 +19,7 @@ from qa_service.errors import BadField, BadRequest, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT
-from qa_service.lab.runner import Runner, overloaded
+from qa_service.lab.runner import Runner, overloaded_error
 from qa_service.model import MAX_RUNS, Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import ParsedQuestion, parse_question
@@ -196,9 +196,9 @@ class Service:
         if not CLIENT.get().may_run:
             raise Unauthorized("ask", known=True)
         if (waiting := self.runner.waiting) >= self.queue:
-            raise overloaded(waiting, self.runner.slots)
+            raise overloaded_error(waiting, self.runner.slots)
         if waiting and (own := self.runner.waiting_of(CLIENT.get().name)) >= max(1, self.queue // 2):
-            raise overloaded(own, self.runner.slots)
+            raise overloaded_error(own, self.runner.slots)
 
 
 _FEWER_RUNS = Text("请少取几个种子、少比几个值，或只要几个证据块。", "Use fewer seeds, compared values or blocks.")
@@ -220,7 +220,7 @@ def _parse(request: Request) -> ParsedQuestion:
     """The question of a request, without the chips that it strikes out; raises `BadRequest`."""
     parse = _parse_short if len(request.question) <= MAX_BATCHED_CHARS else parse_question
     conversation = request.reader_lang or (request.context.lang if request.context else None)
-    return chips.remove_chips(parse(request.question, request.lang, conversation), request.without)
+    return chips.remove_chips(parse(request.question, request.lang, conversation), request.removed_chips)
 
 
 def _answer(request: Request, decision: Decision) -> Answer:

@@ -15,14 +15,14 @@ def _cause(
     patch: str,
     *,
     brings: str = "",
-    numerics: bool = True,
+    is_numerical: bool = True,
 ) -> Cause:
     """A cause; `brings` lists the ids of the causes that it brings about, separated by spaces."""
     return Cause(
         id=id_,
         name=Text(zh, en),
         entry=entry,
-        numerics=numerics,
+        is_numerical=is_numerical,
         consequences=frozenset(brings.split()),
         cure=cure,
         patch=patch,
@@ -501,7 +501,7 @@ def _elsewhere() -> Iterator[Cause]:
             "Stop where the validation loss is lowest; add data, augmentation or regularisation.",
         ),
         "if val_loss < best:\n    best = val_loss; torch.save(model.state_dict(), 'best.pt')",
-        numerics=False,
+        is_numerical=False,
     )
     yield _cause(
         "undertrained",
@@ -510,7 +510,7 @@ def _elsewhere() -> Iterator[Cause]:
         "loss-at-chance",
         Text("损失还在稳稳下降，接着训练。", "The loss is still falling steadily: train on."),
         "epochs *= 3",
-        numerics=False,
+        is_numerical=False,
     )
     yield _cause(
         "out_of_memory",
@@ -523,7 +523,7 @@ def _elsewhere() -> Iterator[Cause]:
         ),
         "model.gradient_checkpointing_enable()\nargs = TrainingArguments(..., per_device_train_batch_size=1, "
         "gradient_accumulation_steps=16)",
-        numerics=False,
+        is_numerical=False,
     )
     yield _cause(
         "shapes",
@@ -532,7 +532,7 @@ def _elsewhere() -> Iterator[Cause]:
         "maths-for-deep-learning",
         Text("打印报错那一行两边的形状。", "Print the shapes on both sides of the line that fails."),
         "print(x.shape, layer.weight.shape)",
-        numerics=False,
+        is_numerical=False,
     )
 
 

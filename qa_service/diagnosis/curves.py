@@ -52,7 +52,7 @@ def records(run: TrainingRun, key: str) -> tuple[Record, ...]:
     return run.series.get(key, ())
 
 
-def finite(points: Sequence[Record]) -> list[Record]:
+def finite_records(points: Sequence[Record]) -> list[Record]:
     """The records whose value is finite."""
     return [point for point in points if math.isfinite(point.value)]
 
@@ -73,7 +73,7 @@ def first_nonfinite(points: Sequence[Record]) -> int | None:
     return next((index for index, point in enumerate(points) if not math.isfinite(point.value)), None)
 
 
-def smooth(values: Sequence[float]) -> list[float]:
+def rolling_medians(values: Sequence[float]) -> list[float]:
     """Rolling medians, of three to five values; of fewer than six values the values themselves."""
     if len(values) < 6:
         return list(values)
@@ -81,7 +81,7 @@ def smooth(values: Sequence[float]) -> list[float]:
     return [median(values[max(0, index - half) : index + half + 1]) for index in range(len(values))]
 
 
-def noise(values: Sequence[float]) -> float:
+def noise_deviation(values: Sequence[float]) -> float:
     """The standard deviation of a value about its trend, from the median absolute deviation of the differences."""
     steps = [after - before for before, after in pairwise(values)]
     if len(steps) < 2:
@@ -91,12 +91,12 @@ def noise(values: Sequence[float]) -> float:
 
 
 def start_level(values: Sequence[float]) -> float:
-    """Where a series begins: its first value, or of a longer one the median of the first three."""
+    """The initial level of a series: its first value, or of a longer one the median of the first three."""
     return values[0] if len(values) < 9 else median(values[:3])
 
 
 def end_level(values: Sequence[float]) -> float:
-    """Where a series ends: its last value, or of a longer one the median of the last three to ten."""
+    """The final level of a series: its last value, or of a longer one the median of the last three to ten."""
     return values[-1] if len(values) < 9 else median(values[-min(10, max(3, len(values) // 20)) :])
 
 
@@ -116,7 +116,7 @@ def rising_tail(points: Sequence[Record]) -> list[Record]:
 
 def climbing_tail(points: Sequence[Record]) -> list[Record]:
     """The records at the end over which the values rise, noise aside, from their lowest level; [] if they do not."""
-    smoothed = smooth(values_of(points))
+    smoothed = rolling_medians(values_of(points))
     start = len(smoothed) - 1 - smoothed[::-1].index(min(smoothed)) if smoothed else 0
     tail = smoothed[start:]
     return list(points[start:]) if len(tail) >= _CLIMB and share_ascending(tail) >= _MOSTLY else []
@@ -138,7 +138,7 @@ def step_span(points: Sequence[Record]) -> int | None:
     return steps[-1] - steps[0]
 
 
-def is_objective(run: TrainingRun) -> bool:
+def loss_is_objective(run: TrainingRun) -> bool:
     """Whether training should lower the loss: not in reinforcement or adversarial learning, nor about 0.
 
     The kind of learning is told by the names of the series, "about 0" by four changes of sign or more.
@@ -151,7 +151,7 @@ def is_objective(run: TrainingRun) -> bool:
 
 def warms_up(run: TrainingRun) -> bool:
     """Whether the learning rate is still rising at the end of what is seen."""
-    rates = values_of(finite(records(run, "lr")))
+    rates = values_of(finite_records(records(run, "lr")))
     return len(rates) >= 3 and rates[-1] > rates[0] and share_ascending(rates) >= _WARM_UP_SHARE
 
 
@@ -228,8 +228,8 @@ def quoted_number(value: float, lang: Lang) -> str:
     return format_in_text(value, lang)
 
 
-def place(point: Record, lang: Lang) -> str:
-    """Where a record stands: "step 1284, line 37"; "the last record" if neither is known."""
+def place_text(point: Record, lang: Lang) -> str:
+    """The position of a record in words: "step 1284, line 37"; "the last record" if neither is known."""
     if point.step is not None and point.line is not None:
         return f"第 {point.step} 步·第 {point.line} 行" if lang == "zh" else f"step {point.step}, line {point.line}"
     if point.step is not None:
@@ -250,7 +250,7 @@ def format_text(zh: str, en: str, **shown: float | str | Record) -> Text:
 
 def _word(value: float | str | Record, lang: Lang) -> str:
     if isinstance(value, Record):
-        return place(value, lang)
+        return place_text(value, lang)
     return value if isinstance(value, str) else quoted_number(value, lang)
 
 

@@ -1,20 +1,20 @@
-"""Tells from the shape of a loss curve whether it diverges, and how: it rises, is lost again, or jumps far up."""
+"""Decides from the shape of a loss curve whether it diverges, and how: rises, loses what it learned, or jumps up."""
 
 import math
 from collections.abc import Sequence
 from statistics import median
 
-from qa_service.diagnosis.curves import end_level, noise, share_ascending, smooth, start_level
+from qa_service.diagnosis.curves import end_level, noise_deviation, rolling_medians, share_ascending, start_level
 
 
-def divergence(values: Sequence[float]) -> str | None:
+def divergence_kind(values: Sequence[float]) -> str | None:
     """How a loss diverges; None if it does not.
 
     "rising": above where it began. "lost": it had fallen. "spiked": an early jump, from which it returns only to where
     it began.
     """
-    level, last, spread = start_level(values), end_level(values), noise(values)
-    smoothed = smooth(values)
+    level, last, spread = start_level(values), end_level(values), noise_deviation(values)
+    smoothed = rolling_medians(values)
     best = min(smoothed)
     if _task_changes(smoothed, values[0]):
         return None
@@ -124,7 +124,7 @@ def _ends_worse(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     level = max(median(values[:3]), values[0])
     if len(values) < 30 or level <= 0 or min(smoothed) < 0.6 * level:
         return False
-    return median(half) - 2.5 * noise(values) / math.sqrt(len(half)) > 1.1 * level
+    return median(half) - 2.5 * noise_deviation(values) / math.sqrt(len(half)) > 1.1 * level
 
 
 def _jumps_at_start(values: Sequence[float], smoothed: Sequence[float]) -> bool:

@@ -6,17 +6,17 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     end_level,
-    finite,
+    finite_records,
     format_text,
     harm_of_records,
-    is_objective,
+    loss_is_objective,
     records,
+    rolling_medians,
     shares_of,
-    smooth,
     start_level,
     values_of,
 )
-from qa_service.diagnosis.divergence import divergence, grows_a_hundredfold
+from qa_service.diagnosis.divergence import divergence_kind, grows_a_hundredfold
 from qa_service.diagnosis.schedule import lost_at_rate_jump
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, TrainingRun
@@ -29,16 +29,16 @@ _LEAP = 1000
 
 def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
     """The harm "diverging", unless the accuracy is still good or only the weight of the loss has changed."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 5:
         return
-    how = divergence(values) if is_objective(run) else "rising" if grows_a_hundredfold(values) else None
-    if how is None and is_objective(run) and lost_at_rate_jump(run):
+    how = divergence_kind(values) if loss_is_objective(run) else "rising" if grows_a_hundredfold(values) else None
+    if how is None and loss_is_objective(run) and lost_at_rate_jump(run):
         how = "lost"
     if how is None or _stays_accurate(run) or _is_reweighted(run, values):
         return
-    best, last = min(smooth(values)), end_level(values)
+    best, last = min(rolling_medians(values)), end_level(values)
     if how == "spiked":
         text = format_text(
             "损失冲到 {top}，回来也只回到开始的水平 {last}",
@@ -67,7 +67,7 @@ def _stays_accurate(run: TrainingRun) -> bool:
     """
     last = line_or_step(records(run, "loss")[-1])
     for key in ("val_accuracy", "accuracy"):
-        points = finite(records(run, key))
+        points = finite_records(records(run, key))
         shares = shares_of(points)
         if len(points) >= 2 and line_or_step(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
             return shares[-1] > max(shares) - 0.07
@@ -78,12 +78,12 @@ def _is_reweighted(run: TrainingRun, values: Sequence[float]) -> bool:
     """Whether a jump of the training loss is a change of its weight: no validation step grows 1.6-fold, and the loss
     starts down-scaled or validation still falls.
     """
-    held_out = values_of(finite(records(run, "val_loss")))
+    held_out = values_of(finite_records(records(run, "val_loss")))
     if any(after >= 1.6 * before for before, after in pairwise(held_out)):
         return False
     if run.from_start and _starts_downscaled(values):
         return True
-    return len(held_out) >= 4 and 10 * min(smooth(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
+    return len(held_out) >= 4 and 10 * min(rolling_medians(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
 
 
 def _starts_downscaled(values: Sequence[float]) -> bool:
@@ -103,7 +103,7 @@ def _starts_downscaled(values: Sequence[float]) -> bool:
 def has_generalisation_gap(run: TrainingRun) -> bool:
     """Whether validation is far worse than training at the end: by 0.25 of accuracy and ten times the loss."""
     keys = ("accuracy", "val_accuracy", "loss", "val_loss")
-    series = [finite(records(run, key)) for key in keys]
+    series = [finite_records(records(run, key)) for key in keys]
     if not all(series):
         return False
     right, held_right = shares_of(series[0])[-1], shares_of(series[1])[-1]
@@ -112,5 +112,5 @@ def has_generalisation_gap(run: TrainingRun) -> bool:
 
 
 def line_or_step(point: Record) -> int:
-    """Where a record stands in its log: its line, else its step."""
+    """The position of a record in its log: its line, else its step."""
     return point.line or point.step or 0

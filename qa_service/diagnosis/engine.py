@@ -12,8 +12,8 @@ from qa_service.diagnosis.curves import downsampled
 from qa_service.diagnosis.evidence import DiagnosticRule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.weights import CERTAIN, EXPERT_WEIGHTS, LIKELY, PRIORS, calibrate
-from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
+from qa_service.diagnosis.weights import CERTAIN_PROBABILITY, EXPERT_WEIGHTS, LIKELY_PROBABILITY, PRIORS, calibrate
+from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, ExcludedCause, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 
@@ -26,7 +26,7 @@ _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfittin
 """Causes that make no nan and no inf."""
 _WITH_OWN_SERIES = frozenset({"loss_scale_collapse", "hidden_nan"})
 """Consequences that a log shows in a series of their own."""
-SPARSE = 10
+MIN_SPARSE_INTERVAL = 10
 """Steps between records (median) from which on a run is unlike those that the weights were corrected on."""
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
@@ -42,7 +42,7 @@ _AGAINST = -0.7  # weight from which on a finding rules a suspect out
 def diagnose(run: TrainingRun) -> Diagnosis:
     """The report on a run. A run without a harm is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
-        return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
+        return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE_TEXT)
     return replace(_diagnose(downsampled(run)), run=run)
 
 
@@ -53,9 +53,9 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
             run=run,
             status="healthy",
             summary=report.healthy_verdict(run),
-            margins=report.harmless_anomalies(run),
-            unseen=report.unseen(run),
-            marks=report.marks(run),
+            harmless_anomalies=report.harmless_anomalies(run),
+            unseen=report.unseen_facts(run),
+            marks=report.curve_marks(run),
         )
     evidence = _gather(run)
     measured = _is_measured(run)
@@ -77,10 +77,10 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         hypotheses=hypotheses,
         excluded=excluded,
         question=_question(run, status, hypotheses, ranked),
-        next_line=report.next_line(run, first),
-        unseen=report.unseen(run),
-        experiment=experiment_of(first, run) if first and CAUSES[first].numerics else None,
-        marks=report.marks(run),
+        line_to_add=report.line_to_add(run, first),
+        unseen=report.unseen_facts(run),
+        experiment=experiment_of(first, run) if first and CAUSES[first].is_numerical else None,
+        marks=report.curve_marks(run),
         causes={name: CAUSES[name] for name in named if name in CAUSES},
     )
 
@@ -107,7 +107,7 @@ def _question(
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What was found about one cause."""
+    """The findings about one cause."""
 
     cause: str
     findings: tuple[Finding, ...]
@@ -141,7 +141,7 @@ def _is_dense(run: TrainingRun) -> bool:
     steps = [point.step for point in run.series.get("loss", ()) if point.step is not None]
     if run.settings.get("step_unit") == "epoch" or len(steps) < 2:
         return not run.series.get("loss")
-    return 0 < median(after - before for before, after in pairwise(steps)) < SPARSE
+    return 0 < median(after - before for before, after in pairwise(steps)) < MIN_SPARSE_INTERVAL
 
 
 def _has_weight(found: _Evidence) -> bool:
@@ -258,9 +258,9 @@ def _certainty(probability: float, findings: Sequence[Finding]) -> Certainty:
     """The word for a probability; a single light feature is never more than possible."""
     supporting = [each for each in findings if each.weight > 0.3]
     alone = len(supporting) < 2 and all(each.weight < _DECISIVE for each in supporting)
-    if alone or probability < LIKELY:
+    if alone or probability < LIKELY_PROBABILITY:
         return "possible"
-    return "certain" if probability >= CERTAIN else "likely"
+    return "certain" if probability >= CERTAIN_PROBABILITY else "likely"
 
 
 def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> DiagnosisStatus:
@@ -269,7 +269,7 @@ def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Diagnosi
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"
     first = hypotheses[0]
-    if not CAUSES[first.cause].numerics:
+    if not CAUSES[first.cause].is_numerical:
         return "not_numerics"
     return "sick" if first.probability >= _UNDECIDED else "undecided"
 
@@ -290,7 +290,7 @@ def _excluded(
     hypotheses: Sequence[Hypothesis],
     evidence: Mapping[str, _Evidence],
     explained: Mapping[str, str],
-) -> Iterable[Excluded]:
+) -> Iterable[ExcludedCause]:
     """The suspects that the run speaks against, each with the heaviest finding; and what the first explains away."""
     named = {each.cause for each in hypotheses}
     suspects = dict.fromkeys(cause for harm in harms for cause in _SUSPECTS[harm.id])
@@ -299,7 +299,7 @@ def _excluded(
         if cause in named or cause in explained or against is None:
             continue
         if against.weight <= _AGAINST and evidence[cause].total < 0:
-            yield Excluded(cause=cause, reason=against.text)
+            yield ExcludedCause(cause=cause, reason=against.text)
     for consequence, cause in explained.items():
         if cause in named and evidence[consequence].total >= _OWN_EVIDENCE:
-            yield Excluded(cause=consequence, reason=report.consequence_of(CAUSES[cause]))
+            yield ExcludedCause(cause=consequence, reason=report.consequence_of(CAUSES[cause]))

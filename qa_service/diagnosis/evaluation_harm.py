@@ -6,12 +6,12 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     end_level,
-    finite,
+    finite_records,
     format_text,
     harm_of_records,
-    is_objective,
     lines_of,
-    noise,
+    loss_is_objective,
+    noise_deviation,
     records,
     share_ascending,
     shares_of,
@@ -28,16 +28,16 @@ _ACCURACY_LOST = 0.25
 
 def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
     """The records of the best and the last validation accuracy, where it has fallen by 0.25 or more; else None."""
-    points = finite(records(run, "val_accuracy"))
+    points = finite_records(records(run, "val_accuracy"))
     shares = shares_of(points)
-    if len(shares) < 4 or not is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
+    if len(shares) < 4 or not loss_is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
         return None
     return points[shares.index(max(shares))], points[-1]
 
 
 def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
     """One harm at most: accuracy lost, a validation loss that stays non-finite, or a gap between the losses."""
-    train, held_out = finite(records(run, "loss")), records(run, "val_loss")
+    train, held_out = finite_records(records(run, "loss")), records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
     if (lost := accuracy_lost(run)) is not None:
@@ -67,7 +67,7 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
         )
         return
     how = validation_gap(run)
-    points = finite(held_out)
+    points = finite_records(held_out)
     if how:
         text = {
             "generalisation_gap": format_text(
@@ -104,17 +104,20 @@ def validation_gap(run: TrainingRun, *, apart: bool = True) -> str:
     "generalisation_gap": far apart at the end, in loss and accuracy (tested only if `apart`). "never_improves":
     validation never improved. "overfits": it did at first, and training goes on. "both_worsen": both get worse again.
     """
-    train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
+    train, held_out = (
+        values_of(finite_records(records(run, "loss"))),
+        values_of(finite_records(records(run, "val_loss"))),
+    )
     if apart and has_generalisation_gap(run):
         return "generalisation_gap"
-    if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not is_objective(run):
+    if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not loss_is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
     half = end < 0.5 * start_level(train)
     never = best > 0.95 * held_out[0]
     if half and never and last > max(1.15 * held_out[0], 3 * end, 0.5 * train[0]):
         return "never_improves"
-    learns = end < 0.85 * train[0] and train[0] - end > 4 * noise(train) / math.sqrt(max(3, len(train) // 20))
+    learns = end < 0.85 * train[0] and train[0] - end > 4 * noise_deviation(train) / math.sqrt(max(3, len(train) // 20))
     if learns and best > 0.9 * held_out[0] and best > 0.8 * train[0] and last > 1.2 * end:
         return "never_improves"
     lowest = held_out.index(best)

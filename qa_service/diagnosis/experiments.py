@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     is_adaptive,
     number_setting,
     rate_at,
@@ -73,7 +73,7 @@ def _batch(run: TrainingRun) -> float | None:
 
 
 def _scale(run: TrainingRun) -> float | None:
-    scales = finite(records(run, "loss_scale"))
+    scales = finite_records(records(run, "loss_scale"))
     return scales[0].value if scales else None
 
 
@@ -86,7 +86,7 @@ def _step_too_large(run: TrainingRun) -> _Plan:
         return plan
     rate = _rate(run)
     plan.take("lr", rate, 1e-6, 1e6)
-    tail = rising_tail(finite(records(run, "loss")))
+    tail = rising_tail(finite_records(records(run, "loss")))
     lr = float(plan.params.get("lr", 2.5))
     curvature = 2.5 / lr  # grows by 1.5 a step
     if len(tail) > 1 and tail[-2].value > 0 and is_adaptive(run) is False:
@@ -114,7 +114,7 @@ def _no_warmup(run: TrainingRun) -> _Plan:
 
 def _bad_batches(run: TrainingRun) -> _Plan:
     plan = _Plan("clip_threshold", {"quantile": 1.0}, {"quantile": 0.9})
-    values = values_of(finite(records(run, "grad_norm"))) or values_of(finite(records(run, "loss")))
+    values = values_of(finite_records(records(run, "grad_norm"))) or values_of(finite_records(records(run, "loss")))
     usual = median(values) if values else 0.0
     plan.take("spike", max(values) / usual if usual > 0 else None, 1, 10000)
     return plan.take("batch", _batch(run), 1, 256, whole=True)
@@ -128,7 +128,7 @@ def _adam_stale(run: TrainingRun) -> _Plan:
     plan = _Plan("adam_late_spike", {"beta2": 0.999}, {"beta2": 0.95})
     turn = turning_point(run)
     plan.take("quiet", turn.step if turn and turn.step else None, 1, 6000, whole=True)
-    values = values_of(finite(norms))
+    values = values_of(finite_records(norms))
     usual = median(values) if values else 0.0
     return plan.take("x", max(values) / usual if usual > 0 else None, 0.01, 1e6)
 
@@ -242,7 +242,7 @@ def _scaler(params: Mapping[str, Value], cured: Mapping[str, Value]) -> Callable
 
 
 def _underflow(run: TrainingRun) -> _Plan:
-    norms = [value for value in values_of(finite(records(run, "grad_norm"))) if value > 0]
+    norms = [value for value in values_of(finite_records(records(run, "grad_norm"))) if value > 0]
     plan = _Plan("loss_scaling", {"scale": 1.0, "dtype": "float16", "x": 1e-8}, {"scale": 65536.0})
     return plan.take("x", median(norms) if norms and median(norms) < 1e-4 else None, 1e-30, 1)
 

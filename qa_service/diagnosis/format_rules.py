@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     first_nonfinite,
     format_text,
     is_adaptive,
@@ -25,7 +25,7 @@ from qa_service.model.training_run import TrainingRun
 
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
     """The loss scale goes down to its floor, or more than three updates are skipped."""
-    scales = finite(records(run, "loss_scale"))
+    scales = finite_records(records(run, "loss_scale"))
     if loss_scale_trend(run) == "staircase":
         text = format_text(
             "损失缩放系数 {first} → {last}（{at}），没有停下",

@@ -7,22 +7,22 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     end_level,
-    finite,
+    finite_records,
     format_text,
     is_adaptive,
-    is_objective,
+    loss_is_objective,
     rate_at,
     records,
     rising_tail,
+    rolling_medians,
     share_ascending,
-    smooth,
     values_of,
 )
-from qa_service.diagnosis.divergence import divergence
+from qa_service.diagnosis.divergence import divergence_kind
 from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.schedule import position
+from qa_service.diagnosis.schedule import record_position
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -32,7 +32,7 @@ _LINEAR_MARGIN = 0.06
 
 def loss_growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
     """(growth of the loss per step, the records) where it is geometric, record by record; None where it is not."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     first = onset(run, *loss_keys(run))
     if first is not None and first.key == "loss":
         points = first.before
@@ -110,11 +110,11 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
 def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
     """A loss that rises from the start, or that loses what it had learned."""
     first = onset(run, *loss_keys(run))
-    points = first.before if first is not None else finite(records(run, "loss"))
+    points = first.before if first is not None else finite_records(records(run, "loss"))
     values = values_of(points)
-    if len(values) < 4 or not is_objective(run) or (first is None and divergence(values) is None):
+    if len(values) < 4 or not loss_is_objective(run) or (first is None and divergence_kind(values) is None):
         return
-    smoothed = smooth(values)
+    smoothed = rolling_medians(values)
     best = smoothed.index(min(smoothed))
     if values[-1] < 1.3 * smoothed[best] and first is not None:
         return
@@ -142,9 +142,9 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
 
 def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
     """The loss jumps far up in the first steps and returns only to where it began."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
-    if len(values) >= 10 and is_objective(run) and divergence(values) == "spiked":
+    if len(values) >= 10 and loss_is_objective(run) and divergence_kind(values) == "spiked":
         top = max(points, key=lambda each: each.value)
         text = format_text(
             "损失从 {first} 冲到 {high}（{at}），之后没有学到东西",
@@ -158,13 +158,13 @@ def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
 
 def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     """The gradient norm rises many times over while the loss falls."""
-    losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
+    losses, norms = finite_records(records(run, "loss")), finite_records(records(run, "grad_norm"))
     values = values_of(losses)
-    if len(values) < 9 or len(norms) < 9 or not run.from_start or not is_objective(run):
+    if len(values) < 9 or len(norms) < 9 or not run.from_start or not loss_is_objective(run):
         return
-    smoothed = smooth(values)
+    smoothed = rolling_medians(values)
     lowest = losses[smoothed.index(min(smoothed))]
-    until = [each for each in norms if position(each) <= position(lowest)]
+    until = [each for each in norms if record_position(each) <= record_position(lowest)]
     third = len(until) // 3
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
@@ -172,7 +172,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     if (
         high > 1.4 * low > 0
         and high > (5 if third < 4 else 2.5) * norms[0].value
-        and share_ascending(smooth(values_of(until))) > 0.6
+        and share_ascending(rolling_medians(values_of(until))) > 0.6
     ):
         text = format_text(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
@@ -186,10 +186,10 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
 
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
     """The gradient norm grows in proportion to the number of steps, from the first one on."""
-    norms = finite(records(run, "grad_norm"))
+    norms = finite_records(records(run, "grad_norm"))
     first = norms[0].value if norms else 0.0
-    values = smooth(values_of(norms)[: max(8, len(norms) // 2)])
-    losses = finite(records(run, "loss"))
+    values = rolling_medians(values_of(norms)[: max(8, len(norms) // 2)])
+    losses = finite_records(records(run, "loss"))
     if not run.from_start or len(values) < 6 or min(values) <= 0 or (norms[0].step or 0) > 20 or len(losses) < 6:
         return
     slope, fit = _line(values)
@@ -202,7 +202,7 @@ def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
                 low=first,
                 high=values[-1],
             )
-            moves = min(smooth(values_of(losses))) < 0.85 * losses[0].value
+            moves = min(rolling_medians(values_of(losses))) < 0.85 * losses[0].value
             yield from feature_findings(
                 "gradient_adds_up" if moves else "gradient_adds_up_while_flat", text, norms[0], norms[len(values) - 1]
             )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     format_text,
     records,
 )
@@ -31,7 +31,7 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 
 
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
-    """What goes wrong, by kind, from "nonfinite" to "stopped"; empty for a healthy run."""
+    """The harms of a run, by kind, from "nonfinite" to "stopped"; empty for a healthy run."""
     harms = [
         *nonfinite_harms(run),
         *divergence_harms(run),
@@ -46,7 +46,7 @@ def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
 
 def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
     """The first message or traceback that ends the run; or a numpy warning, if there is no loss and no other harm."""
-    has_loss = bool(finite(records(run, "loss")))
+    has_loss = bool(finite_records(records(run, "loss")))
     for event in run.events:
         fatal = event.kind in ("message", "traceback") and (event.name in _FATAL or event.kind == "traceback")
         warning = event.name in _WARNINGS and not has_loss and not known

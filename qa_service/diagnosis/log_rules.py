@@ -13,17 +13,30 @@ from qa_service.diagnosis.growth_rules import (
     gradient_against_loss,
     initial_loss_spike,
 )
-from qa_service.diagnosis.message_rules import messages
+from qa_service.diagnosis.message_rules import known_messages
 from qa_service.diagnosis.nan_rules import intermittent_nan_loss, nonfinite_gradient, nonfinite_loss
-from qa_service.diagnosis.schedule_rules import jump, learning_rate, restart, schedule, spikes
-from qa_service.diagnosis.stalled_loss_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
+from qa_service.diagnosis.schedule_rules import (
+    loss_after_restart,
+    loss_spikes,
+    single_loss_jump,
+    turn_by_schedule,
+    unusual_learning_rate,
+)
+from qa_service.diagnosis.stalled_loss_rules import (
+    constant_accuracy,
+    flat_loss,
+    gradient_while_flat,
+    loss_at_chance,
+    tiny_loss,
+    zero_loss,
+)
 from qa_service.diagnosis.start_rules import first_gradient, first_loss
-from qa_service.diagnosis.validation_rules import validation
+from qa_service.diagnosis.validation_rules import bad_validation
 
 RULES: tuple[DiagnosticRule, ...] = (
     nonfinite_loss, intermittent_nan_loss, nonfinite_gradient, first_gradient,
     geometric_growth, divergence_of_loss, initial_loss_spike, gradient_adds_up, gradient_against_loss,
-    schedule, restart, learning_rate, spikes, jump, first_loss,
-    at_chance, flat, gradient_while_flat, zero_loss, tiny_loss, accuracy,
-    loss_scale, number_format, network_architecture, validation, messages,
+    turn_by_schedule, loss_after_restart, unusual_learning_rate, loss_spikes, single_loss_jump, first_loss,
+    loss_at_chance, flat_loss, gradient_while_flat, zero_loss, tiny_loss, constant_accuracy,
+    loss_scale, number_format, network_architecture, bad_validation, known_messages,
 )  # fmt: skip

@@ -44,7 +44,7 @@ _IN_TRACEBACKS = (
 )
 
 
-def messages(run: TrainingRun) -> Iterator[Finding]:
+def known_messages(run: TrainingRun) -> Iterator[Finding]:
     """Known messages and exceptions, each feature once."""
     seen: set[str] = set()
     for event in run.events:

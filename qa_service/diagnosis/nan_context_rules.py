@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.curves import finite, format_text, records, shares_of, uses_float16
+from qa_service.diagnosis.curves import finite_records, format_text, records, shares_of, uses_float16
 from qa_service.diagnosis.evidence import DiagnosticRule, feature_findings
+from qa_service.diagnosis.loss_terms import loss_terms
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.parts import loss_terms
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -129,7 +129,7 @@ def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
 
 def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
     """(step, accuracy of that step); from a log of running means of the epoch, recovered by their differences."""
-    points = [point for point in finite(records(run, "accuracy")) if point.step is not None]
+    points = [point for point in finite_records(records(run, "accuracy")) if point.step is not None]
     shares = shares_of(points)
     steps = [point.step for point in points if point.step is not None]
     if not run.settings.get("running_mean"):

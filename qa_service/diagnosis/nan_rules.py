@@ -7,19 +7,19 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     climbing_tail,
-    finite,
+    finite_records,
     first_nonfinite,
     format_text,
-    is_objective,
+    loss_is_objective,
     records,
     rising_tail,
-    smooth,
+    rolling_medians,
     values_of,
 )
-from qa_service.diagnosis.divergence import divergence
+from qa_service.diagnosis.divergence import divergence_kind
 from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite, loss_keys
-from qa_service.diagnosis.schedule import position
+from qa_service.diagnosis.schedule import record_position
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -30,7 +30,7 @@ _FIRST_STEPS = 2
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """Where a series stops being finite."""
+    """The first non-finite record of a series, with the records before it."""
 
     key: str
     bad: Record
@@ -44,7 +44,7 @@ class Onset:
         values = values_of(self.before)
         if len(values) < 2 or values[-1] <= 0:
             return 1.0
-        usual = max(min(median(values[-8:-1]), *smooth(values[-8:])), _CONVERGED * values[0])
+        usual = max(min(median(values[-8:-1]), *rolling_medians(values[-8:])), _CONVERGED * values[0])
         return values[-1] / usual if usual > 0 else 1.0
 
 
@@ -56,8 +56,8 @@ def onset(run: TrainingRun, *keys: str) -> Onset | None:
         bad = lasting_nonfinite(points)
         index = first_nonfinite(points)
         if bad is not None and index is not None:
-            found.append(Onset(key, bad, index, finite(points[:index])))
-    return min(found, key=lambda each: position(each.bad), default=None)
+            found.append(Onset(key, bad, index, finite_records(points[:index])))
+    return min(found, key=lambda each: record_position(each.bad), default=None)
 
 
 def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -182,14 +182,14 @@ def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from feature_findings(feature, text, first.bad)
     end = first or loss
-    before = [each for each in finite(norms) if end is None or position(each) < position(end.bad)]
+    before = [each for each in finite_records(norms) if end is None or record_position(each) < record_position(end.bad)]
     if len(before) >= 3 and (end or diverges(run)):
         yield from _gradient_growth(before)
 
 
 def _loss_is_bad_at(run: TrainingRun, point: Record) -> bool:
     return any(
-        not math.isfinite(each.value) and position(each) <= position(point)
+        not math.isfinite(each.value) and record_position(each) <= record_position(point)
         for key in loss_keys(run)
         for each in records(run, key)
     )
@@ -216,5 +216,5 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
 
 def diverges(run: TrainingRun) -> bool:
     """Whether a loss that training should lower diverges; False with fewer than five finite losses."""
-    values = values_of(finite(records(run, "loss")))
-    return len(values) >= 5 and is_objective(run) and divergence(values) is not None
+    values = values_of(finite_records(records(run, "loss")))
+    return len(values) >= 5 and loss_is_objective(run) and divergence_kind(values) is not None

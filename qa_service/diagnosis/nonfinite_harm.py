@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     first_nonfinite,
     format_text,
     harm_of_records,
@@ -125,7 +125,7 @@ def hidden_nan(run: TrainingRun) -> Record | None:
 
 def _gradients(run: TrainingRun) -> Iterator[Harm]:
     """A gradient norm that stays non-finite, unless the loss keeps changing after it."""
-    norms, losses = records(run, "grad_norm"), finite(records(run, "loss"))
+    norms, losses = records(run, "grad_norm"), finite_records(records(run, "loss"))
     bad = lasting_nonfinite(norms)
     if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):
         return

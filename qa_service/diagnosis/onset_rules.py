@@ -7,7 +7,15 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from qa_service.diagnosis.curves import finite, format_text, noise, records, shares_of, smooth, values_of
+from qa_service.diagnosis.curves import (
+    finite_records,
+    format_text,
+    noise_deviation,
+    records,
+    rolling_medians,
+    shares_of,
+    values_of,
+)
 from qa_service.diagnosis.evidence import DiagnosticRule, feature_findings
 from qa_service.diagnosis.nan_rules import Onset, onset
 from qa_service.diagnosis.nonfinite_harm import hidden_nan, loss_keys
@@ -22,7 +30,7 @@ _LITTLE = 0.03
 """A relative change of the validation loss below this is hardly one."""
 
 
-def clean_steps(run: TrainingRun) -> Iterator[Finding]:
+def finite_steps_before_nan(run: TrainingRun) -> Iterator[Finding]:
     """The number of finite steps before the first nan."""
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is None or not run.from_start or run.settings.get("step_unit") == "epoch":
@@ -47,14 +55,14 @@ def clean_steps(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("nan_late", text, first.bad)
 
 
-def gradient_before(run: TrainingRun) -> Iterator[Finding]:
+def gradient_before_nan(run: TrainingRun) -> Iterator[Finding]:
     """A sound gradient norm in the last record before a non-finite loss: no large update has spoilt the weights."""
     first, norms = onset(run, *loss_keys(run)), records(run, "grad_norm")
     if first is None or not first.before:
         return
     last = first.before[-1]
     norm_then = next((norm for norm in norms if _same_record(norm, last)), None)
-    usual = median(values_of(finite(norms[:-1]))) if len(finite(norms)) > 3 else math.inf
+    usual = median(values_of(finite_records(norms[:-1]))) if len(finite_records(norms)) > 3 else math.inf
     if norm_then is None or not math.isfinite(norm_then.value) or norm_then.value > _SOUND * usual:
         return
     text = format_text(
@@ -76,7 +84,7 @@ def _same_record(one: Record, other: Record) -> bool:
     return one.line is not None and one.line == other.line
 
 
-def weights_after(run: TrainingRun) -> Iterator[Finding]:
+def weights_after_nan(run: TrainingRun) -> Iterator[Finding]:
     """Whether the validation loss after the first nan is finite, which tells whether the weights are."""
     first = onset(run, *loss_keys(run), "grad_norm") or _first_bad(run)
     if first is None:
@@ -104,7 +112,7 @@ def _first_bad(run: TrainingRun) -> Onset | None:
     """The first loss that is not finite, even if the run recovers from it."""
     points = records(run, "loss")
     index = next((index for index, point in enumerate(points) if not math.isfinite(point.value)), None)
-    return None if index is None else Onset("loss", points[index], index, finite(points[:index]))
+    return None if index is None else Onset("loss", points[index], index, finite_records(points[:index]))
 
 
 def _is_after(one: Record, other: Record) -> bool:
@@ -136,7 +144,7 @@ def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
 
 def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """Whether the validation loss is constant, hardly moves, or never falls below its first value."""
-    held_out = finite(records(run, "val_loss"))
+    held_out = finite_records(records(run, "val_loss"))
     values = values_of(held_out)
     if len(values) < 4 or not run.from_start or values[0] <= 0 or len(values) < len(records(run, "val_loss")):
         return
@@ -171,7 +179,7 @@ def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
 
 def validation_accuracy_drop(run: TrainingRun) -> Iterator[Finding]:
     """A validation accuracy that was above 0.6 and ends more than 0.2 below its best."""
-    points = finite(records(run, "val_accuracy"))
+    points = finite_records(records(run, "val_accuracy"))
     shares = shares_of(points)
     if len(shares) >= 3 and max(shares) > 0.6 and shares[-1] < max(shares) - 0.2:
         best = points[shares.index(max(shares))]
@@ -187,8 +195,11 @@ def validation_accuracy_drop(run: TrainingRun) -> Iterator[Finding]:
 
 def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
     """A low validation accuracy: with a training accuracy or loss that is good, or throughout."""
-    train, held_out = shares_of(finite(records(run, "accuracy"))), shares_of(finite(records(run, "val_accuracy")))
-    losses = values_of(finite(records(run, "loss")))
+    train, held_out = (
+        shares_of(finite_records(records(run, "accuracy"))),
+        shares_of(finite_records(records(run, "val_accuracy"))),
+    )
+    losses = values_of(finite_records(records(run, "loss")))
     if not held_out or len(losses) < 5 or losses[0] <= 0 or hidden_nan(run):
         return
     low = held_out[-1] < 0.35
@@ -212,7 +223,7 @@ def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
 
 def plateau_level(run: TrainingRun) -> Iterator[Finding]:
     """The level at which the loss settles, relative to its first value."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 15 or not run.from_start or len(points) < len(records(run, "loss")) or values[0] <= 0:
         return
@@ -227,7 +238,7 @@ def plateau_level(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings(
             "thrown_at_once", text, points[0], sorted(points[1:4], key=lambda point: point.value)[1]
         )
-    spread = noise(values[len(values) // 2 :]) / late if late > 0 else 0.0
+    spread = noise_deviation(values[len(values) // 2 :]) / late if late > 0 else 0.0
     if late > 1.15 * values[0] and spread > 0.1:
         text = format_text(
             "后来在 {level} 附近大幅跳动，高于开始的 {first}",
@@ -236,7 +247,7 @@ def plateau_level(run: TrainingRun) -> Iterator[Finding]:
             first=values[0],
         )
         yield from feature_findings("jumps_above_start", text, points[0], points[-1])
-    elif 0.9 * values[0] < late < 1.1 * values[0] and spread < 0.02 and max(smooth(values)) < 1.1 * values[0]:
+    elif 0.9 * values[0] < late < 1.1 * values[0] and spread < 0.02 and max(rolling_medians(values)) < 1.1 * values[0]:
         text = format_text(
             "从头到尾平静地停在 {level}", "It stays quietly at {level} from the first record to the last", level=late
         )
@@ -245,8 +256,8 @@ def plateau_level(run: TrainingRun) -> Iterator[Finding]:
 
 def gradient_trend(run: TrainingRun) -> Iterator[Finding]:
     """Whether the gradient norm shrinks to a fifth or stays the same, in a run whose loss does not fall."""
-    norms = finite(records(run, "grad_norm"))
-    values, losses = values_of(norms), values_of(finite(records(run, "loss")))
+    norms = finite_records(records(run, "grad_norm"))
+    values, losses = values_of(norms), values_of(finite_records(records(run, "loss")))
     if len(values) < 10 or len(losses) < 10 or not run.from_start or median(losses[-5:]) < 0.7 * losses[0]:
         return
     third = len(values) // 3
@@ -280,6 +291,6 @@ def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[DiagnosticRule, ...] = (
-    clean_steps, gradient_before, weights_after, hidden_onset, validation_while_flat, validation_accuracy_drop,
-    accuracy_gap, plateau_level, gradient_trend, scale_of_one,
+    finite_steps_before_nan, gradient_before_nan, weights_after_nan, hidden_onset, validation_while_flat,
+    validation_accuracy_drop, accuracy_gap, plateau_level, gradient_trend, scale_of_one,
 )  # fmt: skip

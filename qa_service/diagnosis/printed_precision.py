@@ -7,7 +7,7 @@ digits, every value lies on that coarse grid, as 1.8984375 does. Means over seve
 import math
 from collections.abc import Mapping, Sequence
 
-from qa_service.diagnosis.curves import finite, records, values_of
+from qa_service.diagnosis.curves import finite_records, records, values_of
 from qa_service.model.training_run import TrainingRun
 
 _BITS = {"bfloat16": 8, "float16": 11}
@@ -23,7 +23,7 @@ _MAX_DECIMALS = 12
 def infer_dtype(run: TrainingRun) -> str:
     """The format that the losses or the gradient norms were computed in; "" if their digits do not tell."""
     for key in ("loss", "grad_norm"):
-        values = [abs(value) for value in values_of(finite(records(run, key))) if value]
+        values = [abs(value) for value in values_of(finite_records(records(run, key))) if value]
         for name, bits in _BITS.items():
             if _lie_on_grid(values, bits):
                 return name

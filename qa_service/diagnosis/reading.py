@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 from qa_service.diagnosis.event_file import is_event_file, read_event_file
 from qa_service.diagnosis.records import (
-    SeparatedTable,
+    DelimitedTable,
     form_of_record,
     load_record,
     load_records,
@@ -341,7 +341,7 @@ def _read_lines(selection: Selection, encoding: str, name: str) -> TrainingRun:
     """The run in lines: a table, lines of JSON, or a log; lines of the first two kinds may stand in a log too."""
     lines = [(number, _decode(piece, encoding)) for number, piece in selection.pieces]
     first = next((index for index, (_, text) in enumerate(lines) if text.strip()), 0)
-    table = SeparatedTable.of(lines[first][1], _tag_of(name)) if lines else None
+    table = DelimitedTable.of(lines[first][1], _tag_of(name)) if lines else None
     if table is not None and (rows := list(_rows_of_table(table, lines[first + 1 :]))):
         found = _Found(
             "csv", rows, lines=selection.total, lines_read=len({row.number for row in rows}) + 1, cut=selection.cut
@@ -362,7 +362,7 @@ def _decode(piece: bytes, encoding: str) -> str:
     return text.lstrip("\ufeff").replace("\0", "")
 
 
-def _rows_of_table(table: SeparatedTable, lines: Iterable[tuple[int, str]]) -> Iterator[LogRow]:
+def _rows_of_table(table: DelimitedTable, lines: Iterable[tuple[int, str]]) -> Iterator[LogRow]:
     for number, text in lines:
         if row := table.read(number, text):
             yield row

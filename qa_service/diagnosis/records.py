@@ -214,7 +214,7 @@ def form_of_record(record: Mapping[str, Any]) -> str:
     return "llama_factory" if "current_steps" in record else "jsonl"
 
 
-class SeparatedTable:
+class DelimitedTable:
     """A table of values separated by commas, semicolons or tabs under a header."""
 
     def __init__(self, names: Sequence[str], separator: str) -> None:
@@ -222,7 +222,7 @@ class SeparatedTable:
         self._table = HeaderTable(names, separator, "csv")
 
     @classmethod
-    def of(cls, header: str, tag: str = "") -> "SeparatedTable | None":
+    def of(cls, header: str, tag: str = "") -> "DelimitedTable | None":
         """The table whose header is this line: two or more names, one of a loss or metric; None for other lines.
 
         `tag` names the column "Value" of a curve that TensorBoard exports.

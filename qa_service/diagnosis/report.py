@@ -7,29 +7,29 @@ from statistics import median
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import (
     end_level,
-    finite,
+    finite_records,
     format_text,
-    noise,
+    noise_deviation,
     number_setting,
     rate_at,
     records,
+    rolling_medians,
     setting,
-    smooth,
     start_level,
     values_of,
 )
 from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
 from qa_service.diagnosis.schedule_rules import turning_point
 from qa_service.diagnosis.skipping_harm import loss_scale_trend, skipped_steps
-from qa_service.model.diagnosis import Cause, Certainty, DiagnosisStatus, Harm, Hypothesis, Mark
+from qa_service.model.diagnosis import Cause, Certainty, CurveMark, DiagnosisStatus, Harm, Hypothesis
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text
 
-UNREADABLE = Text(
+UNREADABLE_TEXT = Text(
     "没有读到训练日志：一条损失、一句报错也没有认出来。",
     "No training log could be read: no loss and no message was recognised.",
 )
-CERTAINTY: Mapping[Certainty, Text] = {
+CERTAINTY_TEXTS: Mapping[Certainty, Text] = {
     "certain": Text("确定", "certain"),
     "likely": Text("很可能", "likely"),
     "possible": Text("可能", "possible"),
@@ -47,7 +47,7 @@ def sick_verdict(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Seq
             f"{harm.zh}；原因从这份记录里看不出来。", f"{harm.en}; what causes it cannot be told from this record."
         )
     first = CAUSES[hypotheses[0].cause].name
-    word = CERTAINTY[hypotheses[0].certainty]
+    word = CERTAINTY_TEXTS[hypotheses[0].certainty]
     if status == "not_numerics":
         return Text(
             f"不是数值问题：{first.zh}（{word.zh}）。{harm.zh}。",
@@ -78,7 +78,7 @@ def _lower(name: str) -> str:
 
 def healthy_verdict(run: TrainingRun) -> Text:
     """The verdict on a run without a harm."""
-    values = values_of(finite(records(run, "loss")))
+    values = values_of(finite_records(records(run, "loss")))
     if len(values) < 5:
         return Text(
             "这几行里看不出毛病；记录太短，只能说到这里。",
@@ -104,7 +104,9 @@ def consequence_of(cause: Cause) -> Text:
 
 
 def harmless_anomalies(run: TrainingRun) -> tuple[Text, ...]:
-    """What looks alarming in a healthy run and does no harm: recovered nans, skipped updates, spikes, averages."""
+    """Observations that look alarming in a healthy run and are harmless: recovered nans, skipped updates, spikes,
+    averages.
+    """
     return tuple(
         each
         for part in (_recovered_nonfinite, _adjusted_loss_scale, _recovered_spike, _nan_in_average)
@@ -139,7 +141,7 @@ def _nan_in_average(run: TrainingRun) -> Iterator[Text]:
 
 
 def _adjusted_loss_scale(run: TrainingRun) -> Iterator[Text]:
-    skipped, scales = skipped_steps(run), finite(records(run, "loss_scale"))
+    skipped, scales = skipped_steps(run), finite_records(records(run, "loss_scale"))
     if skipped or loss_scale_trend(run):
         last = (
             f"，系数停在 {scales[-1].value:g}" if scales else "",
@@ -152,11 +154,11 @@ def _adjusted_loss_scale(run: TrainingRun) -> Iterator[Text]:
 
 
 def _recovered_spike(run: TrainingRun) -> Iterator[Text]:
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 12:
         return
-    spread, smoothed = noise(values), smooth(values)
+    spread, smoothed = noise_deviation(values), rolling_medians(values)
     high = max(range(1, len(values) - 1), key=lambda index: values[index] - smoothed[index])
     if values[high] - smoothed[high] > 8 * spread > 0 and values[high] > 1.5 * abs(smoothed[high]):
         yield format_text(
@@ -295,21 +297,21 @@ def discriminating_question(first: str, second: str, run: TrainingRun) -> Text |
     return None if lacking and len(groups) == 1 else _BETWEEN.get(groups)
 
 
-def next_line(run: TrainingRun, cause: str) -> str:
+def line_to_add(run: TrainingRun, cause: str) -> str:
     """The line of code whose output would tell more; "" where none would."""
     if cause == "hidden_nan" or (
         run.format in ("hf_trainer", "trainer_state", "llama_factory") and run.source == "log"
     ):
         return "TrainingArguments(..., logging_nan_inf_filter=False, logging_steps=1)"
-    if not cause or not CAUSES[cause].numerics:
+    if not cause or not CAUSES[cause].is_numerical:
         return ""
     if run.source == "trace":
         return "" if run.fault else "watch = numstab.watch(model, optimizer, closure=lambda: loss_fn(model(x), y))"
     return "" if run.source == "trial" else _WATCH
 
 
-def unseen(run: TrainingRun) -> tuple[Text, ...]:
-    """What a log does not show and a diagnosis would need; nothing for traces and trials."""
+def unseen_facts(run: TrainingRun) -> tuple[Text, ...]:
+    """Data that a diagnosis needs and the log does not show; empty for traces and trials."""
     return tuple(_unseen(run)) if run.source == "log" else ()
 
 
@@ -331,29 +333,31 @@ def _unseen(run: TrainingRun) -> Iterator[Text]:
 # marks on the curve
 
 
-def marks(run: TrainingRun) -> tuple[Mark, ...]:
+def curve_marks(run: TrainingRun) -> tuple[CurveMark, ...]:
     """The places on the curves that the report mentions."""
     return tuple(_marks(run))
 
 
-def _marks(run: TrainingRun) -> Iterator[Mark]:
+def _marks(run: TrainingRun) -> Iterator[CurveMark]:
     turn = turning_point(run)
     for key in ("loss", "grad_norm", "val_loss"):
         points = records(run, key)
         if bad := lasting_nonfinite(points):
-            yield Mark(
+            yield CurveMark(
                 series=key,
                 step=_x(points, bad),
                 text=format_text("这里起是 {value}", "{value} from here on", value=bad.value),
             )
         if key == "loss" and turn is not None and turn in points and math.isfinite(turn.value):
-            yield Mark(series=key, step=_x(points, turn), text=Text("从这里开始变坏", "it turns here"))
-    spiky = finite(records(run, "loss"))
+            yield CurveMark(series=key, step=_x(points, turn), text=Text("从这里开始变坏", "it turns here"))
+    spiky = finite_records(records(run, "loss"))
     values = values_of(spiky)
     if len(values) >= 12 and turn is None:
         high = max(range(len(values)), key=lambda index: values[index])
         if 2 < high < len(values) - 2 and values[high] > 3 * abs(median(values)):
-            yield Mark(series="loss", step=_x(spiky, spiky[high]), text=Text("尖峰，恢复了", "a spike that recovers"))
+            yield CurveMark(
+                series="loss", step=_x(spiky, spiky[high]), text=Text("尖峰，恢复了", "a spike that recovers")
+            )
 
 
 def _x(points: Sequence[Record], point: Record) -> float:

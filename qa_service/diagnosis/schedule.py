@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from qa_service.diagnosis.curves import finite, records, smooth, start_level, values_of
+from qa_service.diagnosis.curves import finite_records, records, rolling_medians, start_level, values_of
 from qa_service.model.training_run import Record, TrainingRun
 
 _FACTOR = 3.0
@@ -17,8 +17,8 @@ _LOST = 0.4
 """What was learned is lost if the loss never again falls below this share of the gain, above the level reached."""
 
 
-def position(point: Record) -> float:
-    """Where a record stands: its line, else its step; inf if it has neither."""
+def record_position(point: Record) -> float:
+    """The position of a record in its log, for ordering: its line, else its step; inf if it has neither."""
     return float(point.line if point.line is not None else point.step if point.step is not None else math.inf)
 
 
@@ -27,7 +27,7 @@ def rate_jump(rates: Sequence[Record], until: float = math.inf) -> tuple[Record,
 
     Only records up to the position `until` count; None if there is no such rise.
     """
-    before = [each for each in rates if position(each) <= until + 1e-9]
+    before = [each for each in rates if record_position(each) <= until + 1e-9]
     for index in range(_QUIET, len(before)):
         quiet = values_of(before[index - _QUIET : index])
         steady = all(after <= 1.001 * one for one, after in pairwise(quiet))
@@ -41,13 +41,13 @@ def lost_at_rate_jump(run: TrainingRun) -> tuple[Record, Record] | None:
 
     After a warm restart a loss rises too, but less, and it comes down again.
     """
-    points = finite(records(run, "loss"))
-    found = rate_jump(finite(records(run, "lr")))
+    points = finite_records(records(run, "loss"))
+    found = rate_jump(finite_records(records(run, "lr")))
     if found is None or len(points) < 10:
         return None
     first = start_level(values_of(points))
-    before = [each for each in points if position(each) < position(found[1])]
-    after = smooth(values_of([each for each in points if position(each) >= position(found[1])]))
+    before = [each for each in points if record_position(each) < record_position(found[1])]
+    after = rolling_medians(values_of([each for each in points if record_position(each) >= record_position(found[1])]))
     if len(before) < _QUIET or len(after) < max(_QUIET, len(points) // 6):
         return None
     learned = median(values_of(before[-_QUIET:]))

@@ -6,21 +6,21 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     climbing_tail,
-    finite,
+    finite_records,
     format_text,
     is_adaptive,
-    is_objective,
-    noise,
+    loss_is_objective,
+    noise_deviation,
     rate_at,
     records,
-    smooth,
+    rolling_medians,
     values_of,
 )
-from qa_service.diagnosis.divergence import divergence
+from qa_service.diagnosis.divergence import divergence_kind
 from qa_service.diagnosis.evidence import feature_findings
 from qa_service.diagnosis.nan_rules import diverges, onset
 from qa_service.diagnosis.nonfinite_harm import loss_keys
-from qa_service.diagnosis.schedule import lost_at_rate_jump, position, rate_jump
+from qa_service.diagnosis.schedule import lost_at_rate_jump, rate_jump, record_position
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -34,30 +34,30 @@ def turning_point(run: TrainingRun) -> Record | None:
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is not None:
         return first.before[-1] if first.before else first.bad
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     if diverges(run):
-        smoothed = smooth(values_of(points))
+        smoothed = rolling_medians(values_of(points))
         return points[smoothed.index(min(smoothed))]
     return None
 
 
 def _start_of_rise(run: TrainingRun, turn: Record) -> Record:
     """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
-    return next((each for each in points if position(each) > position(turn) and each.value > far), turn)
+    return next((each for each in points if record_position(each) > record_position(turn) and each.value > far), turn)
 
 
-def schedule(run: TrainingRun) -> Iterator[Finding]:
+def turn_by_schedule(run: TrainingRun) -> Iterator[Finding]:
     """The run turns at the end of the warm-up, or where the learning rate has gone up again."""
     turn = turning_point(run)
-    rates = finite(records(run, "lr"))
+    rates = finite_records(records(run, "lr"))
     if turn is None and (lost := lost_at_rate_jump(run)):
         turn = lost[1]
     if turn is None or len(rates) < 3:
         return
     bad = onset(run, *loss_keys(run), "grad_norm")
-    until = max(position(_start_of_rise(run, turn)), position(bad.bad) if bad else 0.0)
+    until = max(record_position(_start_of_rise(run, turn)), record_position(bad.bad) if bad else 0.0)
     if (found := rate_jump(rates, until)) is not None:
         low, high = found
         text = format_text(
@@ -69,7 +69,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from feature_findings("rate_rose_again", text, low, high)
         return
-    before = [each for each in rates if position(each) <= position(turn) + 1e-9] or rates[:1]
+    before = [each for each in rates if record_position(each) <= record_position(turn) + 1e-9] or rates[:1]
     values = values_of(before)
     now, top = values[-1], max(values_of(rates))
     recent = min(values[-6:])
@@ -93,7 +93,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("rate_at_peak", text, before[-1])
 
 
-def restart(run: TrainingRun) -> Iterator[Finding]:
+def loss_after_restart(run: TrainingRun) -> Iterator[Finding]:
     """The loss is higher after a restart than before it."""
     events = [event for event in run.events if event.kind == "restart"]
     points = records(run, "loss")
@@ -101,8 +101,8 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
         place = event.line if event.line is not None else event.step
         if place is None:
             continue
-        before = [point for point in points if position(point) < place and math.isfinite(point.value)]
-        after = [point for point in points if position(point) >= place]
+        before = [point for point in points if record_position(point) < place and math.isfinite(point.value)]
+        after = [point for point in points if record_position(point) >= place]
         if before and after and not after[0].value < 1.5 * median(values_of(before[-5:])):
             text = format_text(
                 "在{at}恢复训练后，损失从 {low} 跳到 {high}",
@@ -115,7 +115,7 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
             return
 
 
-def learning_rate(run: TrainingRun) -> Iterator[Finding]:
+def unusual_learning_rate(run: TrainingRun) -> Iterator[Finding]:
     """The learning rate, compared with what is usual for the optimizer."""
     turn = turning_point(run)
     rate = rate_at(run, turn)
@@ -134,14 +134,18 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
         "rate_low": ("学习率是 {rate}，不大", "The learning rate, {rate}, is not large"),
         "rate_high": ("学习率有 {rate}，偏大", "The learning rate, {rate}, is large"),
     }
-    rates = finite(records(run, "lr"))
+    rates = finite_records(records(run, "lr"))
     yield from feature_findings(feature, format_text(*usual[feature], rate=rate), rates[-1] if rates else None)
 
 
-def spikes(run: TrainingRun) -> Iterator[Finding]:
+def loss_spikes(run: TrainingRun) -> Iterator[Finding]:
     """A sudden turn after more than 1000 quiet steps, and two or more single losses far above the others."""
     turn = turning_point(run)
-    points = [each for each in finite(records(run, "loss")) if turn is None or position(each) <= position(turn)]
+    points = [
+        each
+        for each in finite_records(records(run, "loss"))
+        if turn is None or record_position(each) <= record_position(turn)
+    ]
     values = values_of(points)
     climbed = climbing_tail(points)
     quiet = not climbed or climbed[-1].value < _ROSE * climbed[0].value
@@ -158,7 +162,7 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("late_spike", text, turn)
     if len(values) < 12:
         return
-    spread, smoothed = max(noise(values), 1e-9), smooth(values)
+    spread, smoothed = max(noise_deviation(values), 1e-9), rolling_medians(values)
     found = [
         point
         for point, level in zip(points[2:-2], smoothed[2:-2], strict=True)
@@ -175,11 +179,11 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("spikes", text, *found[:3])
 
 
-def jump(run: TrainingRun) -> Iterator[Finding]:
+def single_loss_jump(run: TrainingRun) -> Iterator[Finding]:
     """One record far above all before it, in a run that was learning and whose loss diverges."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
-    if not is_objective(run) or len(values) < 10 or divergence(values) is None:
+    if not loss_is_objective(run) or len(values) < 10 or divergence_kind(values) is None:
         return
     for index in range(3, len(values) - 1):
         before = values[max(0, index - 4) : index]
@@ -198,5 +202,5 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
 
 def _rises_at_once(run: TrainingRun, turn: Record) -> bool:
     """Whether the first loss after the turn is not finite, or at least 1.8 times the one at the turn."""
-    after = [each for each in records(run, "loss") if position(each) > position(turn)]
+    after = [each for each in records(run, "loss") if record_position(each) > record_position(turn)]
     return bool(after) and not after[0].value < 1.8 * abs(turn.value)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     format_text,
     harm_of_records,
     records,
@@ -22,7 +22,7 @@ _SCALE_LOW = 256.0
 
 def loss_scale_trend(run: TrainingRun) -> str:
     """How the loss scale moves: "" (never down), "startup" (only down), "hovering", or "staircase" to its floor."""
-    points = finite(records(run, "loss_scale"))
+    points = finite_records(records(run, "loss_scale"))
     values = values_of(points)
     downs = [index for index, (before, after) in enumerate(pairwise(values), start=1) if after < before]
     if len(values) < 2 or not downs:
@@ -39,18 +39,18 @@ def loss_scale_trend(run: TrainingRun) -> str:
 def skipped_steps(run: TrainingRun) -> int:
     """Updates that were skipped, as messages or counters say."""
     events = sum(1 for event in run.events if event.kind == "skipped_update")
-    counted = sum(int(point.value) for point in finite(records(run, "skipped")) if 0 <= point.value < 1e6)
-    return max(events, counted if not _is_cumulative(run) else int(finite(records(run, "skipped"))[-1].value))
+    counted = sum(int(point.value) for point in finite_records(records(run, "skipped")) if 0 <= point.value < 1e6)
+    return max(events, counted if not _is_cumulative(run) else int(finite_records(records(run, "skipped"))[-1].value))
 
 
 def _is_cumulative(run: TrainingRun) -> bool:
-    values = values_of(finite(records(run, "skipped")))
+    values = values_of(finite_records(records(run, "skipped")))
     return len(values) >= 2 and values[-1] > 1 and all(after >= before for before, after in pairwise(values))
 
 
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     """One harm at most: a loss scale that falls to its floor, or updates still skipped after the first steps."""
-    scales = finite(records(run, "loss_scale"))
+    scales = finite_records(records(run, "loss_scale"))
     if loss_scale_trend(run) == "staircase":
         yield harm_of_records(
             "skipping",
@@ -79,9 +79,9 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
         )
         return
     yield from _skipped_by_step(run)
-    if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
+    if (points := finite_records(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
-        if min(values_of(tail)) >= 1 and not finite(records(run, "loss")):
+        if min(values_of(tail)) >= 1 and not finite_records(records(run, "loss")):
             yield harm_of_records(
                 "skipping",
                 format_text(
@@ -94,7 +94,7 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
 
 def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
     """In a run that logs for each step whether it was skipped: more than a tenth after step 50, also at the end."""
-    flags = finite(records(run, "skipped"))
+    flags = finite_records(records(run, "skipped"))
     late = [flag for flag in flags if flag.step is not None and flag.step > _MIN_STEPS]
     if len(late) < 20 or any(flag.value not in (0, 1) for flag in flags):
         return

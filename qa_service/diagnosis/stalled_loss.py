@@ -6,13 +6,13 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     equal_tail,
-    finite,
-    noise,
+    finite_records,
+    noise_deviation,
     number_setting,
     records,
+    rolling_medians,
     share_ascending,
     shares_of,
-    smooth,
     start_level,
     step_span,
     values_of,
@@ -46,7 +46,7 @@ _LANGUAGE_MODELS = ("megatron", "nanogpt", "fairseq")
 
 def classes_at_chance(run: TrainingRun) -> int | None:
     """C if the loss stays at ln C (log2 C, where losses are in bits) to the end; None if it does not."""
-    values = values_of(finite(records(run, "loss")))
+    values = values_of(finite_records(records(run, "loss")))
     tail = values[-12:]
     if len(tail) < 4 or min(tail) <= 0:
         return None
@@ -54,7 +54,11 @@ def classes_at_chance(run: TrainingRun) -> int | None:
     falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
     if (max(tail) - min(tail)) / mean > 0.03:
         return _noisily_at_chance(run, values) or _dropped_to_chance(run, values)
-    if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
+    if (
+        falls
+        or min(rolling_medians(values)) < 0.93 * mean
+        or (not run.from_start and noise_deviation(tail) > 0.002 * mean)
+    ):
         return None
     found = next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
     return None if found is None or _is_better_than_guessing(run, found) else found
@@ -63,7 +67,7 @@ def classes_at_chance(run: TrainingRun) -> int | None:
 def _is_better_than_guessing(run: TrainingRun, classes: int) -> bool:
     """Whether the accuracy is well above 1/C, so that a loss of ln C is no sign of guessing."""
     for key in ("val_accuracy", "accuracy"):
-        shares = shares_of(finite(records(run, key)))
+        shares = shares_of(finite_records(records(run, key)))
         if shares:
             return median(shares[-5:]) > 1 / classes + _ABOVE_GUESSING
     return False
@@ -80,14 +84,14 @@ def _chance_loss(run: TrainingRun, classes: int) -> float:
 
 def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
     """C for a loss with the noise of small batches, if the accuracy is at 1/C too; else None."""
-    shares = values_of(finite(records(run, "accuracy")))
+    shares = values_of(finite_records(records(run, "accuracy")))
     half = values[len(values) // 2 :]
     if not run.from_start or len(half) < 10 or len(shares) < 10 or values[0] < 0.9 * median(half):
         return None
     accuracy = median(shares[len(shares) // 2 :]) / (100 if max(shares) > 1 else 1)
-    mean, error = math.fsum(half) / len(half), 2 * noise(half) / math.sqrt(len(half))
+    mean, error = math.fsum(half) / len(half), 2 * noise_deviation(half) / math.sqrt(len(half))
     drift = median(half[: len(half) // 2]) - median(half[len(half) // 2 :])
-    if drift > 2 * error or min(smooth(values)) < 0.85 * mean:
+    if drift > 2 * error or min(rolling_medians(values)) < 0.85 * mean:
         return None
     found = (
         classes
@@ -114,7 +118,7 @@ def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
 
 def constant_loss_tail(run: TrainingRun) -> list[Record] | None:
     """The last records whose loss is one number to all digits; None for others and for a run that has converged."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     tail = equal_tail(points)
     if len(tail) < 4 or points[0].value == 0:
         return _zero_from_the_start(run, points)
@@ -135,7 +139,7 @@ def _zero_from_the_start(run: TrainingRun, points: Sequence[Record]) -> list[Rec
 
 def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
     """The last records, if their loss stays at the largest value of a clamped logarithm or a share of it; else None."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     tail = points[-5:]
     values = values_of(tail)
     if clamped := at_exact_clamp(run):
@@ -152,7 +156,7 @@ def at_exact_clamp(run: TrainingRun) -> list[Record] | None:
     for key in run.series:
         if "loss" not in key or key.startswith(("val_", "eval_")) or key == "loss_scale":
             continue
-        tail = finite(records(run, key))[-2:]
+        tail = finite_records(records(run, key))[-2:]
         if len(tail) == 2 and any(
             all(abs(point.value / largest - 1) < _EXACTLY for point in tail) for largest in _CLAMPS if largest % 1
         ):
@@ -165,7 +169,7 @@ def wrong_at_clamp(run: TrainingRun, value: float) -> tuple[float, float, str] |
 
     The share is 1 − accuracy; None if no clamp fits.
     """
-    shares = shares_of(finite(records(run, "accuracy")))
+    shares = shares_of(finite_records(records(run, "accuracy")))
     wrong = 1 - shares[-1] if shares else 0.0
     if wrong < 0.02 or value < 1:
         return None
@@ -186,7 +190,7 @@ def clamp_of(value: float) -> tuple[float, float, str] | None:
 
 def validation_constant(run: TrainingRun) -> list[Record] | None:
     """The validation losses, if there are four or more and all are one number to all digits; else None."""
-    points = finite(records(run, "val_loss"))
+    points = finite_records(records(run, "val_loss"))
     if len(points) < 4 or not run.from_start or len({point.value for point in points}) > 1:
         return None
     digits = len(f"{abs(points[0].value):.10g}".replace(".", "").strip("0"))
@@ -195,8 +199,11 @@ def validation_constant(run: TrainingRun) -> list[Record] | None:
 
 def validation_at_guessing(run: TrainingRun) -> bool:
     """Whether neither accuracy nor loss of validation has moved from a low level in four evaluations or more."""
-    shares = shares_of(finite(records(run, "val_accuracy")))
-    held_out, train = values_of(finite(records(run, "val_loss"))), values_of(finite(records(run, "loss")))
+    shares = shares_of(finite_records(records(run, "val_accuracy")))
+    held_out, train = (
+        values_of(finite_records(records(run, "val_loss"))),
+        values_of(finite_records(records(run, "loss"))),
+    )
     if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
         return False
     fell = held_out and min(held_out) < 0.9 * held_out[0]
@@ -220,7 +227,7 @@ def _came_down_to_guessing(held_out: Sequence[float], shares: Sequence[float]) -
 
 def multiples_of_clamp(run: TrainingRun) -> bool:
     """Whether the losses are whole multiples of 100/n, as means over n samples with losses of 0 or 100 are."""
-    values = values_of(finite(records(run, "loss")))
+    values = values_of(finite_records(records(run, "loss")))
     if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
         return False
     coarse = all(float(f"{value:.3g}") == value for value in values)
@@ -243,7 +250,7 @@ def gradient_always_zero(run: TrainingRun) -> bool:
 
 def worse_than_guessing(run: TrainingRun) -> bool:
     """Whether a classifier's loss ends far above that of guessing, though it has had the time to learn."""
-    values = values_of(finite(records(run, "loss")))
+    values = values_of(finite_records(records(run, "loss")))
     if not run.from_start or len(values) < 10 or (step_span(records(run, "loss")) or _MIN_STEPS) < _MIN_STEPS:
         return False
     classes = number_setting(run, "classes")
@@ -265,7 +272,7 @@ def _falls_as_a_sum(values: Sequence[float], usual: float) -> bool:
 
 def is_flat(run: TrainingRun) -> bool:
     """Whether the loss of a run that is seen from its start has not moved by more than its noise."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
     span = step_span(points)
     slow = run.format in ("hf_trainer", "llama_factory", "trainer_state", "trainer_log")
@@ -276,7 +283,7 @@ def is_flat(run: TrainingRun) -> bool:
     first, last = median(values[:third]), median(values[-third:])
     if first == 0:
         return False
-    spread = noise(values)
+    spread = noise_deviation(values)
     blur = 2 * spread / math.sqrt(third) / abs(first)
     improved = (first - last) / abs(first)
     if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # fine-tuning of a trained model improves no faster
@@ -288,7 +295,7 @@ def is_flat(run: TrainingRun) -> bool:
         allowed, reach = 0.1, max(reach, 0.15 * abs(first))
     return (
         -0.15 < improved < allowed
-        and min(smooth(values)) > first - reach
+        and min(rolling_medians(values)) > first - reach
         and (start_level(values) < 1.3 * first or values[0] < 1.3 * first)
         and not _improves_otherwise(run)
     )
@@ -296,7 +303,7 @@ def is_flat(run: TrainingRun) -> bool:
 
 def _validation_is_flat(run: TrainingRun) -> bool:
     """Whether the validation loss, which has less noise, has not moved either."""
-    values = values_of(finite(records(run, "val_loss")))
+    values = values_of(finite_records(records(run, "val_loss")))
     return len(values) >= 3 and min(values) > 0.97 * values[0] > 0
 
 
@@ -304,10 +311,10 @@ def _improves_otherwise(run: TrainingRun) -> bool:
     """Whether accuracy or validation says that something is learned, or that little is left to learn."""
     if _is_accurate(run):
         return True
-    held_out = values_of(finite(records(run, "val_loss")))
+    held_out = values_of(finite_records(records(run, "val_loss")))
     if len(held_out) >= 2 and min(held_out) < 0.9 * held_out[0]:
         return True
-    shares = values_of(finite(records(run, "accuracy")))
+    shares = values_of(finite_records(records(run, "accuracy")))
     third = len(shares) // 3
     rise = median(shares[-third:]) - median(shares[:third]) if third else 0.0
     return third > 0 and rise > 0.1 * (100 if max(shares) > 1 else 1)
@@ -316,7 +323,7 @@ def _improves_otherwise(run: TrainingRun) -> bool:
 def _is_accurate(run: TrainingRun) -> bool:
     """Whether the accuracy says that there is little left to learn."""
     for key in ("accuracy", "val_accuracy"):
-        values = values_of(finite(records(run, key)))
+        values = values_of(finite_records(records(run, key)))
         if values and (0.8 <= values[-1] <= 1 or 80 <= values[-1] <= 100):
             return True
     return False

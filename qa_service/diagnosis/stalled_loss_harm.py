@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from qa_service.diagnosis.curves import (
     end_level,
     equal_tail,
-    finite,
+    finite_records,
     format_text,
     harm_of_records,
-    is_objective,
+    loss_is_objective,
     records,
     values_of,
     warms_up,
@@ -31,8 +31,8 @@ from qa_service.model.training_run import TrainingRun
 
 def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
     """The harm "no_learning", at most once, with the clearest sign that the loss does not fall."""
-    points = finite(records(run, "loss"))
-    if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
+    points = finite_records(records(run, "loss"))
+    if loss_is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):
             last = points[-1]
             yield harm_of_records(
@@ -81,7 +81,7 @@ def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
             )
             return
         if validation_at_guessing(run):
-            shares = finite(records(run, "val_accuracy"))
+            shares = finite_records(records(run, "val_accuracy"))
             yield harm_of_records(
                 "no_learning",
                 format_text(
@@ -135,10 +135,10 @@ def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
 
 def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
     """An accuracy that stays at exactly 1/2, or at 0, while no loss says otherwise."""
-    losses = values_of(finite(records(run, "loss")))
+    losses = values_of(finite_records(records(run, "loss")))
     falls = len(losses) >= 4 and end_level(losses) < 0.9 * losses[0]
     for key in ("accuracy", "val_accuracy"):
-        points = finite(records(run, key))
+        points = finite_records(records(run, key))
         tail = equal_tail(points)
         if len(tail) >= 5 and tail[0].value in (0.5, 50.0) and not falls:
             yield harm_of_records(

@@ -6,12 +6,12 @@ from statistics import median
 
 from qa_service.diagnosis.curves import (
     equal_tail,
-    finite,
+    finite_records,
     format_text,
-    noise,
+    noise_deviation,
     records,
+    rolling_medians,
     share_ascending,
-    smooth,
     start_level,
     values_of,
 )
@@ -35,12 +35,12 @@ _TINY_GRADIENT, _USUAL_GRADIENT = 1e-5, 1e-2
 _SCALED_GRADIENT = 2e3
 
 
-def at_chance(run: TrainingRun) -> Iterator[Finding]:
+def loss_at_chance(run: TrainingRun) -> Iterator[Finding]:
     """The loss stays at ln C."""
     classes = classes_at_chance(run)
     if classes is None:
         return
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     values = values_of(points)
     text = format_text(
         "损失停在 {value}，即 ln {classes}",
@@ -59,7 +59,7 @@ def at_chance(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("fell_to_chance", text, points[0], points[-1])
 
 
-def flat(run: TrainingRun) -> Iterator[Finding]:
+def flat_loss(run: TrainingRun) -> Iterator[Finding]:
     """The loss is constant to all digits, stands at a clamp, or hardly moves."""
     if tail := stuck_at_clamp(run):
         value = median(values_of(tail))
@@ -78,7 +78,7 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
             feature = "exact_clamp" if exact else "clamp_by_accuracy" if by_accuracy else "at_clamp"
             yield from feature_findings(feature, text, tail[0])
     if multiples_of_clamp(run):
-        points = finite(records(run, "loss"))
+        points = finite_records(records(run, "loss"))
         text = format_text(
             "损失都是 100/n 的整数倍：每个样本不是 0 就是 −ln(e⁻¹⁰⁰)",
             "The losses are whole multiples of 100/n: each sample gives 0 or the clamp of −log, 100",
@@ -93,14 +93,14 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from feature_findings("exactly_constant", text, tail[0], tail[-1])
         return
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     if is_flat(run):
         yield from _flat(run, points)
 
 
 def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
     values = values_of(points)
-    if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
+    if values[0] > median(values[1:]) + max(2.5 * noise_deviation(values), 0.05 * abs(values[0])):
         text = format_text(
             "开头从 {first} 降到 {rest}，以后就不动了",
             "It falls from {first} to {rest} at first, and then no more",
@@ -110,8 +110,8 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
         yield from feature_findings("fell_at_first", text, points[0], points[-1])
     third = len(values) // 3
     fallen = median(values[:third]) - median(values[-third:])
-    blur = 2 * noise(values) / math.sqrt(third)
-    if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(smooth(values)) < 0.4:
+    blur = 2 * noise_deviation(values) / math.sqrt(third)
+    if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(rolling_medians(values)) < 0.4:
         text = format_text(
             "损失在降，但 {count} 条记录只降了 {fallen}",
             "The loss falls, but only by {fallen} in {count} records",
@@ -139,12 +139,12 @@ def _does_not_move(run: TrainingRun) -> bool:
 
 def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient where the loss does not move."""
-    norms = finite(records(run, "grad_norm"))
+    norms = finite_records(records(run, "grad_norm"))
     if len(norms) < 2 or not _does_not_move(run):
         return
     values = values_of(norms[-8:])
     usual = median(values)
-    scale = finite(records(run, "loss_scale"))
+    scale = finite_records(records(run, "loss_scale"))
     if scale and usual > max(100.0, 0.003 * scale[-1].value):
         text = format_text(
             "梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
@@ -181,7 +181,7 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     }
     if feature:
         yield from feature_findings(feature, format_text(*words[feature], norm=usual), norms[-1])
-    losses = values_of(finite(records(run, "loss")))
+    losses = values_of(finite_records(records(run, "loss")))
     if feature == "gradient_zero" and losses and 0 < abs(median(losses)) < 1e-3:
         text = format_text(
             "损失只有 {loss}，梯度恰好是 0", "The loss is only {loss} and the gradient exactly 0", loss=median(losses)
@@ -205,7 +205,7 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
             at=hidden,
         )
         yield from feature_findings("hidden_by_log", text, hidden)
-    losses, norms = finite(records(run, "loss")), records(run, "grad_norm")
+    losses, norms = finite_records(records(run, "loss")), records(run, "grad_norm")
     if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
         text = format_text("损失从头到尾是 0", "The loss is 0 from the first record to the last")
         yield from feature_findings("zero_loss_and_gradient", text, losses[0], losses[-1])
@@ -216,7 +216,7 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
 
 def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
     """A training loss that is tiny from the first record on, while the validation loss is not and does not move."""
-    losses, held_out = finite(records(run, "loss")), finite(records(run, "val_loss"))
+    losses, held_out = finite_records(records(run, "loss")), finite_records(records(run, "val_loss"))
     if len(losses) < 8 or len(held_out) < 3 or not run.from_start:
         return
     largest, least = max(values_of(losses)), min(values_of(held_out))
@@ -231,10 +231,10 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
         yield from feature_findings("tiny_loss_beside_validation", text, losses[0], held_out[-1])
 
 
-def accuracy(run: TrainingRun) -> Iterator[Finding]:
+def constant_accuracy(run: TrainingRun) -> Iterator[Finding]:
     """The accuracy stays at that of one class, from the start or after having been higher."""
     for key in ("accuracy", "val_accuracy"):
-        points = finite(records(run, key))
+        points = finite_records(records(run, key))
         tail = equal_tail(points)
         if len(tail) < 3 or tail[0].value in (0, 1, 100):
             continue

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator
 
 from qa_service.diagnosis.curves import (
-    finite,
+    finite_records,
     format_text,
     number_setting,
     records,
     uses_float16,
 )
 from qa_service.diagnosis.evidence import feature_findings
-from qa_service.diagnosis.parts import loss_terms
+from qa_service.diagnosis.loss_terms import loss_terms
 from qa_service.diagnosis.stalled_loss import classes_at_chance, gradient_always_zero
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
@@ -25,7 +25,7 @@ _HUGE, _HUGE_SUM = 50, 5e3
 
 def first_gradient(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient before anything was learned, by itself and against the loss."""
-    norms, losses = finite(records(run, "grad_norm")), finite(records(run, "loss"))
+    norms, losses = finite_records(records(run, "grad_norm")), finite_records(records(run, "loss"))
     if norms and losses and run.from_start and losses[0].value > 20 and (losses[0].step or 0) <= 20:
         ratio = norms[0].value / losses[0].value
         text = format_text(
@@ -51,7 +51,7 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
 
 def first_loss(run: TrainingRun) -> Iterator[Finding]:
     """The first loss against that of guessing."""
-    points = finite(records(run, "loss"))
+    points = finite_records(records(run, "loss"))
     if not points or not run.from_start or points[0].value <= 0 or (points[0].step or 0) > 20:
         return
     if gradient_always_zero(run):

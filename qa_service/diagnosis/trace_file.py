@@ -200,7 +200,7 @@ class _Reader:
         self._events.append(TrainingEvent(kind=kind, text=text, step=step, name=name))
 
     def _facts(self) -> Iterator[LayerRecord]:
-        """What is known of each parameter before the first step, as a record of step −1."""
+        """The properties of each parameter before the first step, as a record of step −1."""
         for name, each in zip(self._names, self._parameters, strict=True):
             shape = [int(size) for size in map(_number, _list(each.get("shape"))) if size and math.isfinite(size)]
             values = {

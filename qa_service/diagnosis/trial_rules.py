@@ -48,7 +48,7 @@ _FEW, _NEARLY_ALL = 4, 0.8
 _SETTLED, _FLOOR_SHARE = 40, 0.005
 
 
-def operation(run: TrainingRun) -> Iterator[Finding]:
+def faulty_operation(run: TrainingRun) -> Iterator[Finding]:
     """The causes that the operation with the first inf or nan points to."""
     fault = run.fault
     if fault is None or _is_consequence(run, fault):
@@ -148,7 +148,7 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
         yield _finding(run, "overflow_later", "step_too_large", _SOME)
 
 
-def cures(run: TrainingRun) -> Iterator[Finding]:
+def evidence_of_cures(run: TrainingRun) -> Iterator[Finding]:
     """Evidence of interventions: for causes whose cure makes the run healthy, against those whose cure does not."""
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
@@ -224,8 +224,10 @@ def _output_layer(run: TrainingRun) -> Iterator[Finding]:
         yield _setting("targets_large", "inputs_not_scaled", _STRONG + _SOME, f"{size:.3g}")
 
 
-def structure(run: TrainingRun) -> Iterator[Finding]:
-    """What is wrong before any step: outputs, the weights that the optimizer holds, statistics of too few values."""
+def setup_faults(run: TrainingRun) -> Iterator[Finding]:
+    """Faults that are there before the first step: in outputs, the weights that the optimizer holds, statistics of too
+    few values.
+    """
     if run.source != "trial":
         return
     settings = run.settings
@@ -252,7 +254,7 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
             yield _setting("beyond_curvature", "step_too_large", _STRONG, f"{product:.3g}")
 
 
-RULES: tuple[_Rule, ...] = (operation, cures, structure)
+RULES: tuple[_Rule, ...] = (faulty_operation, evidence_of_cures, setup_faults)
 
 
 _FACTS: dict[str, Text] = {

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from qa_service.diagnosis.curves import (
     end_level,
-    finite,
+    finite_records,
     format_text,
     records,
     share_ascending,
@@ -22,13 +22,13 @@ from qa_service.model.training_run import TrainingRun
 _SWING = 1.5
 
 
-def validation(run: TrainingRun) -> Iterator[Finding]:
+def bad_validation(run: TrainingRun) -> Iterator[Finding]:
     """Validation is bad or not finite where training is good."""
     held_out = records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
     bad = lasting_nonfinite(held_out)
-    if bad and finite(records(run, "loss")):
+    if bad and finite_records(records(run, "loss")):
         text = format_text(
             "验证损失在{at}是 {value}，训练损失正常",
             "The validation loss is {value} at {at}, the training loss is normal",
@@ -37,7 +37,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from feature_findings("validation_not_finite", text, bad)
         return
-    how, points, train = validation_gap(run), finite(held_out), values_of(finite(records(run, "loss")))
+    how, points, train = validation_gap(run), finite_records(held_out), values_of(finite_records(records(run, "loss")))
     if how == "generalisation_gap":
         text = format_text(
             "训练已几乎全对（损失 {train}），验证损失却是 {held}",
@@ -71,7 +71,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
                 "The validation loss goes far up and down while the training loss falls",
             )
             yield from feature_findings("validation_swings", text, points[0], points[-1])
-        shares = shares_of(finite(records(run, "val_accuracy")))
+        shares = shares_of(finite_records(records(run, "val_accuracy")))
         if shares and shares[-1] >= 0.6 and shares[-1] > max(shares) - 0.1:
             text = format_text(
                 "验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1]

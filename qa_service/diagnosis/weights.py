@@ -387,7 +387,7 @@ CALIBRATION_OF_MEASURED = (
 )  # fmt: skip
 """The same for runs of which layers were measured, or an operation is named."""
 
-CERTAIN, LIKELY = 0.95, 0.75
+CERTAIN_PROBABILITY, LIKELY_PROBABILITY = 0.95, 0.75
 """Probabilities from which on the report says certain, likely; below, possible."""
 
 

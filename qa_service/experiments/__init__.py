@@ -1,1 +1,1 @@
-"""What a demo file declares, and values for the parameters of its experiment."""
+"""Parses the declarations of demo files, and validates values for the parameters of their experiments."""

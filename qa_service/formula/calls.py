@@ -9,7 +9,7 @@ from functools import cache
 
 from qa_service.errors import BadExpression
 from qa_service.formula.derived import Definition, defined_names, definition
-from qa_service.formula.functions import FUNCTIONS, MAX_DEPTH, MAX_ELEMENTS, MAX_NODES, Function, names
+from qa_service.formula.functions import FUNCTIONS, MAX_DEPTH, MAX_ELEMENTS, MAX_NODES, Function, canonical_names
 from qa_service.formula.lexer import Token
 from qa_service.formula.tree import Call, Node, Number, Variable, negative
 
@@ -55,14 +55,16 @@ def operand_of(tree: Node) -> Operand:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Every name of a function that is read, in lower case; constants are none."""
+    """Every function name that the parser knows, in lower case, without the names of constants."""
     constants = {function.name for function in FUNCTIONS.values() if function.kind == "constant"}
-    return frozenset((*(name for name, canonical in names().items() if canonical not in constants), *defined_names()))
+    return frozenset(
+        (*(name for name, canonical in canonical_names().items() if canonical not in constants), *defined_names())
+    )
 
 
 def takes_several(name: str) -> bool:
-    """Whether a function takes several numbers, as a vector or as arguments of their own."""
-    function = FUNCTIONS.get(names().get(name.lower(), ""))
+    """Whether a function takes several numbers, as one vector or as separate arguments."""
+    function = FUNCTIONS.get(canonical_names().get(name.lower(), ""))
     return function is not None and (function.kind in ("reduction", "map") or function.arity > 1)
 
 
@@ -118,7 +120,7 @@ def resolve(
         lower = f"population_{lower}"
     if lower in defined_names():
         return _defined(lower, definition(lower), arguments, keywords, token)
-    canonical = "sigmoid" if name in _SIGMOIDS else names().get(lower)
+    canonical = "sigmoid" if name in _SIGMOIDS else canonical_names().get(lower)
     if canonical is None or FUNCTIONS[canonical].kind == "constant":
         raise unknown_function(name, token)
     for keyword in keywords:

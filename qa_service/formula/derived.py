@@ -1,4 +1,4 @@
-"""Functions that are read, and replaced by their definitions in terms of the table of `functions`."""
+"""Functions that the parser replaces by their definitions in terms of those of `functions`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ _PATTERNS = {
     "float32": r"float ?-?32|fp-?32|f32|single[- ]precision|single(?= float)|binary32|单精度(?:浮点数?)?|單精度",
     "float8": r"(?:float|fp)-?8(?![_ -]?e[45])",
 }
-DTYPE = lazy_pattern(
+DTYPE_PATTERN = lazy_pattern(
     r"(?<![a-z0-9_])(?:torch\.|np\.|numpy\.|jnp\.|tf\.)?(?:"
     + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items())
     + r")(?![a-z0-9_])",
@@ -26,12 +26,12 @@ DTYPE = lazy_pattern(
 
 
 def names_of(match: re.Match[str]) -> tuple[str, ...]:
-    """The formats, under torch's names, that a match of `DTYPE` names."""
+    """The formats, under torch's names, that a match of `DTYPE_PATTERN` names."""
     name = match.lastgroup or ""
     return ("float8_e4m3fn", "float8_e5m2") if name == "float8" else (name,)
 
 
 def dtypes_in(text: str) -> Iterator[str]:
     """The formats that a text names, in its order, repetitions included."""
-    for match in DTYPE.finditer(text):
+    for match in DTYPE_PATTERN.finditer(text):
         yield from names_of(match)

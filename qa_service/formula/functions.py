@@ -149,6 +149,6 @@ FUNCTIONS: dict[str, Function] = {function.name: function for function in FUNCTI
 
 
 @cache
-def names() -> dict[str, str]:
+def canonical_names() -> dict[str, str]:
     """Every name that is read, in lower case → the canonical name."""
     return {name: function.name for function in FUNCTION_TABLE for name in (function.name, *function.aliases)}

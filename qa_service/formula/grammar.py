@@ -15,7 +15,7 @@ from fractions import Fraction
 from qa_service.errors import BadExpression
 from qa_service.formula import calls
 from qa_service.formula.calls import NeedsVector, Operand, apply_function, number_operand, resolve
-from qa_service.formula.dtypes import DTYPE, names_of
+from qa_service.formula.dtypes import DTYPE_PATTERN, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NAME_CHARACTERS, MAX_NESTING
 from qa_service.formula.lexer import Token, tokenize
 from qa_service.formula.sexpr import from_sexpr
@@ -379,7 +379,7 @@ class _Parser:
     def result_of(
         self, token: Token, arguments: Sequence[Operand], keywords: Mapping[str, Operand | None], module: str = ""
     ) -> Operand:
-        cast = DTYPE.fullmatch(token.text)
+        cast = DTYPE_PATTERN.fullmatch(token.text)
         if cast is None and token.text not in _UNCHANGED:
             return resolve(token.text, arguments, token, keywords, module)
         self.dtypes += names_of(cast) if cast else ()
@@ -417,7 +417,7 @@ class _Parser:
         token = self.ahead(ahead)
         if token.kind != "name" or self.ahead(ahead + 1).text not in (",", ")"):
             return False
-        found = DTYPE.fullmatch(token.text)
+        found = DTYPE_PATTERN.fullmatch(token.text)
         if found is None and not (ahead and token.text in _CASTS):
             return False
         self.dtypes += names_of(found) if found else (_CASTS[token.text],)

@@ -12,12 +12,12 @@ from fractions import Fraction
 from qa_service.errors import BadExpression
 from qa_service.formula.asking_words import CHINESE_WORDS, ENGLISH_WORDS
 from qa_service.formula.calls import known_names
-from qa_service.formula.dtypes import DTYPE, names_of
+from qa_service.formula.dtypes import DTYPE_PATTERN, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.lexer import fold_width
 from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
-from qa_service.formula.values import Given
+from qa_service.formula.values import NumberOrRange
 from qa_service.patterns import lazy_pattern
 
 MAX_MENTION_CHARACTERS = 400
@@ -37,7 +37,7 @@ class Mention:
     """Formulas that a question asks about."""
 
     formulas: tuple[Node, ...]
-    values: Mapping[str, Given] = field(default_factory=dict)
+    values: Mapping[str, NumberOrRange] = field(default_factory=dict)
     """Of variables in them."""
     dtypes: tuple[str, ...] = ()
     """The formats it names, each once."""
@@ -100,7 +100,10 @@ def _mention(
 def _over_its_number(
     formulas: Sequence[Node], numbers: Mapping[str, Fraction | float]
 ) -> tuple[tuple[Node, ...], dict[str, Fraction | float]]:
-    """The derivative of sigmoid(40) is that of sigmoid(x) at x = 40, if there is one formula with one number."""
+    """(formulas, values) with the number of a formula replaced by x: sigmoid(40) becomes sigmoid(x) at x = 40.
+
+    For questions that ask for a derivative. Unchanged unless there is one formula with one number.
+    """
     constants = {node for formula in formulas for node in nodes(formula) if isinstance(node, Number)}
     if len(formulas) != 1 or len(constants) != 1:
         return tuple(formulas), dict(numbers)
@@ -249,7 +252,7 @@ _PUNCTUATION = lazy_pattern(r"[\s,.:?!;、，。：？！；…~'\"“”‘’�
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What one sentence asks."""
+    """The formulas, formats and point that one sentence asks about."""
 
     formulas: tuple[Node, ...]
     dtypes: tuple[str, ...]
@@ -294,7 +297,7 @@ class _Sentence:
             self.dtypes += names_of(found)
             return " " * len(found[0])
 
-        return DTYPE.sub(note, text)
+        return DTYPE_PATTERN.sub(note, text)
 
     @property
     def only_names(self) -> bool:
@@ -312,7 +315,10 @@ class _Sentence:
         return bool(_ASKS.search(self.text) or _ASKS_MORE.search(self.text))
 
     def read(self, values: Mapping[str, Node], *, alone: bool) -> _Asked | None:
-        """What the sentence asks; None if it asks for no value. `alone`: it is the whole question."""
+        """The value that the sentence asks for; None if it asks for none.
+
+        `alone`: the question has no other sentence.
+        """
         at = _AT_POINT.search(self.rest)
         asks_gradient = _GRADIENT.search(self.rest)
         rest = _ANSWER_GUESSED.sub(_blank, _NO_FORMULA.sub(_blank, self.rest))
@@ -422,7 +428,7 @@ def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _residue(rest: str) -> str | None:
-    """What is left of a sentence without its formulas, if it is nothing but words of asking; else None."""
+    """The sentence without its formulas, if only words of asking are left; else None."""
     lowered = rest.lower()
     unknown = _ENGLISH_RESIDUE.sub(" ", _CHINESE_RESIDUE.sub(" ", lowered))
     return lowered if not _PUNCTUATION.sub("", unknown) else None

@@ -72,7 +72,7 @@ def apply_rule(one: RewriteRule, tree: Node) -> Iterator[Node]:
 
 
 def simplify(tree: Node) -> Node:
-    """The same value with constants folded exactly, and without + 0, · 1, double signs; squares as `square`."""
+    """An equal tree with constants folded exactly, and without + 0, · 1, double signs; squares as `square`."""
     if not isinstance(tree, Call):
         return tree
     arguments = tuple(simplify(argument) for argument in tree.arguments)

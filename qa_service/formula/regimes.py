@@ -76,11 +76,11 @@ def _along(lost: Array, values: Array, key: Node) -> Segments | None:
         cuts.append(int(ends[level][cuts[-1]]))
     cuts = [0, *cuts[::-1]]
     choices = tuple(int(which[start, end]) for start, end in pairwise(cuts))
-    thresholds = tuple(between(float(values[cut - 1]), float(values[cut])) for cut in cuts[1:-1])
+    thresholds = tuple(shortest_number_between(float(values[cut - 1]), float(values[cut])) for cut in cuts[1:-1])
     return Segments(key, thresholds, choices, average)
 
 
-def between(low: float, high: float) -> Fraction:
+def shortest_number_between(low: float, high: float) -> Fraction:
     """A number of few digits in (low, high]."""
     if low < 0 <= high:
         return Fraction(0)

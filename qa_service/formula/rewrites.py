@@ -14,10 +14,10 @@ import numpy as np
 from qa_service.formula.patterns import RewriteRule, apply_rule, simplify
 from qa_service.formula.polynomials import collect
 from qa_service.formula.regimes import best_segments
-from qa_service.formula.rounding import TRUNCATED, WORST_BITS, Array, Estimates
+from qa_service.formula.rounding import TRUNCATED_SERIES, WORST_BITS, Array, Estimates
 from qa_service.formula.rules import RULES
 from qa_service.formula.sampling import sample
-from qa_service.formula.series import Place, partial_sums
+from qa_service.formula.series import ExpansionPoint, partial_sums
 from qa_service.formula.tree import Call, Node, Number, nodes, size, transform, variables
 
 _BEAM = 32
@@ -93,7 +93,7 @@ def _by_root(rules: tuple[RewriteRule, ...]) -> dict[str, list[RewriteRule]]:
 _RULES_BY_ROOT = _by_root(RULES)
 
 
-def steps(tree: Node) -> Iterator[tuple[str, Node]]:
+def one_rule_rewrites(tree: Node) -> Iterator[tuple[str, Node]]:
     """Every tree that is one rule away, with the name of the rule."""
     if not isinstance(tree, Call):
         return
@@ -105,7 +105,7 @@ def steps(tree: Node) -> Iterator[tuple[str, Node]]:
         if collected is not None and collected != tree:
             yield "common denominator", collected
     for position, argument in enumerate(tree.arguments):
-        for name, made in steps(argument):
+        for name, made in one_rule_rewrites(argument):
             arguments = (*tree.arguments[:position], made, *tree.arguments[position + 1 :])
             yield name, simplify(Call(tree.function, arguments))
 
@@ -119,7 +119,7 @@ class _Search:
         inside = np.flatnonzero(~Estimates(points, dtype).outside_domain(tree))[:_POINTS]
         self._points = {name: values[inside] for name, values in points.items()}
         self._estimates = Estimates(self._points, dtype)
-        self._digits = self._estimates.format.digits
+        self._digits = self._estimates.format.significand_bits
         self._rules: dict[Node, tuple[str, ...]] = {tree: ()}
         self._lost: dict[Node, Array] = {tree: self._estimates.bits(tree)}
         self._approximate: set[Node] = set()
@@ -136,7 +136,7 @@ class _Search:
         for _ in range(_DEPTH):
             made: list[Node] = []
             for tree in frontier:
-                for name, form in steps(tree):
+                for name, form in one_rule_rewrites(tree):
                     self._looked_at += size(form)
                     if len(self._lost) >= _MAX_TREES or self._looked_at >= _MAX_NODES:
                         break
@@ -172,7 +172,7 @@ class _Search:
     def _add_series(self) -> None:
         """Series of the given formula, and of parts of the best forms that lose bits."""
         best = heapq.nsmallest(3, self._lost, key=self._priority)
-        places: tuple[Place, ...] = ("0", "inf", "-inf")
+        places: tuple[ExpansionPoint, ...] = ("0", "inf", "-inf")
         reference, accuracy = self._reference()
         for form in dict.fromkeys((self._start, *best)):
             for part in _lossy_parts(form, self._estimates):
@@ -204,7 +204,7 @@ class _Search:
         value, accuracy = reference
         own = self._estimates.value(whole)[0]
         with np.errstate(all="ignore"):
-            away = np.log2(np.abs(own - value) / np.abs(value) / self._estimates.format.unit)
+            away = np.log2(np.abs(own - value) / np.abs(value) / self._estimates.format.unit_roundoff)
         away = np.where(np.isfinite(value) & ~np.isnan(away), np.clip(away, 0, WORST_BITS), 0.0)
         away = np.where(away > self._digits, WORST_BITS, away)
         self._lost[whole] = np.maximum(self._lost[whole], np.where(away > accuracy + 2, away, 0.0))
@@ -269,7 +269,7 @@ class _Search:
 def _without_remainder(form: Node) -> Node:
     """The form with each truncated series replaced by its partial sum alone."""
     return transform(
-        form, lambda node: node.arguments[0] if isinstance(node, Call) and node.function == TRUNCATED else node
+        form, lambda node: node.arguments[0] if isinstance(node, Call) and node.function == TRUNCATED_SERIES else node
     )
 
 

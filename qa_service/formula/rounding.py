@@ -27,47 +27,47 @@ WORST_BITS = 64.0
 """Bits lost by a value that is nan, infinite, or wrong in its leading digit."""
 TOLERATED_BITS = 2.0
 """Bits that are not counted: the bound of a few roundings, which the errors seldom reach."""
-ELEMENTS = 3
+SAMPLED_VECTOR_LENGTH = 3
 """Elements of a variable that is a vector, in the samples."""
-TRUNCATED = "truncated"
+TRUNCATED_SERIES = "truncated"
 """An internal function of two arguments: a partial sum of a series, and the first term that it leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class EmulatedFormat:
     """A binary floating-point format whose arithmetic is imitated by rounding float64 values."""
 
-    digits: int
+    significand_bits: int
     """Of the significand, the hidden one included."""
     smallest: float
     """The smallest positive normal number."""
     largest: float
 
     @property
-    def unit(self) -> float:
+    def unit_roundoff(self) -> float:
         """The unit roundoff."""
-        return 2.0**-self.digits
+        return 2.0**-self.significand_bits
 
     @property
     def tiny(self) -> float:
         """The smallest positive number."""
-        return self.smallest * 2.0 ** (1 - self.digits)
+        return self.smallest * 2.0 ** (1 - self.significand_bits)
 
     def round(self, value: Array) -> Array:
         """The nearest numbers of the format, ±inf beyond its range."""
-        if self.digits == 53:
+        if self.significand_bits == 53:
             return value
         significand, exponent = np.frexp(value)
-        rounded = np.ldexp(np.round(np.ldexp(significand, self.digits)), exponent - self.digits)
+        rounded = np.ldexp(np.round(np.ldexp(significand, self.significand_bits)), exponent - self.significand_bits)
         rounded = np.where(np.abs(value) < self.smallest, np.round(value / self.tiny) * self.tiny, rounded)
         return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, value), rounded)
 
 
 EMULATED_FORMATS = {
-    "float64": Format(53, 2.0**-1022, (2 - 2.0**-52) * 2.0**1023),
-    "float32": Format(24, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
-    "bfloat16": Format(8, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
-    "float16": Format(11, 2.0**-14, 65504.0),
+    "float64": EmulatedFormat(53, 2.0**-1022, (2 - 2.0**-52) * 2.0**1023),
+    "float32": EmulatedFormat(24, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "bfloat16": EmulatedFormat(8, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
+    "float16": EmulatedFormat(11, 2.0**-14, 65504.0),
 }
 """The formats for which forms are sought."""
 
@@ -93,11 +93,11 @@ class Estimates:
         """Bits lost at each point, from 0 to `WORST_BITS`; of a vector, by its worst element."""
         value, error = self.value(tree)
         with np.errstate(all="ignore"):
-            ulp = np.maximum(np.abs(value) * self.format.unit, self.format.tiny)
+            ulp = np.maximum(np.abs(value) * self.format.unit_roundoff, self.format.tiny)
             ulp = np.where(value == 0, 4 * self.format.smallest, ulp)  # what underflows is as good as zero
             lost = np.log2(np.maximum(error / ulp, 1.0))
         lost = np.where(np.isfinite(value) & np.isfinite(error), np.minimum(lost, WORST_BITS), WORST_BITS)
-        lost = np.where(lost > self.format.digits, WORST_BITS, np.maximum(lost - TOLERATED_BITS, 0.0))
+        lost = np.where(lost > self.format.significand_bits, WORST_BITS, np.maximum(lost - TOLERATED_BITS, 0.0))
         return np.asarray(lost.max(axis=1) if lost.ndim == 2 else np.broadcast_to(lost, (self.count,)))
 
     def outside_domain(self, tree: Node) -> npt.NDArray[np.bool_]:
@@ -136,7 +136,7 @@ class Estimates:
             return np.array([math.inf if value > 0 else -math.inf]), np.zeros(1)
 
     def _call(self, function: str, arguments: list[Ball], tree: Call) -> Ball:
-        if function == TRUNCATED:
+        if function == TRUNCATED_SERIES:
             (value, error), (omitted, _) = arguments
             return value, error + np.abs(omitted)
         kind = FUNCTIONS[function].kind
@@ -148,7 +148,7 @@ class Estimates:
             value, error = arguments[0]
             return value[:, int(index.value)], error[:, int(index.value)]
         if kind in {"reduction", "map"}:
-            return self._rounded(_REDUCTIONS[function](self.format.unit, *arguments))
+            return self._rounded(_REDUCTIONS[function](self.format.unit_roundoff, *arguments))
         if kind == "vector":
             return _stacked(arguments)
         if any(value.ndim == 2 for value, _ in arguments):
@@ -166,7 +166,7 @@ class Estimates:
         """The value rounded to the format, its error with that of the rounding: half an ulp, and more in underflow."""
         value, error = made
         magnitude = np.abs(value)
-        own = np.where(np.isfinite(magnitude), magnitude * self.format.unit, 0.0)
+        own = np.where(np.isfinite(magnitude), magnitude * self.format.unit_roundoff, 0.0)
         underflow = np.where(magnitude < self.format.smallest, self.format.tiny, 0.0)
         return self.format.round(value), error + own + underflow
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.rounding import ELEMENTS, EMULATED_FORMATS, Array, Format
+from qa_service.formula.rounding import EMULATED_FORMATS, SAMPLED_VECTOR_LENGTH, Array, EmulatedFormat
 from qa_service.formula.tree import Call, Node, Variable, nodes, variables
 
 _SEED = 20150613
@@ -52,7 +52,7 @@ def sample(
     return points
 
 
-def _numbers(random: np.random.Generator, count: int, form: Format) -> Array:
+def _numbers(random: np.random.Generator, count: int, form: EmulatedFormat) -> Array:
     signs = random.choice([-1.0, 1.0], count)
     every = signs * 2.0 ** random.uniform(np.log2(form.tiny), np.log2(form.largest), count)
     moderate = signs * 10.0 ** random.uniform(-12, 4, count)
@@ -62,12 +62,12 @@ def _numbers(random: np.random.Generator, count: int, form: Format) -> Array:
     return form.round(np.choose(kind, [every, moderate, near_one, whole]))
 
 
-def _vectors(random: np.random.Generator, count: int, form: Format) -> Array:
+def _vectors(random: np.random.Generator, count: int, form: EmulatedFormat) -> Array:
     center = np.where(random.random(count) < 0.5, 0.0, _numbers(random, count, form))
     bound = np.sqrt(form.largest) / 8
     center = np.clip(center, -bound, bound)
     spread = np.minimum(10.0 ** random.uniform(-6, 4, count), bound)
-    return form.round(center[:, None] + spread[:, None] * random.standard_normal((count, ELEMENTS)))
+    return form.round(center[:, None] + spread[:, None] * random.standard_normal((count, SAMPLED_VECTOR_LENGTH)))
 
 
 def _within(random: np.random.Generator, count: int, low: float, high: float) -> Array:

@@ -15,10 +15,10 @@ from typing import Literal
 
 from qa_service.formula.patterns import simplify
 from qa_service.formula.polynomials import collect, power
-from qa_service.formula.rounding import TRUNCATED
+from qa_service.formula.rounding import TRUNCATED_SERIES
 from qa_service.formula.tree import Call, Node, Number, Variable, size, variables
 
-Place = Literal["0", "inf", "-inf"]
+ExpansionPoint = Literal["0", "inf", "-inf"]
 Coefficient = Fraction | Node
 
 _ORDER = 12
@@ -41,13 +41,13 @@ class _Series:
     coefficients: tuple[Coefficient, ...]
 
 
-def partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
+def partial_sums(tree: Node, name: str, place: ExpansionPoint) -> Iterator[Node]:
     """Partial sums of the series in the variable `name`, each as `truncated(sum, the first term left out)`."""
     with suppress(_NoSeries, ZeroDivisionError):
         yield from _partial_sums(tree, name, place)
 
 
-def _partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
+def _partial_sums(tree: Node, name: str, place: ExpansionPoint) -> Iterator[Node]:
     """As `partial_sums`. Raises `_NoSeries` where there is none or its first coefficient is too large."""
     order = _ORDER if len(variables(tree)) == 1 else _SYMBOLIC_ORDER
     found = _Expansion(name, place, order).of(tree)
@@ -58,11 +58,12 @@ def _partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
             kept = [*found.coefficients[: terms[count - 1][0] + 1]]
             omitted = [*[Fraction(0)] * terms[count][0], terms[count][1]]
             yield Call(
-                TRUNCATED, (_written(kept, found.start, name, place), _written(omitted, found.start, name, place))
+                TRUNCATED_SERIES,
+                (_written(kept, found.start, name, place), _written(omitted, found.start, name, place)),
             )
 
 
-def _written(coefficients: list[Coefficient], start: int, name: str, place: Place) -> Node:
+def _written(coefficients: list[Coefficient], start: int, name: str, place: ExpansionPoint) -> Node:
     """The sum in Horner's form, in steps of t or of t²."""
     x = Variable(name)
     while coefficients and coefficients[0] == 0:
@@ -243,7 +244,7 @@ def _binomial(exponent: Fraction) -> tuple[Fraction, ...]:
 class _Expansion:
     """The series of expressions in t: x itself, 1/x or −1/x, the last two positive."""
 
-    def __init__(self, name: str, place: Place, order: int) -> None:
+    def __init__(self, name: str, place: ExpansionPoint, order: int) -> None:
         self._name = name
         self._place = place
         self._order = order

@@ -27,25 +27,25 @@ class Range:
     high: Fraction
 
 
-Given = Fraction | float | Range
+NumberOrRange = Fraction | float | Range
 """What is given for a variable: a number, of which only inf, -inf and nan are floats, or a range."""
 
 
-def read_values(text: str) -> dict[str, Given]:
+def read_values(text: str) -> dict[str, NumberOrRange]:
     """Variable → number or range. Raises `BadExpression` for anything else."""
     folded = fold_width(text).replace("−", "-").strip()
-    values: dict[str, Given] = {}
+    values: dict[str, NumberOrRange] = {}
     position = 0
     while position < len(folded):
         found = _ASSIGNMENT.match(folded, position)
         if found is None or len(values) >= MAX_VALUES:
             raise _bad_values(position)
-        values[found[1]] = read_given(found[2], found.start(2))
+        values[found[1]] = read_number_or_range(found[2], found.start(2))
         position = found.end()
     return values
 
 
-def read_given(text: str, position: int = 0) -> Given:
+def read_number_or_range(text: str, position: int = 0) -> NumberOrRange:
     """One number, such as 100, 1e-3, 1/3 or inf, or one range, such as -1e3..1e3."""
     low, dots, high = fold_width(text).replace("−", "-").strip().partition("..")
     if not dots:
@@ -56,12 +56,12 @@ def read_given(text: str, position: int = 0) -> Given:
     return Range(Fraction(ends[0]), Fraction(ends[1]))
 
 
-def values_text(values: Mapping[str, Given]) -> str:
+def values_text(values: Mapping[str, NumberOrRange]) -> str:
     """The values on one line, as `read_values` reads them."""
-    return " ".join(f"{name}={given_text(given)}" for name, given in values.items())
+    return " ".join(f"{name}={number_or_range_text(given)}" for name, given in values.items())
 
 
-def given_text(given: Given) -> str:
+def number_or_range_text(given: NumberOrRange) -> str:
     """One number or range exactly."""
     if isinstance(given, Range):
         return f"{exact_number_text(given.low)}..{exact_number_text(given.high)}"

@@ -46,9 +46,9 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.answers import AnswerJson, answer_json, answer_pieces
     from qa_service.schemas.events import event_json
-    from qa_service.server.bodies import AnswerResponse, BodyResponse, accepts_gzip
+    from qa_service.server.responses import AnswerResponse, BodyResponse, accepts_gzip
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
-    from qa_service.server.texts import TextThread
+    from qa_service.server.text_answers import TextAnswerThread
 
     async def read_body(http: HttpRequest, brief: Annotated[bool, Query(description=_BRIEF)] = False) -> Request:
         request = requests.read_request(await read_json(http))
@@ -77,8 +77,8 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         For questions on nan and inf, overflow, precision, exploding or vanishing gradients, initialisation, losses, in
         English or Chinese. The reply has the answer in parts, and evidence: metrics, claims with verdicts, receipt.
         """
-        texts: TextThread = http.app.state.texts
-        if texts.takes(request):
+        texts: TextAnswerThread = http.app.state.texts
+        if texts.accepts(request):
             answer = await texts.answer(request)
             if pieces := answer_pieces(answer, brief=request.brief):
                 return AnswerResponse(pieces, gzip=accepts_gzip(http.headers))
@@ -120,8 +120,8 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
 
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.catalogue import EntryJson, entry_json
-    from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
+    from qa_service.server.responses import BodyResponse
 
     @api.get("/entries", response_model=list[EntryJson], operation_id="list_entries")
     async def entries() -> BodyResponse:
@@ -151,7 +151,7 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
 
 def _add_experiments(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas.catalogue import ExperimentJson, experiment_json
-    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.responses import BodyResponse
 
     @api.get("/experiments", response_model=list[ExperimentJson], operation_id="list_experiments")
     async def experiments() -> BodyResponse:
@@ -171,8 +171,8 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.events import event_json
     from qa_service.schemas.evidence import EvidenceJson, evidence_json
-    from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
+    from qa_service.server.responses import BodyResponse
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
     async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
@@ -218,8 +218,8 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
 
     from qa_service.schemas import openapi
     from qa_service.schemas.formula import FormulaJson, formula_json, read_formula_request
-    from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
+    from qa_service.server.responses import BodyResponse
     from qa_service.server.streaming import open_stream, read_json
 
     @api.post(
@@ -240,8 +240,8 @@ def _add_diagnose(api: "APIRouter", service: Service) -> None:
 
     from qa_service.schemas import openapi
     from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
-    from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
+    from qa_service.server.responses import BodyResponse
     from qa_service.server.streaming import open_stream
     from qa_service.server.uploads import read_upload
 
@@ -267,7 +267,7 @@ def _add_feedback(api: "APIRouter") -> None:
 
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.problems import StoredJson
-    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.responses import BodyResponse
     from qa_service.server.streaming import read_json
 
     @api.post(

@@ -94,7 +94,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.schemas import openapi
     from qa_service.schemas.problems import LiveJson, OperatorReadyJson, ReadyJson
     from qa_service.server.auth import require_operator
-    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.responses import BodyResponse
 
     routes = APIRouter()
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing_extensions import TypedDict
 
 from qa_service.files import write_atomically
-from qa_service.model import Checked, EvidenceBlock, Experiment
+from qa_service.model import CheckRecord, EvidenceBlock, Experiment
 from qa_service.parse_cache import ParseCache
 
 FILE_NAME = "checked.json"
 
 
-class CheckRecord(TypedDict):
+class RecordFields(TypedDict):
     """The record of an entry's check: the date, the number of seeds, versions of libraries, and `evidence_hash`."""
 
     on: str
@@ -28,7 +28,7 @@ class CheckRecord(TypedDict):
     evidence: str
 
 
-Records = Mapping[str, CheckRecord]
+Records = Mapping[str, RecordFields]
 """Entry id → its record."""
 
 
@@ -56,7 +56,7 @@ def evidence_hash(blocks: Iterable[EvidenceBlock], experiments: Mapping[str, Exp
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def read_records(folder: Path, parsed: ParseCache | None = None) -> dict[str, CheckRecord]:
+def read_records(folder: Path, parsed: ParseCache | None = None) -> dict[str, RecordFields]:
     """The records of `folder`; none if there is no file. Raises ValueError for a file that is not such a table.
 
     A text that `parsed` holds is not checked again, so that a question in the terminal does not import pydantic.
@@ -65,16 +65,16 @@ def read_records(folder: Path, parsed: ParseCache | None = None) -> dict[str, Ch
         text = (folder / FILE_NAME).read_text("utf-8")
     except FileNotFoundError:
         return {}
-    records: dict[str, CheckRecord] = (parsed or ParseCache()).get("check records", text, _parse_records)
+    records: dict[str, RecordFields] = (parsed or ParseCache()).get("check records", text, _parse_records)
     return records
 
 
-def _parse_records(text: str) -> dict[str, CheckRecord]:
+def _parse_records(text: str) -> dict[str, RecordFields]:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     kept_with_more = ConfigDict(strict=True, extra="allow")  # of a later version, which may have more fields
     try:
-        return TypeAdapter(dict[str, CheckRecord], config=kept_with_more).validate_json(text)
+        return TypeAdapter(dict[str, RecordFields], config=kept_with_more).validate_json(text)
     except ValidationError:
         raise ValueError("a table of entries, each with on, seeds, versions, evidence") from None
 
@@ -89,9 +89,9 @@ def write_records(folder: Path, records: Records) -> Path:
     return path
 
 
-def to_checked(record: CheckRecord, evidence: str) -> Checked:
+def to_checked(record: RecordFields, evidence: str) -> CheckRecord:
     """A record as a value; it is current if `evidence`, the hash of the present evidence, is the recorded one."""
-    return Checked(
+    return CheckRecord(
         on=record["on"],
         seeds=record["seeds"],
         versions=record["versions"],

@@ -45,7 +45,7 @@ def read_clue(reader: TomlReader, entries: Collection[str]) -> Clue | None:
 
 
 def clue_problems(clue: Clue) -> Iterator[str]:
-    """What is wrong with its sentence: too long, more than one, with a live number, or with a wrong term."""
+    """The faults of the sentence of a clue: too long, more than one, with a live number, or with a wrong term."""
     for lang in LANGS:
         says = clue.says[lang]
         if (found := length(says, lang)) > MAX_CLUE_WORDS[lang]:

@@ -62,7 +62,7 @@ def length_problems(entry: Entry) -> Iterator[str]:
 
 
 def _too_long(entry: Entry, lang: Lang) -> Iterator[str]:
-    shorts = [(name, short[lang]) for name, short in entry.shorts()]
+    shorts = [(name, short[lang]) for name, short in entry.short_answers()]
     texts = [(name, written, MAX_WORDS["short"]) for name, written in shorts]
     texts += [(part, entry.part(part, lang), limits) for part, limits in MAX_WORDS.items() if part != "short"]
     for name, written, limits in texts:

@@ -43,10 +43,10 @@ class ClientNames:
         return name in self._names
 
 
-RUN_FOR: ContextVar[ClientNames | None] = ContextVar("run_for", default=None)
+CLIENTS_OF_RUN: ContextVar[ClientNames | None] = ContextVar("run_for", default=None)
 """The clients of the run that is being executed, where they may be several; None: only `CLIENT`."""
 
 
-def names_of_run() -> ClientNames:
+def clients_of_run() -> ClientNames:
     """The clients for whom a run is executed in this context."""
-    return RUN_FOR.get() or ClientNames(CLIENT.get().name)
+    return CLIENTS_OF_RUN.get() or ClientNames(CLIENT.get().name)

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Self
 
 from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.clients import names_of_run
+from qa_service.lab.clients import clients_of_run
 from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.run_json import run_from_json
 from qa_service.lab.runner import (
     POLL_SECONDS,
     Cancelled,
+    GeneratorWithResult,
     ProcessRunner,
     QueuePosition,
-    WithResult,
     run_to_end,
     wait_for_slot,
 )
@@ -84,7 +84,7 @@ class DriverProcess:
         self._thread: threading.Thread | None = None
 
     @property
-    def session(self) -> int:
+    def session_id(self) -> int:
         """The id of the session of the process and its children; 0 if it does not run."""
         process = self._process
         return process.pid if process is not None else 0
@@ -271,7 +271,7 @@ class RayRunner:
     @property
     def ready(self) -> int:
         """How many idle children wait for a job, as far as this service knows: one for each slot."""
-        return self._queue.free if self._machines else self._local.ready
+        return self._queue.free_slots if self._machines else self._local.ready
 
     @property
     def timings(self) -> Timings:
@@ -288,9 +288,9 @@ class RayRunner:
         """What results depend on where runs are executed now, once for each kind of machine."""
         return sorted({each.environment for each in self._machines}) or [environment()]
 
-    def driver_session(self) -> int:
+    def driver_session_id(self) -> int:
         """The id of the session of the processes that connect this service to the cluster, 0 if there are none now."""
-        return self._driver.session
+        return self._driver.session_id
 
     def wait_until_connected(self, seconds: float) -> bool:
         """Waits until a machine of the cluster takes jobs; whether one does."""
@@ -323,7 +323,7 @@ class RayRunner:
 
     def _run_part(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """The runs with these seeds, in few children of one machine."""
-        with self._queue.join(names_of_run()) as slot:
+        with self._queue.join(clients_of_run()) as slot:
             run_to_end(wait_for_slot(slot, _never))
             tried: set[str] = set()
             runs: list[Run] = []
@@ -350,7 +350,7 @@ class RayRunner:
         self._driver.start()
         if not self._machines:
             return (yield from self._local.stream(experiment, params, seed, is_cancelled))
-        with self._queue.join(names_of_run()) as slot:
+        with self._queue.join(clients_of_run()) as slot:
             with self.timings.time("queue"):
                 yield from wait_for_slot(slot, is_cancelled)
             with self.timings.time("run"):
@@ -402,7 +402,7 @@ class RayRunner:
         job = ClusterJob(
             slug=experiment.slug, path=experiment.path, source=experiment.source, metrics=list(experiment.metrics),
             params=dict(params), seeds=list(seeds), deadline=self._local.deadline, memory=self._local.memory,
-            clients=[hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in names_of_run()],
+            clients=[hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in clients_of_run()],
         )  # fmt: skip
         return job.model_dump_json().encode()
 
@@ -453,7 +453,7 @@ def _skip_shown(
     A machine of another kind may measure other last bits: a run that does not begin with the rows shown is given up.
     """
     position = 0
-    execution = WithResult(events)
+    execution = GeneratorWithResult(events)
     for event in execution:
         if isinstance(event, QueuePosition):
             yield event

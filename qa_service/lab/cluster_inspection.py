@@ -27,17 +27,17 @@ class FoundMachine:
     """A machine of a cluster that answers."""
 
     slots: int
-    numstab: str
+    numstab_version: str
     environment: Environment
 
     @property
     def takes_jobs(self) -> bool:
         """Whether it has the same version of numstab as this installation."""
-        return self.numstab == __version__
+        return self.numstab_version == __version__
 
 
 @dataclass(slots=True)
-class Inspection:
+class ClusterInspection:
     """The machines found, why others refuse jobs, and why the cluster was not reached, "" if it was."""
 
     machines: tuple[FoundMachine, ...] = ()
@@ -45,7 +45,7 @@ class Inspection:
     problem: str = ""
 
 
-def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
+def inspect_cluster(address: str, driver: Sequence[str] = ()) -> ClusterInspection:
     """Look at the cluster whose head is at `address`, host:port; takes seconds, two minutes at most.
 
     `driver` is the command of the process that connects, by default `cluster_driver`. Raises `BadField` if there is no
@@ -75,9 +75,9 @@ def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
         process.wait()
 
 
-def _inspection(messages: "Iterator[JobMessage | DriverMessage | None]") -> Inspection:
+def _inspection(messages: "Iterator[JobMessage | DriverMessage | None]") -> ClusterInspection:
     """Collects the messages of a driver until no further machine is to be expected."""
-    found = Inspection()
+    found = ClusterInspection()
     changed = time.monotonic()
     for message in messages:
         match message:

@@ -9,11 +9,18 @@ from collections.abc import Generator, Iterator
 
 from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.clients import RUN_FOR, ClientNames
+from qa_service.lab.clients import CLIENTS_OF_RUN, ClientNames
 from qa_service.lab.cluster_messages import ClusterJob, NodeDescription, encode_cluster_message
 from qa_service.lab.run_json import run_to_json
-from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, WithResult
-from qa_service.machine import environment, machine
+from qa_service.lab.runner import (
+    IMPORT_TIMEOUT,
+    SERVER_PRELOAD,
+    Cancelled,
+    GeneratorWithResult,
+    ProcessRunner,
+    QueuePosition,
+)
+from qa_service.machine import environment, machine_name
 from qa_service.model import Experiment, FieldInfo, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
 
@@ -44,7 +51,7 @@ class NodeActor:
     def describe(self) -> bytes:
         """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
         about = NodeDescription(
-            slots=self._runner.slots, machine=machine(), environment=environment(), numstab=__version__,
+            slots=self._runner.slots, machine=machine_name(), environment=environment(), numstab=__version__,
             process=os.getpid(),
         )  # fmt: skip
         return about.model_dump_json().encode()
@@ -54,7 +61,7 @@ class NodeActor:
         sent = ClusterJob.model_validate_json(job)
         experiment = _experiment(sent)
         runner = self._runner.with_limits(sent.deadline, sent.memory)
-        RUN_FOR.set(ClientNames(*sent.clients))
+        CLIENTS_OF_RUN.set(ClientNames(*sent.clients))
         if len(sent.seeds) > 1:
             for run in runner.run_seeds(experiment, sent.params, sent.seeds):
                 yield encode_cluster_message(("run", run_to_json(run)))
@@ -64,7 +71,7 @@ class NodeActor:
 
 def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Iterator[bytes]:
     """The events of a run as messages; after a cancellation none."""
-    events = WithResult(batches)
+    events = GeneratorWithResult(batches)
     try:
         for batch in events:
             if isinstance(batch, QueuePosition):

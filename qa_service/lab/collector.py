@@ -11,7 +11,7 @@ from typing import Any
 
 from qa_service.lab.messages import ChildMessage
 from qa_service.lab.worker import OLDEST_TORCH
-from qa_service.machine import environment, machine
+from qa_service.machine import environment, machine_name
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
 _MAX_ROWS = 5000  # of one run; a demo that yields more is invalid
@@ -79,7 +79,7 @@ class RunCollector:
         )
         return self
 
-    def not_started(self, reason: str, *, lasting: bool = False) -> Run:
+    def spawn_failed(self, reason: str, *, lasting: bool = False) -> Run:
         """The run, crashed because no child process could be spawned; if that is `lasting`, a setting is wrong."""
         self._finish(
             RunStatus.CRASHED,
@@ -130,7 +130,7 @@ class RunCollector:
             note=note,
             seconds=seconds,
             versions=self.versions,
-            machine=machine(),
+            machine=machine_name(),
             environment=environment(self.versions.get("torch", ""), self.versions.get("python", "")),
             used_rng=used_rng,
         )

@@ -15,7 +15,7 @@ from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, JoinResult, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerWrapper, WithResult
+from qa_service.lab.runner import Cancelled, GeneratorWithResult, QueuePosition, Runner, RunnerWrapper
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
@@ -139,7 +139,7 @@ class _ShownRows:
         self._count = 0
 
     def more(self, first: int, rows: Sequence[Row]) -> Iterator[Row]:
-        """Those of the rows that are next, where the index of the first one is `first`."""
+        """Yields the rows that have not been yielded yet; `first` is the index of the first of `rows`."""
         if first <= self._count:
             for row in rows[self._count - first :]:
                 self._count += 1
@@ -149,7 +149,7 @@ class _ShownRows:
         """The events of an execution from its beginning, without the rows that have been yielded."""
         index = 0
         with closing(events):
-            execution = WithResult(events)
+            execution = GeneratorWithResult(events)
             for event in execution:
                 if isinstance(event, QueuePosition):
                     yield event
@@ -190,7 +190,7 @@ class _LedFlight:
 
     def publish(self, events: RunEvents) -> RunEvents:
         """Forwards the events of the run, and has them sent to the followers; nothing here waits for that."""
-        execution = WithResult(events)
+        execution = GeneratorWithResult(events)
         try:
             for event in execution:
                 self._add(event)

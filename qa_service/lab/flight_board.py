@@ -114,7 +114,7 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class JoinResult:
-    """What a service finds when it asks for a run: kept (`run` is its JSON), or that it leads or follows a flight."""
+    """The result of `join`: the run is kept (`run` is its JSON), or the service leads or follows its flight."""
 
     role: Literal["kept", "lead", "follow"]
     flight: Flight

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import qa_service
-from qa_service.lab.interpreter_server import NATIVE_INT, READY, START
-from qa_service.lab.messages import readiness
+from qa_service.lab.interpreter_server import NATIVE_INT, READY_MESSAGE, SERVER_CODE
+from qa_service.lab.messages import read_poller
 from qa_service.lab.pool import Child, SpawnFailed
 from qa_service.machine import Environment, environment
 
@@ -44,7 +44,7 @@ def environment_of(python: str) -> Environment:
     return environment()
 
 
-def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
+def shared_interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
     """The spawner of children in `python` ("" for this one), whose server has imported `preload`.
 
     All callers share it, as a server takes seconds to start; it ends when no caller holds it any more.
@@ -75,7 +75,7 @@ def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> 
 def connect_interpreter(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
     """The spawner of children that a `server_for_workers` forks, or a server of this process once that has ended.
 
-    `interpreter` returns it, too, from now on, as long as it is held.
+    `shared_interpreter` returns it, too, from now on, as long as it is held.
     """
     with _LOCK:
         found = _INTERPRETERS[python, preload] = Interpreter(python, preload, address)
@@ -161,7 +161,7 @@ class _Client:
             return
         self._requests.settimeout(_START_TIMEOUT)
         with suppress(OSError):
-            self._ready = self._requests.recv(len(READY)) == READY
+            self._ready = self._requests.recv(len(READY_MESSAGE)) == READY_MESSAGE
         if not self._ready:
             reason = self._reason()
             if not self._setting:
@@ -169,7 +169,7 @@ class _Client:
             raise SpawnFailed(f"{self._setting}: {reason}", lasting=True)
 
     def _reason(self) -> str:
-        """Why it has not become ready."""
+        """The reason why the server has not become ready."""
         return "it gave no answer"
 
     def fork(self) -> Child:
@@ -216,7 +216,7 @@ class _Server(_Client):
         try:
             with _interrupts_blocked():
                 self._process = subprocess.Popen(
-                    [python or sys.executable, "-c", START, package, *descriptors, path, *preload],
+                    [python or sys.executable, "-c", SERVER_CODE, package, *descriptors, path, *preload],
                     pass_fds=[each for each in (its_end.fileno(), listening) if each >= 0],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -272,7 +272,7 @@ class ForkedProcess:
     def __init__(self, status: Connection) -> None:
         """From `status` the process id and later the exit code are read. Raises EOFError."""
         self._status = status
-        self._readable = readiness(status)
+        self._readable = read_poller(status)
         self._lock = threading.Lock()
         self._code: int | None = None
         number = self._read_number(_FORK_TIMEOUT)

@@ -1,10 +1,10 @@
 """The fork server: in a Python that has torch, it forks a child for each request.
 
 Only the standard library and what a child needs of `qa_service` are imported here; that Python may be another one
-(NUMSTAB_PYTHON) with nothing of ours installed. `START` is the code that it is started with. Requests come over a Unix
-socket, each with two descriptors: the child's end of its pipe, and where its process id and, later, its exit code are
-written (`NATIVE_INT`). It ends when the socket is closed. Where several workers of a service share it, each connects to
-another socket, on which it listens; when a worker is gone, its children are killed.
+(NUMSTAB_PYTHON) in which numstab is not installed. `SERVER_CODE` is the code that it is started with. Requests come
+over a Unix socket, each with two descriptors: the child's end of its pipe, and where its process id and, later, its
+exit code are written (`NATIVE_INT`). It ends when the socket is closed. Where several workers of a service share it,
+each connects to another socket, on which it listens; when a worker is gone, its children are killed.
 
 Handlers that libraries register for forks are not called: there are no threads here whose locks could be held, and the
 handlers would touch, and so copy, 240 pages of memory in each child.
@@ -23,10 +23,10 @@ from multiprocessing.connection import Connection
 from select import select
 
 from qa_service.lab.environment import scrub_environment
-from qa_service.lab.kernel import close_to_other_processes
+from qa_service.lab.kernel import make_nondumpable
 from qa_service.lab.worker import child_main
 
-START = """# numstab's forkserver
+SERVER_CODE = """# numstab's forkserver
 import os, sys, json, importlib.util as util
 os.register_at_fork = lambda **_: None  # before anything registers
 if sys.version_info < (3, 11):
@@ -39,7 +39,7 @@ spec.loader.exec_module(module)
 from qa_service.lab.interpreter_server import serve_interpreters
 serve_interpreters(int(control), int(listening), preload)
 """
-READY = b"ready\n"
+READY_MESSAGE = b"ready\n"
 """Sent on each connection once the modules are imported."""
 NATIVE_INT = struct.Struct("=i")
 """How a process id or an exit code is sent."""
@@ -53,7 +53,7 @@ def serve_interpreters(control: int, listening: int, preload: Sequence[str]) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which closes the socket
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with suppress(OSError):
-        close_to_other_processes()
+        make_nondumpable()
     scrub_environment()
     for name in preload:
         with suppress(ImportError):
@@ -96,7 +96,7 @@ class _ForkServer:
                     self._answer(self._clients[descriptor])
 
     def _welcome(self, client: socket.socket) -> None:
-        client.sendall(READY)
+        client.sendall(READY_MESSAGE)
         self._clients[client.fileno()] = client
 
     def _answer(self, client: socket.socket) -> None:

@@ -22,18 +22,20 @@ _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
-    """What differs between architectures: the column of a number in a table of system calls, and its AUDIT_ARCH."""
+class CpuArchitecture:
+    """The numbers that differ between CPU architectures: the column of a number in a table of system calls, and its
+    AUDIT_ARCH.
+    """
 
     column: int
     audit_arch: int
 
 
-_ARCHITECTURES = {"x86_64": Architecture(0, 0xC000003E), "aarch64": Architecture(1, 0xC00000B7)}
+_ARCHITECTURES = {"x86_64": CpuArchitecture(0, 0xC000003E), "aarch64": CpuArchitecture(1, 0xC00000B7)}
 _CAPSET = (126, 91)
 
 
-def cpu_architecture() -> Architecture | None:
+def cpu_architecture() -> CpuArchitecture | None:
     """The architecture of this process; None where it is not Linux, or not one whose numbers are known here."""
     return _ARCHITECTURES.get(platform.machine()) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else None
 
@@ -65,7 +67,7 @@ def drop_capabilities() -> None:
     system_call(_CAPSET[known.column], header, ctypes.create_string_buffer(24))
 
 
-def close_to_other_processes() -> None:
+def make_nondumpable() -> None:
     """Make this process not dumpable: no other one of its user can read its memory or take its descriptors.
 
     Only its own threads and privileged processes (CAP_SYS_PTRACE) still can. Does nothing but on Linux.
@@ -92,8 +94,8 @@ def collapse_private_memory() -> None:
                 _libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)
 
 
-def release_libraries(*access: str) -> None:
-    """Take the pages of shared libraries out of this process; what it still uses comes back from the kernel's cache.
+def drop_library_pages(*access: str) -> None:
+    """Removes pages of shared libraries from the resident set; those used again are mapped again from the page cache.
 
     `access` says which mappings, as /proc/self/maps has it: "r-xp" for their code. Importing torch reads 80 MiB of it
     that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.

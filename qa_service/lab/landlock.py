@@ -30,7 +30,7 @@ _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
 @cache
-def version() -> int:
+def landlock_version() -> int:
     """The version of Landlock's interface in this kernel; 0 where it has none or it is switched off."""
     with suppress(OSError, AttributeError):
         return system_call(_CREATE_RULESET, None, 0, _ASK_VERSION) if sys.platform.startswith("linux") else 0
@@ -39,13 +39,13 @@ def version() -> int:
 
 @cache
 def readable_paths() -> tuple[str, ...]:
-    """What every demo may read: Python, installed packages, the system's libraries, and facts about CPUs."""
+    """The paths that every demo may read: Python, installed packages, the system's libraries, and facts about CPUs."""
     packages = [folder for folder in sys.path if Path(folder).name in _PACKAGE_FOLDERS]
     return (*_SYSTEM, sys.prefix, sys.base_prefix, *packages)
 
 
 @cache
-def opened_places() -> dict[int, bytes]:
+def readable_path_rules() -> dict[int, bytes]:
     """Descriptor → rule of each place that every demo may read, but for this process in /proc.
 
     A fork server opens them once for all its children. They stay open: the kernel may forget a file of /proc that
@@ -54,14 +54,14 @@ def opened_places() -> dict[int, bytes]:
     return dict(filter(None, map(_rule, dict.fromkeys(readable_paths()))))
 
 
-class Rules:
-    """What may be read; nothing else of files, TCP, signals or abstract sockets is allowed once this is in force."""
+class Ruleset:
+    """A ruleset of readable paths; once enforced, all other files, TCP, signals and abstract sockets are denied."""
 
     def __init__(self) -> None:
         """Raises OSError where the kernel has no Landlock."""
         attributes = _attributes()
         self._ruleset = system_call(_CREATE_RULESET, attributes, len(attributes), 0)
-        for rule in opened_places().values():
+        for rule in readable_path_rules().values():
             self._add(rule)
         self.allow_reading(_THIS_PROCESS)
 
@@ -82,8 +82,8 @@ class Rules:
 
 @cache
 def _attributes() -> bytes:
-    """What a ruleset handles, and so denies unless a rule allows it: all that this kernel knows of."""
-    known = version()
+    """The attributes of a ruleset: it denies every right that this kernel knows of, unless a rule allows it."""
+    known = landlock_version()
     rights = (1 << max((count for since, count in _RIGHTS.items() if since <= known), default=0)) - 1
     attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)
     return attributes[: 8 if known < 4 else 16 if known < 6 else 24]

@@ -20,7 +20,7 @@ class MessageReader:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._readable = readiness(pipe)
+        self._readable = read_poller(pipe)
         self._incomplete = bytearray()
         self._received = 0
 
@@ -61,7 +61,7 @@ class MessageReader:
         return False
 
 
-def readiness(pipe: Connection) -> select.poll:
+def read_poller(pipe: Connection) -> select.poll:
     """An object whose `poll(milliseconds)` waits until the pipe can be read; `Connection.poll` makes one each time."""
     found = select.poll()
     found.register(pipe.fileno(), select.POLLIN)

@@ -30,7 +30,7 @@ class ChildProcess(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its process id."""
+        """The process id."""
 
     @property
     def exitcode(self) -> int | None:

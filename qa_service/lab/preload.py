@@ -7,7 +7,7 @@ garbage in a child would touch, and so copy, every object of torch: 20 ms.
 import gc
 from contextlib import suppress
 
-from qa_service.lab.kernel import collapse_private_memory, fill_free_memory, release_libraries
+from qa_service.lab.kernel import collapse_private_memory, drop_library_pages, fill_free_memory
 from qa_service.lab.worker import warm_up_torch
 
 with suppress(RuntimeError):  # an operation that this torch does not have
@@ -16,4 +16,4 @@ gc.collect()
 gc.freeze()
 fill_free_memory()
 collapse_private_memory()
-release_libraries("r-xp")
+drop_library_pages("r-xp")

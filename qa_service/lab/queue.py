@@ -27,7 +27,7 @@ class FairQueue:
         return len(self._waiting)
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """The number of slots that nobody holds."""
         return max(0, self._free)
 
@@ -44,8 +44,9 @@ class FairQueue:
             return sum(client in slot.clients for slot in self._waiting)
 
     def join(self, clients: ClientNames | None = None) -> "QueueSlot":
-        """Enqueue a request for a slot, by clients of whom any may have its turn. It must be left again, granted or
-        not: use it as a context manager.
+        """Enqueue a request for a slot, which is granted at the turn of any of the clients.
+
+        It must be left again, granted or not: use it as a context manager.
         """
         slot = QueueSlot(self, clients or ClientNames(""))
         with self._lock:

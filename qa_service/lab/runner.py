@@ -13,10 +13,10 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from qa_service.errors import Overloaded
 from qa_service.lab.cancellation import IsCancelled
-from qa_service.lab.clients import names_of_run
+from qa_service.lab.clients import clients_of_run
 from qa_service.lab.collector import RunCollector
-from qa_service.lab.interpreter import interpreter
-from qa_service.lab.kernel import close_to_other_processes
+from qa_service.lab.interpreter import shared_interpreter
+from qa_service.lab.kernel import make_nondumpable
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FairQueue, QueueSlot
@@ -93,13 +93,13 @@ class Runner(Protocol):
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
 
 
-def overloaded(waiting: int, slots: int) -> Overloaded:
+def overloaded_error(waiting: int, slots: int) -> Overloaded:
     """The refusal of a run while `waiting` others wait, with the seconds after which to try again."""
     return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
 
 
-class WithResult(Generic[Yielded, T]):
-    """What a generator yields, such as the rows of a `Runner.stream`; after the last, `result` is what it returned."""
+class GeneratorWithResult(Generic[Yielded, T]):
+    """Iterates over a generator, such as a `Runner.stream`; afterwards `result` holds the value that it returned."""
 
     result: T
 
@@ -111,8 +111,8 @@ class WithResult(Generic[Yielded, T]):
 
 
 def run_to_end(stream: Generator[Any, None, T]) -> T:
-    """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
-    events = WithResult(stream)
+    """Exhausts a generator, such as a `Runner.stream`, and returns its return value; the yielded values are dropped."""
+    events = GeneratorWithResult(stream)
     for _ in events:
         pass
     return events.result
@@ -196,7 +196,7 @@ class ProcessRunner:
         self.confined = confined
         self._queue = FairQueue(slots)
         self.timings = Timings()
-        self._spawner = interpreter(python, preload)
+        self._spawner = shared_interpreter(python, preload)
         self._children = ChildPool(self._spawner, idle)
 
     def warm_up(self) -> None:
@@ -206,7 +206,7 @@ class ProcessRunner:
         """
         if self.confined:
             with suppress(OSError):
-                close_to_other_processes()
+                make_nondumpable()
         self._spawner.start()
         self._children.open()
 
@@ -217,7 +217,7 @@ class ProcessRunner:
         return limited
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
-        """None: it keeps no run."""
+        """Always None, as this runner caches no runs."""
         return None
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ class ProcessRunner:
     def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """As `Runner.run_seeds`, in few children: forking one takes longer than most experiments."""
         runs: list[Run] = []
-        with self._queue.join(names_of_run()) as slot:
+        with self._queue.join(clients_of_run()) as slot:
             slot.granted.wait()
             while len(runs) < len(seeds) and not (runs and not runs[0].used_rng):
                 seed, *_ = left = seeds[len(runs) :]
@@ -293,7 +293,7 @@ class ProcessRunner:
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
         with closing(self.stream_batches(experiment, params, seed, is_cancelled)) as batches:
-            events = WithResult(batches)
+            events = GeneratorWithResult(batches)
             for batch in events:
                 if isinstance(batch, QueuePosition):
                     yield batch
@@ -305,7 +305,7 @@ class ProcessRunner:
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[list[Row] | QueuePosition, None, Run]:
         """As `stream`, with rows that come together in one list."""
-        with self._queue.join(names_of_run()) as slot:
+        with self._queue.join(clients_of_run()) as slot:
             with self.timings.time("queue"):
                 yield from wait_for_slot(slot, is_cancelled)
             with self.timings.time("run"):
@@ -322,7 +322,7 @@ class ProcessRunner:
             try:
                 child = self._children.acquire()
             except SpawnFailed as error:
-                return RunCollector(experiment=experiment).not_started(str(error), lasting=error.lasting)
+                return RunCollector(experiment=experiment).spawn_failed(str(error), lasting=error.lasting)
             try:
                 child.send_job(job)
                 collector = yield from self._collect(experiment, child, is_cancelled)

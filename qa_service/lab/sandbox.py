@@ -16,8 +16,8 @@ from qa_service.lab import landlock, seccomp
 from qa_service.lab.kernel import (
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
-    close_to_other_processes,
     drop_capabilities,
+    make_nondumpable,
     prctl,
 )
 
@@ -29,9 +29,9 @@ class CannotConfine(Exception):
     """The platform or its kernel cannot confine a process; the message says what is missing."""
 
 
-def descriptors_kept() -> Iterable[int]:
-    """What a fork server has opened for its children's sandboxes, and they must leave open."""
-    return landlock.opened_places() if landlock.version() else ()
+def sandbox_descriptors() -> Iterable[int]:
+    """The descriptors that a fork server has opened for its children's sandboxes; the children must not close them."""
+    return landlock.readable_path_rules() if landlock.landlock_version() else ()
 
 
 class Sandbox:
@@ -42,8 +42,8 @@ class Sandbox:
         if self._problem:
             return
         try:
-            self._filter = seccomp.Filter(os.getpid())
-            self._rules = landlock.Rules() if landlock.version() else None
+            self._filter = seccomp.SeccompFilter(os.getpid())
+            self._rules = landlock.Ruleset() if landlock.landlock_version() else None
         except OSError as error:
             self._problem = str(error)
 
@@ -55,7 +55,7 @@ class Sandbox:
         if self._problem:
             raise CannotConfine(self._problem)
         try:
-            close_to_other_processes()
+            make_nondumpable()
             drop_capabilities()
             prctl(PR_SET_NO_NEW_PRIVS, 1)
             if self._rules is not None:

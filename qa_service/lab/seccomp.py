@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from qa_service.lab.kernel import Architecture, cpu_architecture, system_call
+from qa_service.lab.kernel import CpuArchitecture, cpu_architecture, system_call
 
 Instruction = tuple[int, int, int, int]
 """(opcode, instructions to skip if true, if false, operand)."""
@@ -79,7 +79,7 @@ def why_unsupported() -> str:
     return ""
 
 
-class Filter:
+class SeccompFilter:
     """The filter, assembled for the process `own_pid`."""
 
     def __init__(self, own_pid: int) -> None:
@@ -100,7 +100,7 @@ class Filter:
 
 @cache
 def _assembled(
-    known: Architecture,
+    known: CpuArchitecture,
 ) -> "tuple[ctypes.Array[ctypes.c_char], ctypes.Array[ctypes.c_char], tuple[int, ...]]":
     """The filter's code, made once for all children of a fork server; what the kernel takes, which has its address; and
     where in it the process id is missing. Each process writes into its own copy.
@@ -117,7 +117,7 @@ def _assembled(
     return buffer, ctypes.create_string_buffer(program, len(program)), tuple(places)
 
 
-def _program(known: Architecture) -> Iterator[Instruction]:
+def _program(known: CpuArchitecture) -> Iterator[Instruction]:
     """The filter. It begins with what is called most; each test of a number skips what follows if it differs."""
     yield from [
         (_LOAD, 0, 0, _ARCH_OFFSET),
@@ -144,7 +144,7 @@ def _program(known: Architecture) -> Iterator[Instruction]:
 
 
 def _if_called(
-    known: Architecture, numbers: Sequence[int | None], then: Sequence[Instruction]
+    known: CpuArchitecture, numbers: Sequence[int | None], then: Sequence[Instruction]
 ) -> Iterator[Instruction]:
     number = numbers[known.column]
     if number is not None:

@@ -8,9 +8,17 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken, IsCancelled
-from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
+from qa_service.lab.clients import CLIENT, CLIENTS_OF_RUN, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerWrapper, WithResult, overloaded
+from qa_service.lab.runner import (
+    Cancelled,
+    GeneratorWithResult,
+    ProcessRunner,
+    QueuePosition,
+    Runner,
+    RunnerWrapper,
+    overloaded_error,
+)
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
@@ -95,16 +103,16 @@ class SharedRunner(RunnerWrapper):
                 shared.clients.add(client)
                 return shared
             if len(self._in_progress) >= self._max_in_progress:
-                raise overloaded(len(self._in_progress), self.slots)
+                raise overloaded_error(len(self._in_progress), self.slots)
             shared = self._in_progress[key] = _SharedRun(client)
             shared.listeners = 1  # before its thread starts, which cancels a run without listeners
         context = contextvars.copy_context()  # for the traces of the request
-        context.run(RUN_FOR.set, shared.clients)
+        context.run(CLIENTS_OF_RUN.set, shared.clients)
         arguments = (self._execute, shared, key, experiment, params)
         try:
             threading.Thread(target=context.run, args=arguments, daemon=True, name="run").start()
         except (RuntimeError, MemoryError) as error:  # no thread is left: those who have joined must not wait for it
-            refusal = overloaded(self.waiting, self.slots)
+            refusal = overloaded_error(self.waiting, self.slots)
             self._forget(key, shared)
             shared.finish(refusal)
             raise refusal from error
@@ -122,7 +130,7 @@ class SharedRunner(RunnerWrapper):
         if isinstance(outcome, Run):
             shared.add(list(outcome.rows))
         if outcome is None:
-            batches = WithResult(self._batches(experiment, params, key[2], lambda: not shared.listeners))
+            batches = GeneratorWithResult(self._batches(experiment, params, key[2], lambda: not shared.listeners))
             try:
                 for batch in batches:
                     shared.add(batch)
@@ -146,7 +154,7 @@ class SharedRunner(RunnerWrapper):
         """The runner's `stream`, with rows that come together in one list, so that listeners are woken once for all."""
         if isinstance(self._runner, ProcessRunner):
             return (yield from self._runner.stream_batches(experiment, params, seed, is_cancelled))
-        events = WithResult(self._runner.stream(experiment, params, seed, is_cancelled))
+        events = GeneratorWithResult(self._runner.stream(experiment, params, seed, is_cancelled))
         for event in events:
             yield event if isinstance(event, QueuePosition) else [event]
         return events.result

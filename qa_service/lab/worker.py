@@ -22,9 +22,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.compiler import import_compiler, needs_compiler, stub_compiler
-from qa_service.lab.messages import readiness
-from qa_service.lab.sandbox import CannotConfine, Sandbox, descriptors_kept, die_with_parent, limit_resources
+from qa_service.lab.compiler_stub import import_compiler, needs_compiler, stub_compiler
+from qa_service.lab.messages import read_poller
+from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources, sandbox_descriptors
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
 OLDEST_TORCH = (2, 4)
@@ -47,7 +47,7 @@ def encode_job(
 
 
 def encode_seed(seed: int) -> bytes:
-    """What follows a job: run the same again with this seed."""
+    """The message after a job that has a child repeat it with another seed."""
     return json.dumps(seed).encode()
 
 
@@ -66,7 +66,7 @@ def child_main(pipe: Connection) -> None:
             _send(pipe, "no_torch", found)
             return
         sandbox = Sandbox()
-        if not readiness(pipe).poll(0):
+        if not read_poller(pipe).poll(0):
             warm_up_run()
         try:
             path, source, code, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
@@ -144,7 +144,7 @@ def warm_up_run() -> None:
 
 @cache
 def _prepare() -> list[str]:
-    """What each run needs and a process does once, for itself and all that it forks. Returns `_unusable_torch()`."""
+    """Imports and sets up torch once, for this process and all that it forks. Returns `_unusable_torch()`."""
     if found := _unusable_torch():
         return found
     import torch
@@ -243,7 +243,7 @@ def _close_other_fds(pipe: Connection) -> None:
     for stream in (0, 1, 2):
         os.dup2(devnull, stream)
     first = 3
-    for kept in sorted((pipe.fileno(), *descriptors_kept())):
+    for kept in sorted((pipe.fileno(), *sandbox_descriptors())):
         if first < kept:
             os.closerange(first, kept)
         first = kept + 1

@@ -5,17 +5,6 @@ a *claim* is a sentence about one metric that can be false; a *run* is one execu
 run with the verdicts on the claims.
 """
 
-from qa_service.model.asking import (
-    MAX_CANDIDATES,
-    MAX_RUNS,
-    MAX_SEEDS,
-    Answer,
-    AnswerStatus,
-    Calculation,
-    Context,
-    Match,
-    Request,
-)
 from qa_service.model.clue import Clue, FoundClue, find_clue
 from qa_service.model.differential import RankedDistinction, rank, single_out
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
@@ -25,7 +14,7 @@ from qa_service.model.knowledge import (
     PARTS,
     PLACEHOLDER,
     Aspect,
-    Checked,
+    CheckRecord,
     Claim,
     Distinction,
     Entry,
@@ -37,6 +26,17 @@ from qa_service.model.knowledge import (
     Verdict,
 )
 from qa_service.model.observation import SIGN_VOCABULARY, Observation, ObservationKind, Sign
+from qa_service.model.question_answer import (
+    MAX_CANDIDATES,
+    MAX_RUNS,
+    MAX_SEEDS,
+    Answer,
+    AnswerStatus,
+    Calculation,
+    Context,
+    Match,
+    Request,
+)
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "Aspect",
     "Calculation",
     "Cell",
-    "Checked",
+    "CheckRecord",
     "Claim",
     "Clue",
     "Companion",

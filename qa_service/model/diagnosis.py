@@ -33,7 +33,7 @@ HarmId = Literal["nonfinite", "diverging", "no_learning", "skipping", "evaluatio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
-    """What goes wrong in the run, whatever the cause."""
+    """A harm: something that goes wrong in the run, whatever its cause."""
 
     id: HarmId
     text: Text
@@ -54,7 +54,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Excluded:
+class ExcludedCause:
     """A plausible cause that was ruled out, and why."""
 
     cause: str
@@ -82,7 +82,7 @@ class Cause:
     """As in "Cause: …", without a full stop."""
     entry: str
     """The entry that explains it."""
-    numerics: bool = True
+    is_numerical: bool = True
     """False for a cause that is not numerical, such as overfitting."""
     consequences: frozenset[str] = frozenset()
     """Ids of causes that follow from this one, so that evidence for them is explained by it."""
@@ -93,7 +93,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class CurveMark:
     """A point of a curve that the report marks, with its label."""
 
     series: str
@@ -113,16 +113,16 @@ class Diagnosis:
     harms: tuple[Harm, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
     """At most two, the most probable first."""
-    excluded: tuple[Excluded, ...] = ()
-    margins: tuple[Text, ...] = ()
+    excluded: tuple[ExcludedCause, ...] = ()
+    harmless_anomalies: tuple[Text, ...] = ()
     """Of a healthy run: what looks alarming and is not, such as skipped updates. Information, never a warning."""
     question: Text | None = None
     """If two causes fit: the question whose answer tells them apart."""
-    next_line: str = ""
+    line_to_add: str = ""
     """The one line of code to add that would tell more."""
     unseen: tuple[Text, ...] = ()
     """What the run does not show although the diagnosis would need it."""
     experiment: Reproduction | None = None
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[CurveMark, ...] = ()
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Every cause that is named above, by its id."""

@@ -161,7 +161,7 @@ class Aspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckRecord:
     """The record of a check in which every claim of an entry held, and failed at its control, as the entry states."""
 
     on: str
@@ -205,14 +205,14 @@ class Entry:
     """Ids of entries."""
     hash: str
     """SHA-256 of the file, hexadecimal."""
-    checked: Checked | None = None
+    checked: CheckRecord | None = None
     """None if its claims have not been checked over several seeds."""
     aspects: tuple[Aspect, ...] = ()
     """Further questions that it answers."""
     aspect: str = ""
     """Id of the aspect that `question`, `short` and the first block belong to (`focused_on`); "" for its own question.
     """
-    own: "Entry | None" = None
+    unfocused: "Entry | None" = None
     """For an entry focused on an aspect, the entry as the answer to its own question; else None."""
 
     def part(self, part: Part, lang: Lang) -> str:
@@ -268,7 +268,7 @@ class Entry:
         """The URL path of its page in `lang`."""
         return f"{self.address}{'&' if self.aspect else '?'}lang={lang}"
 
-    def shorts(self) -> Iterator[tuple[str, Text]]:
+    def short_answers(self) -> Iterator[tuple[str, Text]]:
         """Each short answer with its name: "short", "aspect ID"."""
         yield "short", self.short
         yield from ((f"aspect {one.id}", one.short) for one in self.aspects)
@@ -278,7 +278,7 @@ class Entry:
 
         For an unknown id it is the view for the entry's own question.
         """
-        own = self.own or self
+        own = self.unfocused or self
         aspect = next((one for one in self.aspects if one.id == aspect_id), None)
         if aspect is None:
             return own
@@ -288,12 +288,12 @@ class Entry:
             short=aspect.short,
             evidence=_proof_first(own, aspect),
             aspect=aspect.id,
-            own=own,
+            unfocused=own,
         )
 
     def other_views(self) -> tuple["Entry", ...]:
         """The views of the entry for its other questions: its own and those of its aspects, without this one."""
-        own = self.own or self
+        own = self.unfocused or self
         views = (own, *(own.focused_on(one.id) for one in own.aspects))
         return tuple(view for view in views if view.aspect != self.aspect)
 

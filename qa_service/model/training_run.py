@@ -36,7 +36,7 @@ class TrainingEvent:
 
 
 class LayerRecord(NamedTuple):
-    """What was measured on one parameter or module at one step."""
+    """The statistics of one parameter or module at one step."""
 
     step: int
     """−1 for the state before the first step: shape, dtype, standard deviation of the initial weights."""
@@ -74,7 +74,7 @@ class OperationFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervention:
-    """The same module and batch, trained again with one thing changed."""
+    """The result of training the same module and batch again with one thing changed."""
 
     id: str
     """What was changed: as_is, lr/10, lr/100, float32, inputs, mean, stable_loss, init, clip, eps, skip_sample."""

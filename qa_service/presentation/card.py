@@ -1,6 +1,6 @@
 """The card of an entry: a picture of 1200 × 630 pixels for link previews, with its question and its proof.
 
-`draw` is to be called in a process of its own, because the drawing library holds the GIL for a second.
+`draw_card` is to be called in a process of its own, because the drawing library holds the GIL for a second.
 """
 
 import json
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from qa_service.presentation.picture import FONT, SERIES_COLOURS, to_svg
+from qa_service.presentation.picture import CHART_FONT, SERIES_COLOURS, to_svg
 
 CARD_WIDTH, CARD_HEIGHT = 1200, 630
-NO_FONT = 3
+EXIT_NO_FONT = 3
 """Exit status of the drawing process if no font has Chinese characters."""
 _INK, _MUTED, _LINE = "#171c22", "#5b636c", "#e2dfd8"
 _LEFT, _TEXT_WIDTH = 56, 470
@@ -47,16 +47,16 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
     return f'<svg xmlns="http://www.w3.org/2000/svg" {extent}>{frame}{brand}{"".join(text)}{_place_chart(chart)}</svg>'
 
 
-def draw(job: bytes) -> bytes:
+def draw_card(job: bytes) -> bytes:
     """The PNG of a card, from JSON: question, sentence, verdicts, spec (a `static_spec` or null), lang.
 
-    Raises `SystemExit` with `NO_FONT` for a Chinese card if no font has its characters.
+    Raises `SystemExit` with `EXIT_NO_FONT` for a Chinese card if no font has its characters.
     """
     import vl_convert
 
     asked: dict[str, Any] = json.loads(job)
     if asked["lang"] == "zh" and not has_chinese_font():
-        raise SystemExit(NO_FONT)
+        raise SystemExit(EXIT_NO_FONT)
     chart = to_svg(asked["spec"]) if asked["spec"] else ""
     verdicts = [(sign, claim) for sign, claim in asked["verdicts"]]
     svg = card_svg(asked["question"], asked["sentence"], verdicts, chart)
@@ -99,7 +99,7 @@ def width_in_ems(text: str) -> float:
 def _line(x: int, y: int, text: str, size: int, weight: int, colour: str) -> str:
     style = f'font-size="{size}" font-weight="{weight}" fill="{colour}"'
     raised = _SUPERSCRIPTS.sub(lambda found: _superscript(found[0]), escape(text))
-    return f'<text x="{x}" y="{y}" font-family="{escape(FONT)}" {style}>{raised}</text>'
+    return f'<text x="{x}" y="{y}" font-family="{escape(CHART_FONT)}" {style}>{raised}</text>'
 
 
 def _superscript(digits: str) -> str:

@@ -14,7 +14,7 @@ from qa_service.presentation.chart_labels import without_common_words, wrap_labe
 from qa_service.presentation.chart_layers import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
-    Plot,
+    LabelPositions,
     deciding_point,
     end_labels,
     headroom,
@@ -101,7 +101,7 @@ def _additional_layers(
     if named:
         make_room(encoding, across, named.values())
     off_axis = with_sparse_labels(encoding, curves, off_axis)
-    plot = Plot(encoding, curves, off_axis, log=log)
+    plot = LabelPositions(encoding, curves, off_axis, log=log)
     labels: list[dict[str, Any]] = []
     if named:
         labels = end_labels(encoding, named, curves, series or "series", plot)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from qa_service.patterns import lazy_pattern
 
-CHARACTER, WIDE_CHARACTER = 8, 13
+CHARACTER_PIXELS, WIDE_CHARACTER_PIXELS = 8, 13
 """Widths of a character of a label in pixels: of a Latin one and of a Chinese one."""
-LINE = 14
+LINE_PIXELS = 14
 """Height of a line of a label in pixels."""
-GAP = 6
+GAP_PIXELS = 6
 """Pixels between a point and its label."""
-_LONGEST_LINE = 17 * CHARACTER  # pixels; the room beside a plot on a telephone
+_LONGEST_LINE = 17 * CHARACTER_PIXELS  # pixels; the room beside a plot on a telephone
 _MOST_LINES = 4
 _STEP = 4  # pixels between two candidate positions, and between sampled points of a curve
 _FARTHEST = 72  # pixels; the greatest vertical distance of a label from the end of its curve
@@ -54,7 +54,7 @@ class Box(NamedTuple):
         return not apart and self.top < other.bottom and other.top < self.bottom
 
 
-class Layout:
+class LabelLayout:
     """The labels of one plot; each is placed where it overlaps least with the labels before it and with the curves."""
 
     def __init__(
@@ -64,9 +64,9 @@ class Layout:
         self._points = [point for points in curves for point in _sample_points(points)]
         self._placed = list(taken)
         self._width, self._height = width, height
-        self._top = top or -LINE / 2
+        self._top = top or -LINE_PIXELS / 2
 
-    def beside(self, labels: Sequence[tuple[str, tuple[float, float]]]) -> list[float]:
+    def offsets_at_ends(self, labels: Sequence[tuple[str, tuple[float, float]]]) -> list[float]:
         """The vertical offsets, in pixels downwards, of labels to the right of the ends of their curves.
 
         `labels` are (name, end of the curve). If they do not all find a free place in this order, the other orders and
@@ -85,14 +85,14 @@ class Layout:
         self._placed = [*before, *boxes]
         return [box.middle - end[1] for box, (_, end) in zip(boxes, labels, strict=True)]
 
-    def along(self, name: str, x: float) -> tuple[bool, float, bool]:
+    def place_beside_rule(self, name: str, x: float) -> tuple[bool, float, bool]:
         """The position of a label beside a vertical rule at `x`: (whether it is to the left of the rule, the y
         coordinate of its middle in pixels, whether the place is free).
         """
-        low, high = max(self._top, 0.0) + LINE, self._height - LINE
+        low, high = max(self._top, 0.0) + LINE_PIXELS, self._height - LINE_PIXELS
         parts = max(1, int((high - low) / (2 * _STEP)))
         middles = [high, low, *(low + part * (high - low) / parts for part in range(1, parts))]
-        edges = (x + GAP, x - GAP - width_of(name))
+        edges = (x + GAP_PIXELS, x - GAP_PIXELS - width_of(name))
         (overlaps, _), box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
         self._placed.append(box)
         return box.left < x, box.middle, not overlaps
@@ -106,7 +106,7 @@ class Layout:
         for index in order:
             name, (x, y) = labels[index]
             self._placed = [*before, *found.values()]
-            places = [(text_box(name, x + GAP, y + shift), abs(shift) / _PIXELS_PER_COST) for shift in _shifts()]
+            places = [(text_box(name, x + GAP_PIXELS, y + shift), abs(shift) / _PIXELS_PER_COST) for shift in _shifts()]
             cost, found[index] = self._choose(places)
             costs.append(cost)
         overlaps, covered = zip(*costs, strict=True)
@@ -116,7 +116,7 @@ class Layout:
         self, labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
     ) -> tuple[tuple[float, float], list[Box]]:
         """Like `_placed_in_order`, with labels that are pushed apart from the top down, then up from the lower edge."""
-        boxes = [text_box(name, x + GAP, y) for name, (x, y) in labels]
+        boxes = [text_box(name, x + GAP_PIXELS, y) for name, (x, y) in labels]
         order = sorted(range(len(boxes)), key=lambda index: boxes[index].middle)
         limit = self._top
         for index in order:
@@ -177,12 +177,14 @@ def without_common_words(names: Sequence[str]) -> tuple[str, list[str]]:
 
 def width_of(name: str) -> int:
     """The width of a label in pixels, that of its longest line."""
-    return max(sum(WIDE_CHARACTER if sign > "⺀" else CHARACTER for sign in line) for line in name.split("\n"))
+    return max(
+        sum(WIDE_CHARACTER_PIXELS if sign > "⺀" else CHARACTER_PIXELS for sign in line) for line in name.split("\n")
+    )
 
 
 def text_box(name: str, left: float, middle: float) -> Box:
     """The box of a label from its left edge and the y coordinate of its middle."""
-    half = (LINE * (name.count("\n") + 1) + 1) / 2
+    half = (LINE_PIXELS * (name.count("\n") + 1) + 1) / 2
     return Box(left, middle - half, left + width_of(name), middle + half)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell
-from qa_service.presentation.chart_labels import GAP, LINE, Box, Layout, text_box, width_of
+from qa_service.presentation.chart_labels import GAP_PIXELS, LINE_PIXELS, Box, LabelLayout, text_box, width_of
 
 PLOT_WIDTH, PLOT_HEIGHT = 480, 240
 """The default size of a plot in pixels; the page may fit it to its place."""
@@ -82,7 +82,7 @@ def tick_values(values: Sequence[float], *, log: bool) -> list[float]:
     return [round(count * step_width, 12) for count in range(first, last + 1)]
 
 
-class Plot:
+class LabelPositions:
     """The positions of labels in a plot, for each of `_SIZES`."""
 
     def __init__(
@@ -96,30 +96,30 @@ class Plot:
         self._place = _places(encoding, curves, points)
         for (width, height), pixels in zip(_SIZES, self._pixels, strict=True):
             taken = list(self._labels_of_marks(encoding["x"]["field"], points, width, height)) if on_axis else []
-            self._layouts.append(Layout(pixels.values(), width, height, top=above * height, taken=taken))
+            self._layouts.append(LabelLayout(pixels.values(), width, height, top=above * height, taken=taken))
 
-    def beside(self, names: Mapping[Cell, str]) -> dict[Cell, Any]:
+    def offsets_at_ends(self, names: Mapping[Cell, str]) -> dict[Cell, Any]:
         """Series → the offset, in pixels downwards from the end of its curve, of the first line of its label.
 
         It is a number, or an expression of the plot's height (`by_height`).
         """
         shifts = [
-            layout.beside([(name, pixels[key][-1]) for key, name in names.items()])
+            layout.offsets_at_ends([(name, pixels[key][-1]) for key, name in names.items()])
             for layout, pixels in zip(self._layouts, self._pixels, strict=True)
         ]
         return {
-            key: by_height([shift - LINE / 2 * name.count("\n") for shift in of_name])
+            key: by_height([shift - LINE_PIXELS / 2 * name.count("\n") for shift in of_name])
             for (key, name), of_name in zip(names.items(), zip(*shifts, strict=True), strict=True)
         }
 
-    def along(self, label: str, x: float) -> list[tuple[bool, float, bool]]:
+    def place_beside_rule(self, label: str, x: float) -> list[tuple[bool, float, bool]]:
         """For each size, the position of a label beside a vertical rule at `x`.
 
         (whether it is to the left of the rule, the share of the plot's height above its middle, whether it is free).
         """
         sides = []
         for layout, (width, height) in zip(self._layouts, _SIZES, strict=True):
-            left, middle, is_free = layout.along(label, self._place(x) * width)
+            left, middle, is_free = layout.place_beside_rule(label, self._place(x) * width)
             sides.append((left, round(middle / height, 3), is_free))
         return sides
 
@@ -185,7 +185,7 @@ def _heights_of_marks(points: Sequence[Mapping[str, Cell]]) -> dict[str, tuple[f
     strip = [word for word in _STRIP if word in words]
     edge = [word for word in words if word not in _STRIP]
     return {word: ((row + 0.5) * _STRIP_ROW, 0.0) for row, word in enumerate(strip)} | {
-        word: (1.0, _ABOVE_EDGE + row * LINE) for row, word in enumerate(edge)
+        word: (1.0, _ABOVE_EDGE + row * LINE_PIXELS) for row, word in enumerate(edge)
     }
 
 
@@ -239,22 +239,22 @@ def _at_share(share: float) -> Encoding:
 
 
 def end_labels(
-    encoding: Encoding, names: Mapping[Cell, str], curves: Mapping[Cell, Points], series: str, plot: Plot
+    encoding: Encoding, names: Mapping[Cell, str], curves: Mapping[Cell, Points], series: str, plot: LabelPositions
 ) -> list[dict[str, Any]]:
     """A text layer for the label at the end of each curve; `series` is the field that names the series."""
     x, y = encoding["x"], encoding["y"]
     layers = []
-    for key, down in plot.beside(names).items():
+    for key, down in plot.offsets_at_ends(names).items():
         end = curves[key][-1]
         point = {x["field"]: end[0], y["field"]: end[1], series: key, "name": names[key]}
         text = {
             "type": "text",
             "align": "left",
             "baseline": "middle",
-            "dx": GAP,
+            "dx": GAP_PIXELS,
             "dy": down,
             "lineBreak": "\n",
-            "lineHeight": LINE,
+            "lineHeight": LINE_PIXELS,
             "fontWeight": "bold",
         }
         color = {"field": series, "type": "nominal", "legend": None}
@@ -268,20 +268,20 @@ def end_labels(
     return layers
 
 
-def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> list[dict[str, Any]]:
+def deciding_point(encoding: Encoding, value: float, label: str, plot: LabelPositions) -> list[dict[str, Any]]:
     """A vertical rule at a value of the x axis; its label is on the side that has room, and hidden if neither has."""
     x = encoding["x"]
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
-    places = plot.along(label, value)
+    places = plot.place_beside_rule(label, value)
     text = {
         "type": "text",
         "baseline": "middle",
         "lineBreak": "\n",
-        "lineHeight": LINE,
-        "dy": -LINE / 2 * label.count("\n"),
+        "lineHeight": LINE_PIXELS,
+        "dy": -LINE_PIXELS / 2 * label.count("\n"),
         "align": by_height(["right" if left else "left" for left, *_ in places]),
-        "dx": by_height([-GAP if left else GAP for left, *_ in places]),
+        "dx": by_height([-GAP_PIXELS if left else GAP_PIXELS for left, *_ in places]),
         "opacity": by_height([int(is_free) for *_, is_free in places]),
     }
     share = by_height([share for _, share, _ in places])

@@ -15,7 +15,7 @@ from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import from_sexpr
 from qa_service.formula.tree import Call, Node, Variable
 from qa_service.model import Calculation, Cell, Evidence, Lang, Row, RunStatus, Text
-from qa_service.presentation.formula_words import STATUS
+from qa_service.presentation.formula_words import STATUS_TEXTS
 from qa_service.presentation.numbers import format_number
 
 DEFAULT_DTYPES = ("float32", "float64")
@@ -203,7 +203,7 @@ def values_by_format(evidence: Evidence, lang: Lang) -> list[ValueInFormat]:
                     exact=_exact_text(last.get("exact"), lang),
                     ulps=format_number(ulps, lang, 3) if isinstance(ulps, int | float) else "",
                     status=str(last.get("status", "")),
-                    outcome=STATUS.get(str(last.get("status")), STATUS["rounded"])[lang],
+                    outcome=STATUS_TEXTS.get(str(last.get("status")), STATUS_TEXTS["rounded"])[lang],
                 )
             )
     return found

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 SCHEMA_V5 = "https://vega.github.io/schema/vega-lite/v5.json"
-VERSIONS = ("5.21", "6.4")
+VEGA_LITE_VERSIONS = ("5.21", "6.4")
 """Versions of Vega-Lite, of the oldest and the newest schema, that draw the same picture."""
 SERIES_COLOURS = ("#0a5a78", "#b8400c", "#5b7f1a", "#7c3aed", "#b0307a", "#7a5c00", "#00796b", "#6b7280")
 """Colours of series, all legible on white."""
-FONT = "'Noto Sans', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Source Han Sans SC', sans-serif"
+CHART_FONT = "'Noto Sans', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Source Han Sans SC', sans-serif"
 _INK, _MUTED, _LINE = "#171c22", "#5b636c", "#e2dfd8"
 _LABEL_PIXELS = 12
 _LOG10 = "(log(abs(datum.value)) / LN10)"
@@ -45,7 +45,7 @@ def static_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**_with_axis_labels(spec), **layers, "$schema": SCHEMA_V5, "config": _CONFIG}
 
 
-def to_svg(spec: Mapping[str, Any], version: str = VERSIONS[0]) -> str:
+def to_svg(spec: Mapping[str, Any], version: str = VEGA_LITE_VERSIONS[0]) -> str:
     """The picture of a `static_spec`, in the chart's own size."""
     import vl_convert
 
@@ -70,15 +70,15 @@ def _with_axis_labels(unit: Mapping[str, Any]) -> dict[str, Any]:
 _TEXT_STYLE = {
     "labelColor": _MUTED,
     "titleColor": _MUTED,
-    "labelFont": FONT,
-    "titleFont": FONT,
+    "labelFont": CHART_FONT,
+    "titleFont": CHART_FONT,
     "labelFontSize": _LABEL_PIXELS,
     "titleFontSize": _LABEL_PIXELS,
     "titleFontWeight": "normal",
 }
 _CONFIG: dict[str, Any] = {
     "background": "white",
-    "font": FONT,
+    "font": CHART_FONT,
     "axis": {
         **_TEXT_STYLE,
         "gridColor": _LINE,
@@ -93,6 +93,6 @@ _CONFIG: dict[str, Any] = {
     "mark": {"color": SERIES_COLOURS[0]},
     "line": {"strokeWidth": 2.5},
     "rule": {"color": _MUTED},
-    "text": {"font": FONT, "fontSize": _LABEL_PIXELS, "fill": _INK, "color": _INK},
+    "text": {"font": CHART_FONT, "fontSize": _LABEL_PIXELS, "fill": _INK, "color": _INK},
     "range": {"category": list(SERIES_COLOURS)},
 }

@@ -8,7 +8,7 @@ from qa_service.model import (
     PLACEHOLDER,
     Answer,
     AnswerStatus,
-    Checked,
+    CheckRecord,
     Entry,
     Evidence,
     Lang,
@@ -90,7 +90,7 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
 
 def verdict_text(diagnosis: Diagnosis, lang: Lang) -> str:
     """The verdict on a run as Markdown, with a list of what looks alarming and is not."""
-    margins = "\n".join(f"- {each[lang]}" for each in diagnosis.margins)
+    margins = "\n".join(f"- {each[lang]}" for each in diagnosis.harmless_anomalies)
     return "\n\n".join(filter(None, [f"**{diagnosis.summary[lang]}**", margins]))
 
 
@@ -155,7 +155,7 @@ _UNMEASURED: dict[tuple[str, ...], tuple[Entry, str]] = {}
 """(id of an entry, language, *parts) → (the entry, its text without evidence)."""
 
 
-def checked_text(checked: Checked | None, lang: Lang) -> str:
+def checked_text(checked: CheckRecord | None, lang: Lang) -> str:
     """The date, versions and seeds of the last check of the claims, and whether the evidence has changed since."""
     if checked is None:
         return _NOT_CHECKED[lang]
@@ -167,7 +167,7 @@ def checked_text(checked: Checked | None, lang: Lang) -> str:
 def filled_parts(
     entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS
 ) -> dict[Part, str]:
-    """These parts, without those the entry lacks, placeholders replaced as in `fill_placeholders`."""
+    """Part → text, for those of `parts` that the entry has; placeholders replaced as in `fill_placeholders`."""
     return {part: fill_text(text, entry, evidence, lang) for part in parts if (text := part_text(entry, part, lang))}
 
 

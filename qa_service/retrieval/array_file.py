@@ -4,8 +4,9 @@ A file is an .npz, as `numpy.load` reads it, whose arrays are stored uncompresse
 that they can be used where they lie. Mapped read-only they are in memory once, whatever the number of processes, and
 only as far as they are used.
 
-A page that is used brings its fifteen neighbours into a mapping. Where single rows are used here and there (`Rows`),
-soon all of the file is mapped: these are read instead, from the kernel's cache of files, which has them once, too.
+The kernel maps a page together with its fifteen neighbours, so if single rows here and there are used, soon all of the
+file is mapped. The rows of such an array (`RowsOnDisk`) are read instead, from the kernel's page cache, which processes
+share, too.
 """
 
 import mmap
@@ -73,7 +74,7 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 npy.write_array(written, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
 
 
-class Rows:
+class RowsOnDisk:
     """A two-dimensional array in a file. Its rows are read when they are asked for. May be used from several threads.
 
     Of an array it has only `rows[numbers]` and `rows[start:stop]`, new arrays of these rows, and `len`; `numpy.asarray`
@@ -118,7 +119,7 @@ class _KeptRows:
     """
 
     def __init__(self, shape: tuple[int, int], dtype: "np.dtype[Any]") -> None:
-        """Of a table of this shape."""
+        """`shape` and `dtype` are those of the whole table."""
         count = min(_KEPT_ROWS, shape[0])
         self._rows = np.empty((count, shape[1]), dtype)  # the first are used first: memory not used is not made
         self._place_of = np.full(shape[0], -1, dtype=np.int16)  # of each row of the table, among the kept ones
@@ -161,13 +162,14 @@ class _KeptRows:
 
 
 def drop_pages(mapped: NDArray[Any]) -> None:
-    """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back."""
+    """Removes the pages of an array in a mapped file from the resident set; one that is used again is mapped again."""
     memory.release_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 
 
 def drop_mapped_files(*, also_in_small_pages: bool = False) -> None:
-    """The same for each file of `map_arrays` that the kernel has in huge pages; the others cost milliseconds to map
-    again, 64 KiB at a time.
+    """Calls `drop_pages` for each file of `map_arrays` that the page cache holds in huge pages.
+
+    With `also_in_small_pages` also for the others, which cost milliseconds to map again, 64 KiB at a time.
     """
     for content, file in [*_mapped.items()]:
         if file.is_in_huge_pages is None and not also_in_small_pages:
@@ -177,8 +179,10 @@ def drop_mapped_files(*, also_in_small_pages: bool = False) -> None:
 
 
 def _settle(content: mmap.mmap, file: "_MappedFile") -> bool:
-    """Whether the kernel's cache has what is mapped in huge pages (Linux, with a file system that can). If it has not,
-    as after a copy of the file, what is in the cache is dropped and read again, where no other process has it mapped.
+    """Whether the page cache holds the file in huge pages (Linux, on a file system that supports them).
+
+    If it does not, as after the file was copied, drops the file from the page cache, which works unless another
+    process has it mapped, reads it again, and looks once more.
     """
     if not sys.platform.startswith("linux") or len(file.places) < _FEW:
         return False
@@ -199,7 +203,7 @@ def _settle(content: mmap.mmap, file: "_MappedFile") -> bool:
 
 
 def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:
-    """Name → array, read-only, of a file that `save_arrays` wrote; those named in `as_rows` as `Rows`.
+    """Name → array, read-only, of a file that `save_arrays` wrote; those named in `as_rows` as `RowsOnDisk`.
 
     Raises OSError or ValueError for any other file.
     """
@@ -219,7 +223,7 @@ def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:
 
 
 def _places(content: mmap.mmap, arrays: Iterable[Any]) -> list[int]:
-    """Where the huge pages begin in which arrays lie that are mapped."""
+    """The offsets, in bytes, of the huge pages that hold the mapped arrays."""
     first, step = np.frombuffer(content, np.uint8).ctypes.data, memory.HUGE_PAGE
     found: set[int] = set()
     for each in arrays:
@@ -230,7 +234,7 @@ def _places(content: mmap.mmap, arrays: Iterable[Any]) -> list[int]:
 
 
 def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path, *, as_rows: bool) -> Any:
-    """A member's array where it lies in the mapped file, or as `Rows`."""
+    """A member's array where it lies in the mapped file, or as `RowsOnDisk`."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{path} is compressed")
     try:
@@ -247,5 +251,5 @@ def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path, *, as_rows: 
     if dtype.hasobject or content.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)) > len(content):
         raise ValueError(f"{path} holds no plain arrays")
     if as_rows and len(shape) == 2 and not is_fortran:
-        return Rows(path, content.tell(), shape, dtype)
+        return RowsOnDisk(path, content.tell(), shape, dtype)
     return np.ndarray(shape, dtype, buffer=content, offset=content.tell(), order="F" if is_fortran else "C")

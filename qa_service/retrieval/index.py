@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
-from qa_service.retrieval.array_file import Rows, drop_pages
+from qa_service.retrieval.array_file import RowsOnDisk, drop_pages
 from qa_service.retrieval.embedder import Vectors
 
 ASPECT_MARGIN = 0.04
@@ -32,7 +32,7 @@ _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class NearestWording:
     """The wording of an entry that is nearest to a question, and its aspect."""
 
     phrasing: str
@@ -41,7 +41,7 @@ class Nearest:
     """Its aspect that the question asks; "" for its own question."""
 
 
-class Index:
+class PhrasingIndex:
     """Finds the nearest wording of given entries.
 
     `vectors`, (wordings, d), are unit vectors, or a multiple of them: those of the entries' wordings, Chinese before
@@ -50,10 +50,12 @@ class Index:
     """
 
     def __init__(
-        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | Rows, file: Path | None = None
+        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | RowsOnDisk, file: Path | None = None
     ) -> None:
         """`file` is the one that has these vectors, for FAISS to map, if there is one."""
-        self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
+        self._vectors = (
+            vectors if isinstance(vectors, RowsOnDisk) else np.asarray(vectors)
+        )  # a memmap's slices take long
         self._file = file
         self._has_answered = False
         self._own: dict[str, _Wordings] = {}
@@ -64,11 +66,11 @@ class Index:
             self._phrasings += [wording for lang in LANGS for wording in entry.wordings(lang)]
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
-    def nearest(self, vector: Vectors, entries: Iterable[Entry]) -> list[Nearest]:
+    def nearest(self, vector: Vectors, entries: Iterable[Entry]) -> list[NearestWording]:
         """For each of the entries, its wording and aspect nearest to the unit vector of shape (d,)."""
         ranked = list(entries)
         return [
-            Nearest(
+            NearestWording(
                 phrasing=self._phrasings[self._rows[entry.id].start + int(products.argmax())],
                 aspect=self._wordings_of(entry).aspect_asked(products) if entry.aspects else "",
             )
@@ -111,7 +113,7 @@ class Index:
         return [products[start:end] for start, end in pairwise([0, *ends])]
 
     def _wordings_of(self, entry: Entry) -> "_Wordings":
-        """What is known of the wordings of an entry that has aspects; computed once."""
+        """The aspects and vector lengths of the wordings of an entry that has aspects; computed once."""
         if entry.id not in self._own:
             wordings = [each for lang in LANGS for each in entry.wordings(lang)]
             first = {each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)}
@@ -173,9 +175,9 @@ def map_vectors(path: Path) -> Vectors:
     return vectors
 
 
-def open_vectors(path: Path) -> Rows:
-    """The same, to be read range by range."""
-    return Rows(path, _HEADER.size, _read_shape(path), np.dtype(_FLOAT))
+def open_vectors(path: Path) -> RowsOnDisk:
+    """The vectors of an `IndexFlatIP`, to be read range by range."""
+    return RowsOnDisk(path, _HEADER.size, _read_shape(path), np.dtype(_FLOAT))
 
 
 def _read_shape(path: Path) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, Prediction
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
+from qa_service.retrieval.index import PhrasingIndex, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -178,7 +178,7 @@ class Matcher:
             self._results.put(query, result)
 
     def leave_one_out(self) -> LeaveOneOut:
-        """Where each phrasing goes when it is left out of the training; trains for half a minute."""
+        """The prediction for each phrasing when it is left out of the training; trains for half a minute."""
         return training.leave_one_out(self.corpus, np.stack([self._prose.scores(text) for text in self.corpus.texts]))
 
     def left_out_aspects(self) -> list[tuple[str, str]]:
@@ -323,7 +323,7 @@ class Matcher:
 
     @cached_property
     def _files(self) -> tuple[Path, Path, int]:
-        """Where the vectors and the classifier are cached, and how many wordings they are of; the wordings, 27,000
+        """(path of the vectors, path of the classifier, number of wordings); the wordings, 27,000
         tuples, are not kept for that.
         """
         wordings = self._wordings
@@ -359,16 +359,16 @@ class Matcher:
         return built
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> PhrasingIndex:
         if not self._vectors_path.is_file() and (found := self._find_published(self._vectors_path)) is not None:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == self._wording_count:
-                    return Index(self._library, rounded)
+                    return PhrasingIndex(self._library, rounded)
         with suppress(OSError, ValueError, EOFError):
             if len(in_file := open_vectors(self._vectors_path)) == self._wording_count:
                 mark_used(self._vectors_path)
-                return Index(self._library, in_file, self._vectors_path)
-        return Index(self._library, self._vectors)
+                return PhrasingIndex(self._library, in_file, self._vectors_path)
+        return PhrasingIndex(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors:
@@ -387,7 +387,7 @@ class Matcher:
         return vectors
 
     def _find_published(self, path: Path) -> Path | None:
-        """Where the published form of a file of the cache is: unpacked in the cache, or in the installed package."""
+        """The path of the published form of a file of the cache: unpacked in the cache, or in the installed package."""
         unpacked = self._cache / self._published_name(path)
         return unpacked if unpacked.is_file() else published.installed_file(unpacked.name)
 
@@ -458,7 +458,7 @@ def _save_array(path: Path, array: NDArray[np.int8]) -> None:
 
 
 def _subject_label(subject: Subject) -> str:
-    """Its class: no entry has such an id."""
+    """The class of a subject in the classifier, which is no valid id of an entry."""
     return f"subject:{subject.id}"
 
 

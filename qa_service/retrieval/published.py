@@ -171,7 +171,7 @@ def _digest(content: bytes) -> str:
 
 
 def _digest_of_file(path: Path) -> str:
-    """The same of a file; "" if it cannot be read."""
+    """SHA-256 of a file, in the form of RECORD; "" if it cannot be read."""
     with suppress(OSError), path.open("rb") as file:
         return _encode(hashlib.file_digest(file, "sha256").digest())
     return ""

@@ -72,7 +72,7 @@ class CachingBackend(NumpyBackend):  # type: ignore[misc]
         out[:] = self._pooled(features, starts, lengths)
 
     def _slots_of(self, ids: Sequence[int]) -> list[int]:
-        """Where the states of these tokens are, which are computed if they are not known."""
+        """The cache slots of the states of these tokens, which are computed if they are not cached."""
         missing = []
         for each in dict.fromkeys(ids):
             if (slot := self._slots.pop(each, None)) is None:

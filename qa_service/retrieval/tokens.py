@@ -23,7 +23,7 @@ class CachingTokenizer:
     """Gives the tokens that a `UsePureTokenizer` gives, which it takes for its model."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Of the tokenizer only what a backend uses is needed: `encode` for one text with both ends."""
+        """`tokenizer` needs only the method `encode` for one text, with the tokens of its beginning and end."""
         self._tokenizer = tokenizer
         self._cached_tokens = lru_cache(_KEPT_WORDS)(self._tokens)
 

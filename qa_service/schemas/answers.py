@@ -245,7 +245,7 @@ def _fields_before_text(answer: Answer, brief: bool) -> dict[str, Any]:
 
 
 def _text_fields(answer: Answer, brief: bool) -> dict[str, Any]:
-    """Those from `answer` to `lecture`."""
+    """The fields of `AnswerJson` from `answer` to `lecture`, in its order."""
     entry = answer.entry
     parts = FIRST_PARTS if brief else PARTS
     return {
@@ -257,7 +257,7 @@ def _text_fields(answer: Answer, brief: bool) -> dict[str, Any]:
 
 
 def _fields_after_text(answer: Answer, brief: bool) -> dict[str, Any]:
-    """Those from `params` to the last."""
+    """The fields of `AnswerJson` from `params` to the last, in its order."""
     lang, entry = answer.lang, answer.entry
     fields: dict[str, Any] = {
         "params": _named_values(answer.params),
@@ -312,7 +312,7 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
     entry = answer.entry
     if entry is None or answer.evidence or answer.diagnosis or answer.calculation or answer.part:
         return None
-    own = _ByIdentity(entry.own or entry)
+    own = _ByIdentity(entry.unfocused or entry)
     told: tuple[Observation, ...] = ()
     if answer.observations and entry.tell:
         telling = _telling(own)
@@ -413,7 +413,7 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
     """The parts `wanted` of an entry's text; without evidence, from the cache `_UNMEASURED`, with `tell` in order."""
     if answer.evidence:
         return _measured_parts(answer, entry, wanted)
-    own = entry.own or entry  # the view that is focused on an aspect is a new object for each answer
+    own = entry.unfocused or entry  # the view that is focused on an aspect is a new object for each answer
     key = (entry.id, entry.aspect, answer.lang, *wanted)
     cached = _UNMEASURED.get(key)
     if cached is None or cached[0] is not own:
@@ -541,7 +541,7 @@ def context_json(context: Context) -> ContextJson:
 
 
 def _context_fields(context: Context) -> dict[str, Any]:
-    """Those that are sent, in the order of the schema."""
+    """The fields of a context that are not left out, in the order of the schema."""
     fields: dict[str, Any] = {"entry": context.entry}
     if context.aspect:
         fields["aspect"] = context.aspect

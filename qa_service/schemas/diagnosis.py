@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 import qa_service
-from qa_service.machine import machine
+from qa_service.machine import machine_name
 from qa_service.model import Evidence, Lang, Text
 from qa_service.model.diagnosis import (
     Certainty,
+    CurveMark,
     Diagnosis,
     DiagnosisStatus,
     Finding,
     Harm,
-    Mark,
     Reproduction,
 )
 from qa_service.model.training_run import OperationFault, Record, RunSource, TrainingRun
@@ -236,12 +236,12 @@ def diagnosis_json(
         ruled_out=ruled_out_json(diagnosis, lang),
         ask=diagnosis.question[lang] if diagnosis.question else None,
         patch=causes[0].patch if causes else "",
-        next=diagnosis.next_line,
+        next=diagnosis.line_to_add,
         evidence=[evidence_json(each, lang, brief=brief) for each in evidence],
         format=run.format or run.source,
         receipt=_receipt(evidence),
         harms=[_harm(each, lang) for each in diagnosis.harms],
-        margins=[each[lang] for each in diagnosis.margins],
+        margins=[each[lang] for each in diagnosis.harmless_anomalies],
         unseen=[each[lang] for each in diagnosis.unseen],
         experiment=_experimented(diagnosis.experiment) if diagnosis.experiment else None,
         marks=[_mark(each, lang) for each in diagnosis.marks],
@@ -300,7 +300,7 @@ def _fact(findings: Sequence[Finding], lang: Lang) -> FactJson:
 
 def _receipt(evidence: Sequence[Evidence]) -> DiagnosisReceiptJson:
     versions = {name: version for each in evidence for name, version in each.run.versions.items()}
-    measured_on = next((each.run.machine for each in evidence if each.run.machine), machine())
+    measured_on = next((each.run.machine for each in evidence if each.run.machine), machine_name())
     return DiagnosisReceiptJson(
         code_hash=_code_hash(), versions={"python": platform.python_version(), **versions}, machine=measured_on
     )
@@ -336,7 +336,7 @@ def _experimented(planned: Reproduction) -> ExperimentedJson:
     )
 
 
-def _mark(mark: Mark, lang: Lang) -> MarkJson:
+def _mark(mark: CurveMark, lang: Lang) -> MarkJson:
     return MarkJson(series=mark.series, step=mark.step, text=mark.text[lang])
 
 

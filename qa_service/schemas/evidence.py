@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.machine import machine
+from qa_service.machine import machine_name
 from qa_service.model import Evidence, Experiment, FieldInfo, Lang, Op, RunStatus, Spread, Verdict
 from qa_service.presentation import chart
 from qa_service.presentation.alt_text import chart_alt_text
@@ -154,5 +154,5 @@ def _receipt_json(evidence: Evidence, experiment: Experiment) -> ReceiptJson:
         entry_hash=evidence.entry_hash,
         code_hash=experiment.hash,
         versions=dict(evidence.run.versions),
-        machine=evidence.run.machine or machine(),
+        machine=evidence.run.machine or machine_name(),
     )

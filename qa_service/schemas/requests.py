@@ -163,7 +163,7 @@ class AskRequest(RequestBody):
             run=self.run,
             brief=self.brief,
             context=self.context.to_context() if self.context else None,
-            without=tuple(self.without),
+            removed_chips=tuple(self.without),
         )
 
 

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNLOGGED = ("/livez", "/readyz", "/metrics")  # polled every few seconds: only their failures are logged
-Served = Callable[[str, str, int], None]
+RequestListener = Callable[[str, str, int], None]
 """Called with the method, the route and the status of a request; status 0 if no response was started."""
-Span = Callable[["Scope"], AbstractContextManager[Any]]
+SpanFactory = Callable[["Scope"], AbstractContextManager[Any]]
 """Opens the trace span of a request; see `Tracing.request`."""
 
 
 class AccessLogMiddleware:
     """Logs each request, calls `served` when it has ended, and runs it within `span`."""
 
-    def __init__(self, app: "ASGIApp", *, served: Served, span: Span) -> None:
+    def __init__(self, app: "ASGIApp", *, served: RequestListener, span: SpanFactory) -> None:
         self._app = app
         self._served = served
         self._span = span

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField, StoreUnavailable
-from qa_service.lab.kernel import close_to_other_processes, release_libraries
+from qa_service.lab.kernel import drop_library_pages, make_nondumpable
 from qa_service.retrieval.array_file import drop_mapped_files
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.priority import TextPriority
@@ -85,7 +85,7 @@ def trim_memory() -> None:
     if sys.platform.startswith("linux"):
         with suppress(AttributeError):  # another C library than GNU's
             ctypes.CDLL(None).malloc_trim(0)
-    release_libraries("r-xp", "r--p")
+    drop_library_pages("r-xp", "r--p")
     drop_mapped_files(also_in_small_pages=True)
 
 
@@ -96,13 +96,13 @@ def unload_mapped_files() -> None:
 
 async def trim_memory_when_idle(text_priority: TextPriority) -> None:
     """Calls `trim_memory` once in each period without questions, also before the first; runs until cancelled."""
-    begun, trimmed_at = text_priority.begun, -1
+    begun, trimmed_at = text_priority.texts_begun, -1
     while True:
         await asyncio.sleep(QUIET_SECONDS)
-        if text_priority.begun == begun != trimmed_at and not text_priority.is_pending:
+        if text_priority.texts_begun == begun != trimmed_at and not text_priority.is_pending:
             await asyncio.to_thread(trim_memory)
             trimmed_at = begun
-        begun = text_priority.begun
+        begun = text_priority.texts_begun
 
 
 def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:
@@ -126,7 +126,7 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
                 if process.pid is not None and process.is_ready(timeout=1):
                     os.kill(process.pid, signal.SIGHUP)
 
-    close_to_other_processes()
+    make_nondumpable()
     config = uvicorn.Config(app, factory=True, **uvicorn_options(settings), **options)
     Supervisor(config, sockets=[config.bind_socket()]).run()
 
@@ -177,7 +177,7 @@ def worker_index(shared: Path) -> tuple[int, FileLock]:
     raise AssertionError
 
 
-def share_of(whole: int, workers: int, index: int) -> int:
+def worker_share(whole: int, workers: int, index: int) -> int:
     """The share of worker `index` in a limit for all workers together, at least 1."""
     return max(1, whole // workers + (index % workers < whole % workers))
 

@@ -15,7 +15,7 @@ class TextPriority:
     """The texts that clients wait for; shared by all streams of an application, which run in one event loop."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.texts_begun = 0
         """The number of texts requested so far."""
         self._pending = 0
         self._no_text_pending = threading.Event()
@@ -36,7 +36,7 @@ class TextPriority:
     @contextmanager
     def pending(self) -> Iterator[None]:
         """Marks a text as pending for the duration of the block."""
-        self.begun += 1
+        self.texts_begun += 1
         self._pending += 1
         self._no_text_pending.clear()
         if self._pause:
@@ -53,11 +53,11 @@ class TextPriority:
                     if not each.done():
                         each.set_result(None)
 
-    def wait_for_texts_blocking(self) -> None:
+    def wait_for_pending_texts_blocking(self) -> None:
         """Blocks a thread until no text is pending; gives up after `MAX_DELAY_SECONDS`."""
         self._no_text_pending.wait(MAX_DELAY_SECONDS)
 
-    async def wait_for_texts(self) -> None:
+    async def wait_for_pending_texts(self) -> None:
         """Waits `GRACE_SECONDS`, then until no text is pending; gives up after `MAX_DELAY_SECONDS`."""
         await asyncio.sleep(GRACE_SECONDS)
         if not self._pending:

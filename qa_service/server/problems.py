@@ -38,7 +38,7 @@ class HttpProblem(NumstabError):
 
 def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     """The error as a response, with `headers` and, where they apply, Retry-After and WWW-Authenticate."""
-    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.responses import BodyResponse
 
     body = problem_json(error, request_language(http))
     again = (

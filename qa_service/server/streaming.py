@@ -18,13 +18,13 @@ from starlette.responses import StreamingResponse
 
 from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
 from qa_service.lab.cancellation import CancelToken
-from qa_service.lab.runner import Cancelled, overloaded
+from qa_service.lab.runner import Cancelled, overloaded_error
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.schemas.values import Body
-from qa_service.server.bodies import accepts_gzip
 from qa_service.server.priority import TextPriority
 from qa_service.server.problems import ClientDisconnected, problem_json
+from qa_service.server.responses import accepts_gzip
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
@@ -34,7 +34,7 @@ MAX_BODY_BYTES = 1 << 20
 """The largest request body, in bytes; the longest question allowed fits in it as UTF-8."""
 EventSource = Callable[[Callable[[], bool]], Iterator[Event]]
 """Called with a function that says whether the stream is cancelled; returns a blocking iterator over its events."""
-Encode = Callable[[Event], tuple[str, Body]]
+EventEncoder = Callable[[Event], tuple[str, Body]]
 """Event → its name and data as JSON."""
 _POLL_SECONDS = 1.0  # between two checks whether the server is shutting down
 _PING_SECONDS = 15.0  # without an event, after which a comment is sent, as proxies close idle connections
@@ -97,19 +97,19 @@ class EventStream:
         finally:
             disconnect.cancel()
 
-    def respond(self, encode: Encode, lang: Lang) -> SSEResponse:
+    def respond(self, encode: EventEncoder, lang: Lang) -> SSEResponse:
         """All events as server-sent events; `lang` is the language of an error in the middle of the stream."""
         events = self._encode(encode, lang)
         if not self.accepts_gzip:
             return SSEResponse(events, headers=_SSE_HEADERS)
         return SSEResponse(_gzip(events), headers=_SSE_HEADERS | {"Content-Encoding": "gzip"})
 
-    async def _encode(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
+    async def _encode(self, encode: EventEncoder, lang: Lang) -> AsyncIterator[bytes]:
         """One chunk for each batch. An error is sent as an event, because the HTTP status has been sent already."""
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
-            await self.text_priority.wait_for_texts()
+            await self.text_priority.wait_for_pending_texts()
             async for batch in self.rest:
                 silent = 0.0 if batch else silent + _POLL_SECONDS
                 if self.shutdown.passed:
@@ -205,7 +205,7 @@ class _EventProducer:
         try:
             threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
         except (RuntimeError, MemoryError) as error:
-            raise overloaded(threading.active_count(), 1) from error
+            raise overloaded_error(threading.active_count(), 1) from error
 
     def take(self) -> list[Event]:
         """The events since the last call."""
@@ -234,7 +234,7 @@ class _EventProducer:
                 if len(self._pending) == 1:  # if there are more, the loop has already been woken
                     self._wake()
                 if isinstance(event, AnswerReady):
-                    self._text_priority.wait_for_texts_blocking()
+                    self._text_priority.wait_for_pending_texts_blocking()
                 if self._cancelled():
                     return
         except Cancelled:

@@ -14,14 +14,14 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus, Lang
 from qa_service.store.engine import CannotMigrate, open_engine, same_file
-from qa_service.store.tables import API_KEYS, ASKED, FEEDBACK, QUESTIONS
+from qa_service.store.tables import ANSWER_COUNTS, API_KEYS, FEEDBACK, QUESTIONS
 
 _CLOSE_TIMEOUT = 2.0  # seconds
 _SETTLED = (AnswerStatus.ANSWERED.value, AnswerStatus.ACKNOWLEDGED.value)  # no gap in the knowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptQuestion:
+class StoredQuestion:
     """A question that no entry answered, or whose answer a user found unhelpful."""
 
     question: str
@@ -87,15 +87,17 @@ class Store:
             if kept:
                 connection.execute(insert(QUESTIONS), kept)
 
-    def asked(self, since: date) -> list[tuple[str, str, int]]:
+    def answer_counts(self, since: date) -> list[tuple[str, str, int]]:
         """(entry, status, count) of the answers since a day, the most frequent first; entry is "" if none answered."""
-        count = func.sum(ASKED.c.count)
-        query = select(ASKED.c.entry, ASKED.c.status, count).where(ASKED.c.day >= since)
+        count = func.sum(ANSWER_COUNTS.c.count)
+        query = select(ANSWER_COUNTS.c.entry, ANSWER_COUNTS.c.status, count).where(ANSWER_COUNTS.c.day >= since)
         with self._transaction() as connection:
-            rows = connection.execute(query.group_by(ASKED.c.entry, ASKED.c.status).order_by(count.desc()))
+            rows = connection.execute(
+                query.group_by(ANSWER_COUNTS.c.entry, ANSWER_COUNTS.c.status).order_by(count.desc())
+            )
             return [(row[0], row[1], int(row[2])) for row in rows]
 
-    def unanswered(self) -> list[KeptQuestion]:
+    def unanswered(self) -> list[StoredQuestion]:
         """The stored questions that no entry answered, or whose answer was unhelpful; oldest first."""
         unhelpful = select(FEEDBACK.c.answer_id).where(FEEDBACK.c.helpful.is_(False))
         query = (
@@ -106,7 +108,7 @@ class Store:
         )
         with self._transaction() as connection:
             return [
-                KeptQuestion(
+                StoredQuestion(
                     question=row.question,
                     lang=row.lang,
                     status=row.status,
@@ -178,6 +180,8 @@ def _count(connection: Connection, day: date, counts: Mapping[tuple[str, str, La
         {"day": day, "entry": entry, "status": status, "lang": lang, "count": count}
         for (entry, status, lang), count in sorted(counts.items())  # a fixed order, so that workers cannot deadlock
     ]
-    new = import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(ASKED)  # SQLite's or PostgreSQL's
-    more = {"count": ASKED.c.count + new.excluded.count}
-    connection.execute(new.on_conflict_do_update(index_elements=list(ASKED.primary_key), set_=more), rows)
+    new = import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(
+        ANSWER_COUNTS
+    )  # SQLite's or PostgreSQL's
+    more = {"count": ANSWER_COUNTS.c.count + new.excluded.count}
+    connection.execute(new.on_conflict_do_update(index_elements=list(ANSWER_COUNTS.primary_key), set_=more), rows)

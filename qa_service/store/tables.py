@@ -24,7 +24,7 @@ QUESTIONS = Table(
     Column("confidence", Float, nullable=False),
 )
 """Questions with their answer's id and status; empty unless NUMSTAB_KEEP_QUESTIONS is set."""
-ASKED = Table(
+ANSWER_COUNTS = Table(
     "asked",
     METADATA,
     Column("day", Date, primary_key=True),

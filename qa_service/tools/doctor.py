@@ -220,7 +220,9 @@ def _check_sandbox(settings: Settings) -> DoctorCheck:
             "switched off (NUMSTAB_SANDBOX=off): experiments have limits of memory and time only",
         )
         return DoctorCheck("sandbox", "note", says)
-    code = "from qa_service.lab import landlock, sandbox; print(landlock.version()); sandbox.Sandbox().confine()"
+    code = (
+        "from qa_service.lab import landlock, sandbox; print(landlock.landlock_version()); sandbox.Sandbox().confine()"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["?"])[-1].partition("CannotConfine: ")[2] or done.stderr[-200:]
@@ -275,7 +277,7 @@ def _check_cluster(settings: Settings) -> DoctorCheck:
 
     found = inspect_cluster(settings.cluster)
     takers = [each for each in found.machines if each.takes_jobs]
-    others = sorted({each.numstab for each in found.machines if not each.takes_jobs})
+    others = sorted({each.numstab_version for each in found.machines if not each.takes_jobs})
     if found.problem or not (takers or others):
         why = found.problem or "; ".join(found.refusals) or "no machine with slots"
         says = Text(

@@ -12,7 +12,7 @@ from qa_service.retrieval.embedder import l2_normalise
 from qa_service.retrieval.matcher import Matcher
 
 if TYPE_CHECKING:
-    from qa_service.store import KeptQuestion
+    from qa_service.store import StoredQuestion
 
 MERGE_DISTANCE = 0.45  # mean cosine distance above which groups are not merged; tuned on the phrasings of entries
 
@@ -21,7 +21,7 @@ MERGE_DISTANCE = 0.45  # mean cosine distance above which groups are not merged;
 class UnansweredGroup:
     """Questions of similar meaning, the most typical first, and the entries nearest to the most typical."""
 
-    questions: "tuple[KeptQuestion, ...]"
+    questions: "tuple[StoredQuestion, ...]"
     nearest: tuple[Match, ...]
 
     @property
@@ -30,7 +30,7 @@ class UnansweredGroup:
         return self.questions[0].question
 
 
-def group_unanswered(questions: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
+def group_unanswered(questions: "Sequence[StoredQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
     """Groups by average linkage over cosine distances of the encoder's vectors; the largest group first."""
     if not questions:
         return []

@@ -26,7 +26,7 @@ from qa_service.errors import TrialFailed
 from qa_service.model.training_run import Intervention, OperationFault, Phase, Record, TrainingRun
 from qa_service.model.values import Value
 from qa_service.paths import bundled
-from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
+from qa_service.tools.trial_budget import DEFAULT_DEADLINE_SECONDS, DEFAULT_MEMORY_MIB, DEFAULT_STEPS
 
 _MAX_REPORT_BYTES = 4 << 20
 _MAX_OUTPUT_BYTES = 64 << 10
@@ -41,9 +41,9 @@ _SWEEPS = 20  # attempts to kill them all
 def try_model(
     target: str,
     *,
-    steps: int = STEPS,
-    deadline: float = DEADLINE,
-    memory: int = MEMORY,
+    steps: int = DEFAULT_STEPS,
+    deadline: float = DEFAULT_DEADLINE_SECONDS,
+    memory: int = DEFAULT_MEMORY_MIB,
     curvature: bool = False,
     push: bool = False,
     python: str = "",

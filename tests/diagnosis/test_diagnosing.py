@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from runs_by_hand import NAN, decay, level, run_of
+from runs_by_hand import NAN, constant_level, decay, run_of
 
 from qa_service.answering import diagnosing
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.app import create_app
 from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import UnreadableRun
-from qa_service.fronts.terminal.diagnosis_report import report
+from qa_service.fronts.terminal.diagnosis_report import print_report
 from qa_service.model import Evidence, RunStatus
 from qa_service.model.events import EvidenceReady
 from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
@@ -35,7 +35,7 @@ PROMISED = {
 RUNS = [
     run_of([*decay(9), NAN, NAN]),
     run_of(decay(40)),
-    run_of(level(20, 2.3026, 0.0005)),
+    run_of(constant_level(20, 2.3026, 0.0005)),
     run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, math.inf, NAN], lr=[1.0] * 8),
     run_of([0.0] * 5, grad_norm=[0.0] * 5),
 ]
@@ -280,7 +280,7 @@ def test_an_experiment_that_fails_is_status_3(service, capsys, monkeypatch):
     run_experiments = diagnosing.run_experiments
     monkeypatch.setattr(diagnosing, "run_experiments", fail)
     for as_json in (True, False):
-        assert report(found, "en", as_json=as_json, service=service, run=True) == 3
+        assert print_report(found, "en", as_json=as_json, service=service, run=True) == 3
     printed = capsys.readouterr().out
     assert '"timed_out"' in printed and "What to do" in printed
 

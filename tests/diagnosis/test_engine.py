@@ -4,7 +4,7 @@ import pytest
 from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
-from runs_by_hand import NAN, decay, level, message, run_of
+from runs_by_hand import NAN, constant_level, decay, message, run_of
 
 from qa_service.diagnosis import engine
 from qa_service.diagnosis.causes import CAUSES
@@ -29,20 +29,29 @@ def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
     ("run", "cause"),
     [
         (run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, NAN, NAN], lr=[1.0] * 8), "step_too_large"),
-        (run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer"), "hidden_nan"),
-        (run_of(level(20, 2.0), loss_scale=[65536.0 / 2**i for i in range(20)]), "loss_scale_collapse"),
+        (
+            run_of([*decay(8), 0.0, 0.0], grad_norm=[*constant_level(8, 1.0), NAN, NAN], trainer="hf_trainer"),
+            "hidden_nan",
+        ),
+        (run_of(constant_level(20, 2.0), loss_scale=[65536.0 / 2**i for i in range(20)]), "loss_scale_collapse"),
         (
             run_of([*decay(9)], events=[message("anomaly", "Function 'SqrtBackward0' returned nan values", 10)]),
             "gradient_at_zero",
         ),
-        (run_of(level(30, 2.3, 0.001), grad_norm=level(30, 2.0, 0.1), lr=[0.0] * 30, every=10), "no_update"),
+        (
+            run_of(constant_level(30, 2.3, 0.001), grad_norm=constant_level(30, 2.0, 0.1), lr=[0.0] * 30, every=10),
+            "no_update",
+        ),
         (run_of([2.412 - 4e-4 * i for i in range(30)], lr=[1e-8] * 30, every=100), "step_too_small"),
-        (run_of(level(30, 0.6931, 0.0003), grad_norm=level(30, 1e-8, 0.2), every=10), "vanishing_signal"),
+        (
+            run_of(constant_level(30, 0.6931, 0.0003), grad_norm=constant_level(30, 1e-8, 0.2), every=10),
+            "vanishing_signal",
+        ),
         (run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8]), "overfitting"),
         (run_of(decay(5), events=[message("out_of_memory", "CUDA out of memory", 6)]), "out_of_memory"),
     ],
 )
-def test_plain_cases(run, cause):
+def test_typical_runs_get_their_cause(run, cause):
     assert engine.diagnose(run).hypotheses[0].cause == cause
 
 
@@ -126,9 +135,9 @@ def test_what_is_not_numerics_is_declined():
 
 
 def test_the_next_line_fits_the_trainer():
-    hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer")
-    assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).next_line
-    assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).next_line
+    hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*constant_level(8, 1.0), NAN, NAN], trainer="hf_trainer")
+    assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).line_to_add
+    assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).line_to_add
 
 
 def test_unseen_names_what_a_log_lacks():
@@ -176,9 +185,9 @@ def test_a_long_run_is_looked_at_in_part():
 
 
 def test_a_step_that_is_too_small_makes_no_nan():
-    """Nor does an update that never comes: they are no causes of a run whose gradient is not finite."""
+    """Nor does a missing update: neither is named as a cause if the gradient is not finite."""
     run = run_of([0.0], grad_norm=[NAN], lr=[2e-5])
     named = {each.cause for each in engine.diagnose(run).hypotheses}
     assert named and not named & {"step_too_small", "no_update", "undertrained"}
-    flat = {each.cause for each in engine.diagnose(run_of(level(60, 1.7, 0.002), lr=[1e-9] * 60)).hypotheses}
+    flat = {each.cause for each in engine.diagnose(run_of(constant_level(60, 1.7, 0.002), lr=[1e-9] * 60)).hypotheses}
     assert flat & {"step_too_small", "no_update"}

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from checking import each_case
-from runs_by_hand import INF, NAN, decay, level, run_of, skip
+from runs_by_hand import INF, NAN, constant_level, decay, run_of, skip
 
 from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
@@ -41,8 +41,8 @@ def chosen(question: ParsedQuestion, diagnosis: Diagnosis | None) -> str:
         (run_of([*decay(40), *[NAN] * 8]), "loss-nan-after-a-while"),
         (run_of([*decay(40), *[INF] * 3, *[NAN] * 5]), "loss-nan-after-a-while"),
         (run_of([2.1, 1.9, *[0.0] * 8], grad_norm=[1.0, 1.2, *[NAN] * 8]), "loss-zero-grad-norm-nan"),
-        (run_of(level(60, math.log(10), 0.0005)), "loss-flat-at-chance"),
-        (run_of([*decay(60), *level(60, 5.0, 0.05)]), "loss-spike"),
+        (run_of(constant_level(60, math.log(10), 0.0005)), "loss-flat-at-chance"),
+        (run_of([*decay(60), *constant_level(60, 5.0, 0.05)]), "loss-spike"),
         (run_of(decay(40)), ""),
     ],
 )
@@ -52,7 +52,7 @@ def test_the_first_harm_has_the_entry_of_its_symptom(run, entry):
 
 def test_a_scale_that_only_falls_has_its_entry():
     scale = [2.0 ** (16 - index) for index in range(16)]
-    run = run_of(level(16, 2.0, 0.01), loss_scale=scale, events=[skip(index) for index in range(1, 17)])
+    run = run_of(constant_level(16, 2.0, 0.01), loss_scale=scale, events=[skip(index) for index in range(1, 17)])
     assert symptom_entry(diagnose(run)) == "loss-scale-keeps-falling"
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 from checking import each_case
-from runs_by_hand import INF, NAN, decay, level, message, run_of
+from runs_by_hand import INF, NAN, constant_level, decay, message, run_of
 
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
@@ -50,20 +50,20 @@ CASES = [
     (
         rules.nonfinite_gradient,
         "gradient_nan_first",
-        run_of([*decay(6), NAN], grad_norm=[*level(5, 1.0), NAN, NAN]),
-        run_of([*decay(6), NAN], grad_norm=[*level(6, 1.0), NAN]),
+        run_of([*decay(6), NAN], grad_norm=[*constant_level(5, 1.0), NAN, NAN]),
+        run_of([*decay(6), NAN], grad_norm=[*constant_level(6, 1.0), NAN]),
     ),
     (
         rules.nonfinite_gradient,
         "gradient_inf_first",
-        run_of([*decay(6), NAN], grad_norm=[*level(5, 1.0), INF, NAN]),
-        run_of([*decay(6), NAN], grad_norm=[*level(6, 1.0), INF]),
+        run_of([*decay(6), NAN], grad_norm=[*constant_level(5, 1.0), INF, NAN]),
+        run_of([*decay(6), NAN], grad_norm=[*constant_level(6, 1.0), INF]),
     ),
     (
         rules.nonfinite_gradient,
         "gradient_rose",
-        run_of([*decay(9), NAN], grad_norm=[*level(5, 1.0), 3.0, 9.0, 50.0, 300.0, NAN]),
-        run_of([*decay(9), NAN], grad_norm=[*level(9, 1.0, 0.1), NAN]),
+        run_of([*decay(9), NAN], grad_norm=[*constant_level(5, 1.0), 3.0, 9.0, 50.0, 300.0, NAN]),
+        run_of([*decay(9), NAN], grad_norm=[*constant_level(9, 1.0, 0.1), NAN]),
     ),
     (rules.geometric_growth, "geometric_growth", run_of(rising(6, 1.5)), run_of(decay(12))),
     (rules.divergence_of_loss, "rises_from_start", run_of(rising(8, 1.5)), run_of(decay(12))),
@@ -76,20 +76,20 @@ CASES = [
     (
         rules.initial_loss_spike,
         "thrown_up",
-        run_of([1.5, 240.0, 20.0, *level(20, 1.4, 0.03)]),
+        run_of([1.5, 240.0, 20.0, *constant_level(20, 1.4, 0.03)]),
         run_of([1.5, 240.0, *decay(20, 3.0, 0.2)]),
     ),
     (
         rules.gradient_adds_up,
         "gradient_adds_up",
         run_of(decay(16), grad_norm=[0.8 * (i + 1) for i in range(16)]),
-        run_of(decay(16), grad_norm=level(16, 1.0, 0.1)),
+        run_of(decay(16), grad_norm=constant_level(16, 1.0, 0.1)),
     ),
     (
         rules.gradient_adds_up,
         "gradient_adds_up_while_flat",
-        run_of(level(16, 1.6, 0.02), grad_norm=[0.8 * (i + 1) for i in range(16)]),
-        run_of(level(16, 1.6, 0.02), grad_norm=level(16, 1.0, 0.1)),
+        run_of(constant_level(16, 1.6, 0.02), grad_norm=[0.8 * (i + 1) for i in range(16)]),
+        run_of(constant_level(16, 1.6, 0.02), grad_norm=constant_level(16, 1.0, 0.1)),
     ),
     (
         rules.gradient_against_loss,
@@ -98,36 +98,46 @@ CASES = [
         run_of(decay(30, 2.3, 0.05), grad_norm=decay(30, 3.0, 0.1)),
     ),
     (
-        rules.schedule,
+        rules.turn_by_schedule,
         "rate_at_peak",
         run_of([*decay(8, 9, 6), NAN, NAN], lr=[1e-4 * i for i in range(1, 9)] + [8e-4, 8e-4]),
         run_of([*decay(8, 9, 6), NAN, NAN], lr=[8e-4 - 5e-5 * i for i in range(10)]),
     ),
     (
-        rules.schedule,
+        rules.turn_by_schedule,
         "rate_rose_again",
         run_of([*decay(9, 9, 6), NAN], lr=[1e-3, 8e-4, 6e-4, 4e-4, 2e-4, 1e-4, 1e-3, 1e-3, 1e-3, 1e-3]),
         run_of([*decay(9, 9, 6), NAN], lr=[1e-3] * 10),
     ),
     (
-        rules.restart,
+        rules.loss_after_restart,
         "jump_at_restart",
         run_of([*decay(8), 9.0, 8.0], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
         run_of([*decay(8), 0.4, 0.41], events=[TrainingEvent(kind="restart", text="resuming", line=9)]),
     ),
-    (rules.learning_rate, "rate_zero", run_of(level(9, 2.3), lr=[0.0] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
-    (rules.learning_rate, "rate_tiny", run_of(level(9, 2.3), lr=[1e-7] * 9), run_of(level(9, 2.3), lr=[1e-3] * 9)),
     (
-        rules.learning_rate,
-        "rate_high",
-        run_of(level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "AdamW"}),
-        run_of(level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "SGD"}),
+        rules.unusual_learning_rate,
+        "rate_zero",
+        run_of(constant_level(9, 2.3), lr=[0.0] * 9),
+        run_of(constant_level(9, 2.3), lr=[1e-3] * 9),
     ),
     (
-        rules.jump,
+        rules.unusual_learning_rate,
+        "rate_tiny",
+        run_of(constant_level(9, 2.3), lr=[1e-7] * 9),
+        run_of(constant_level(9, 2.3), lr=[1e-3] * 9),
+    ),
+    (
+        rules.unusual_learning_rate,
+        "rate_high",
+        run_of(constant_level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "AdamW"}),
+        run_of(constant_level(9, 2.3), lr=[1e-2] * 9, settings={"optimizer": "SGD"}),
+    ),
+    (
+        rules.single_loss_jump,
         "jump",
-        run_of([*decay(20), *level(12, 30.0, 0.1)]),
-        run_of([*decay(20), 30.0, *level(20, 0.4, 0.02)]),
+        run_of([*decay(20), *constant_level(12, 30.0, 0.1)]),
+        run_of([*decay(20), 30.0, *constant_level(20, 0.4, 0.02)]),
     ),
     (rules.first_loss, "huge_first_loss", run_of([840.0, 600.0]), run_of([2.3, 2.2])),
     (
@@ -136,45 +146,54 @@ CASES = [
         run_of([75.0, 70.0], settings={"classes": 10, "batch_size": 32}),
         run_of([2.4, 2.3], settings={"classes": 10, "batch_size": 32}),
     ),
-    (rules.at_chance, "at_chance", run_of(level(20, math.log(10), 0.0005)), run_of(decay(20))),
+    (rules.loss_at_chance, "at_chance", run_of(constant_level(20, math.log(10), 0.0005)), run_of(decay(20))),
     (
-        rules.at_chance,
+        rules.loss_at_chance,
         "fell_to_chance",
-        run_of([30.0, *level(20, math.log(2), 0.0005)]),
-        run_of(level(20, math.log(2), 0.0005)),
+        run_of([30.0, *constant_level(20, math.log(2), 0.0005)]),
+        run_of(constant_level(20, math.log(2), 0.0005)),
     ),
-    (rules.flat, "exactly_constant", run_of([3.1416] * 8), run_of(level(8, 3.14, 0.01))),
-    (rules.flat, "at_clamp", run_of(level(8, 7.6666, 0.0004)), run_of(level(8, 7.31, 0.0004))),
+    (rules.flat_loss, "exactly_constant", run_of([3.1416] * 8), run_of(constant_level(8, 3.14, 0.01))),
+    (rules.flat_loss, "at_clamp", run_of(constant_level(8, 7.6666, 0.0004)), run_of(constant_level(8, 7.31, 0.0004))),
     (
-        rules.flat,
+        rules.flat_loss,
         "creeps",
         run_of([2.412 - 0.0004 * i for i in range(40)], every=100),
-        run_of(level(40, 2.412, 0.002), every=100),
+        run_of(constant_level(40, 2.412, 0.002), every=100),
     ),
-    (rules.flat, "flat_beside_chance", run_of(level(40, 1.66, 0.01), every=10), run_of(decay(40), every=10)),
+    (
+        rules.flat_loss,
+        "flat_beside_chance",
+        run_of(constant_level(40, 1.66, 0.01), every=10),
+        run_of(decay(40), every=10),
+    ),
     (
         rules.gradient_while_flat,
         "gradient_zero",
-        run_of(level(9, math.log(2), 1e-4), grad_norm=[0.0] * 9),
-        run_of(decay(9), grad_norm=[0.0, *level(8, 1.0)]),
+        run_of(constant_level(9, math.log(2), 1e-4), grad_norm=[0.0] * 9),
+        run_of(decay(9), grad_norm=[0.0, *constant_level(8, 1.0)]),
     ),
     (
         rules.gradient_while_flat,
         "gradient_tiny",
-        run_of(level(9, math.log(2), 1e-4), grad_norm=[1e-8] * 9),
-        run_of(level(9, math.log(2), 1e-4), grad_norm=[1.0] * 9),
+        run_of(constant_level(9, math.log(2), 1e-4), grad_norm=[1e-8] * 9),
+        run_of(constant_level(9, math.log(2), 1e-4), grad_norm=[1.0] * 9),
     ),
     (
         rules.gradient_while_flat,
         "gradient_scaled",
-        run_of(level(20, 1.6, 0.01), grad_norm=level(20, 5e4, 0.1), loss_scale=[65536.0] * 20, every=10),
-        run_of(level(20, 1.6, 0.01), grad_norm=level(20, 1.0, 0.1), loss_scale=[65536.0] * 20, every=10),
+        run_of(
+            constant_level(20, 1.6, 0.01), grad_norm=constant_level(20, 5e4, 0.1), loss_scale=[65536.0] * 20, every=10
+        ),
+        run_of(
+            constant_level(20, 1.6, 0.01), grad_norm=constant_level(20, 1.0, 0.1), loss_scale=[65536.0] * 20, every=10
+        ),
     ),
     (
         rules.gradient_while_flat,
         "high_without_gradient",
-        run_of(level(9, 28.0, 0.2), grad_norm=[0.0] * 9),
-        run_of(level(9, 0.69, 0.0), grad_norm=[0.0] * 9),
+        run_of(constant_level(9, 28.0, 0.2), grad_norm=[0.0] * 9),
+        run_of(constant_level(9, 0.69, 0.0), grad_norm=[0.0] * 9),
     ),
     (
         rules.zero_loss,
@@ -189,7 +208,7 @@ CASES = [
         run_of([1.0, 0.5, 0.0, 0.0, 0.0]),
     ),
     (
-        rules.accuracy,
+        rules.constant_accuracy,
         "accuracy_collapsed",
         run_of(decay(9), accuracy=[0.5, 0.7, 0.8, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5]),
         run_of(decay(9), accuracy=[0.5, 0.6, 0.7, 0.8, 0.9, 0.91, 0.92, 0.93, 0.94]),
@@ -197,29 +216,29 @@ CASES = [
     (
         rules.loss_scale,
         "scale_falls",
-        run_of(level(18, 2.0), loss_scale=[65536.0 / 2**i for i in range(18)]),
-        run_of(level(18, 2.0), loss_scale=[65536.0 / 2**i for i in range(5)] + [4096.0] * 13),
+        run_of(constant_level(18, 2.0), loss_scale=[65536.0 / 2**i for i in range(18)]),
+        run_of(constant_level(18, 2.0), loss_scale=[65536.0 / 2**i for i in range(5)] + [4096.0] * 13),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_not_finite",
         run_of(decay(6), val_loss=[1.0, NAN, NAN]),
         run_of([*decay(4), NAN, NAN], val_loss=[1.0, NAN, NAN]),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_turns",
         run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8]),
         run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 0.8, 0.75, 0.7, 0.7]),
     ),
     (
-        rules.validation,
+        rules.bad_validation,
         "validation_never_learns",
         run_of(decay(12, 2.3, 0.1), val_loss=[2.4, 2.6, 2.9, 3.2, 3.3]),
         run_of(decay(12, 2.3, 0.1), val_loss=[1.4, 0.9, 0.5, 0.4, 0.4]),
     ),
     (
-        rules.spikes,
+        rules.loss_spikes,
         "late_spike",
         run_of([*decay(40), 8.0, 9.0, NAN, NAN], every=100),
         run_of([*decay(40), 8.0, 9.0, NAN, NAN], every=1),
@@ -281,7 +300,7 @@ def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighb
 )
 def test_messages_seed_causes(event, cause):
     """The heaviest finding of a message is for the cause that the message names."""
-    found = list(rules.messages(run_of(events=[event])))
+    found = list(rules.known_messages(run_of(events=[event])))
     assert max(found, key=lambda each: each.weight).cause == cause
 
 

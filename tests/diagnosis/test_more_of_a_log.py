@@ -4,11 +4,11 @@ import math
 import random
 
 from checking import each_case
-from runs_by_hand import decay, level, run_of
+from runs_by_hand import constant_level, decay, run_of
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
+from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, turn_by_schedule
 from qa_service.diagnosis.printed_precision import infer_dtype
 from qa_service.diagnosis.reading import read_log_text
 from qa_service.diagnosis.report import discriminating_question
@@ -54,27 +54,29 @@ def test_digits_of_bfloat16_speak_for_swallowed_updates():
 
 
 def with_rates(after, *, low=1e-3, high=0.06):
-    return run_of([*decay(20, 2.0, 0.1), *after], lr=[*level(20, low), *level(len(after), high)])
+    return run_of([*decay(20, 2.0, 0.1), *after], lr=[*constant_level(20, low), *constant_level(len(after), high)])
 
 
 def test_a_loss_that_is_lost_where_the_rate_jumps_is_sick():
-    sick = with_rates([1.6, *level(18, 1.5, 0.05)])
+    sick = with_rates([1.6, *constant_level(18, 1.5, 0.05)])
     assert lost_at_rate_jump(sick) is not None
     assert [each.id for each in find_harms(sick)] == ["diverging"]
-    assert "rate_rose_again" in {each.feature for each in schedule(sick)}
+    assert "rate_rose_again" in {each.feature for each in turn_by_schedule(sick)}
     assert diagnose(sick).hypotheses[0].cause == "no_warmup"
 
 
 def test_a_loss_that_stays_high_after_the_jump_is_sick_by_the_jump_alone():
     losses = [*decay(20, 2.0, 0.3), *decay(18, 1.85, 1.4)]
-    assert [each.id for each in find_harms(run_of(losses, lr=[*level(20, 1e-3), *level(18, 0.06)]))] == ["diverging"]
-    assert not find_harms(run_of(losses, lr=level(38, 1e-3)))
+    assert [
+        each.id for each in find_harms(run_of(losses, lr=[*constant_level(20, 1e-3), *constant_level(18, 0.06)]))
+    ] == ["diverging"]
+    assert not find_harms(run_of(losses, lr=constant_level(38, 1e-3)))
 
 
 def test_a_warm_restart_is_healthy():
     assert not find_harms(with_rates(decay(20, 1.2, 0.08)))
-    assert not find_harms(with_rates(level(20, 0.2, 0.02), high=0.06))
-    assert lost_at_rate_jump(with_rates([1.6, *level(18, 1.5, 0.05)], high=1e-3)) is None
+    assert not find_harms(with_rates(constant_level(20, 0.2, 0.02), high=0.06))
+    assert lost_at_rate_jump(with_rates([1.6, *constant_level(18, 1.5, 0.05)], high=1e-3)) is None
 
 
 def test_a_gradient_that_adds_up_with_noise_is_seen():
@@ -132,9 +134,9 @@ def test_a_loss_that_comes_down_only_to_guessing_is_sick():
 
 
 def test_a_loss_that_happens_to_be_ln_4_is_no_guessing_where_the_accuracy_is_high():
-    losses = [*decay(30, 3.0, 1.45), *level(20, math.log(4))]
-    assert classes_at_chance(run_of([*level(50, math.log(4))], accuracy=level(50, 0.25))) == 4
-    assert classes_at_chance(run_of(losses, accuracy=[*level(30, 0.3), *level(20, 0.52)])) is None
+    losses = [*decay(30, 3.0, 1.45), *constant_level(20, math.log(4))]
+    assert classes_at_chance(run_of([*constant_level(50, math.log(4))], accuracy=constant_level(50, 0.25))) == 4
+    assert classes_at_chance(run_of(losses, accuracy=[*constant_level(30, 0.3), *constant_level(20, 0.52)])) is None
 
 
 def test_a_constant_loss_that_is_the_clamp_times_the_wrong_answers():

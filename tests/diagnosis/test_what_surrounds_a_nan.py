@@ -3,9 +3,9 @@
 import math
 
 from checking import each_case
-from runs_by_hand import NAN, decay, level, run_of, skip
+from runs_by_hand import NAN, constant_level, decay, run_of, skip
 
-from qa_service.diagnosis.divergence import divergence
+from qa_service.diagnosis.divergence import divergence_kind
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.onset_rules import RULES
@@ -40,13 +40,13 @@ def test_a_component_that_is_nan_by_nature_is_no_harm():
 
 
 def test_an_accuracy_that_is_lost_is_sick():
-    losses = level(40, 0.5, 0.1)
+    losses = constant_level(40, 0.5, 0.1)
     assert find_harms(run_of(losses, val_accuracy=[0.6, 0.8, 0.82, 0.45, 0.44]))
     assert not find_harms(run_of(decay(40), val_accuracy=[0.6, 0.8, 0.82, 0.75, 0.81]))
 
 
 def test_a_validation_that_does_not_change_by_a_digit_means_that_nothing_is_updated():
-    run = run_of(level(40, 1.0, 0.2), val_loss=[0.8761] * 5)
+    run = run_of(constant_level(40, 1.0, 0.2), val_loss=[0.8761] * 5)
     assert find_harms(run) and "validation_constant" in features(run)
     assert not find_harms(run_of(decay(40), val_loss=[0.9, 0.7, 0.6, 0.55, 0.52]))
 
@@ -54,16 +54,16 @@ def test_a_validation_that_does_not_change_by_a_digit_means_that_nothing_is_upda
 def test_a_loss_that_is_reweighted_and_falls_again_is_healthy():
     before, after = decay(24, 1.5e-4, 1e-6), decay(24, 0.3, 0.002)
     assert not find_harms(run_of([*before, *after]))
-    assert find_harms(run_of([*decay(24, 1.5, 0.02), *level(24, 1.2, 0.05)]))
+    assert find_harms(run_of([*decay(24, 1.5, 0.02), *constant_level(24, 1.2, 0.05)]))
     steady = [0.5, 0.4, 0.35, 0.3, 0.28]
-    assert not find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=steady))
-    assert find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=[0.5, 0.4, 0.35, 1.3, 1.28]))
+    assert not find_harms(run_of([*before, *constant_level(24, 0.1, 0.05)], val_loss=steady))
+    assert find_harms(run_of([*before, *constant_level(24, 0.1, 0.05)], val_loss=[0.5, 0.4, 0.35, 1.3, 1.28]))
 
 
 def test_a_second_half_above_the_start_is_sick():
-    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1)]) == "rising"
-    assert divergence([1.4, *level(59, 1.42, 0.1)]) is None
-    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
+    assert divergence_kind([1.4, 1.4, 1.4, *constant_level(57, 1.9, 0.1)]) == "rising"
+    assert divergence_kind([1.4, *constant_level(59, 1.42, 0.1)]) is None
+    assert divergence_kind([1.4, 1.4, 1.4, *constant_level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
 
 
 @each_case(

@@ -110,13 +110,13 @@ def test_every_format_is_listed_against_exact_rounding(calculating):
 
 
 def test_a_reason_is_left_to_the_entries(calculating):
-    """The same formula in another question."""
+    """A question for a reason with the same formula is answered by an entry."""
     answer = calculating.ask(Request(question="why is exp(89) inf in float32"))
     assert answer.calculation is None
 
 
 def test_an_entry_that_is_named_is_not_replaced(calculating):
-    """The request has the last word."""
+    """An entry that the request names answers, even if the question asks for a value."""
     assert calculating.ask(Request(question="exp(89) = ?", entry="counting")).entry.id == "counting"
 
 
@@ -129,7 +129,7 @@ def test_other_numbers_for_the_entry_before_stay_with_it(calculating):
 
 
 def test_a_format_can_be_set_by_the_request(calculating):
-    """As for any experiment; what the question names comes first."""
+    """`params` sets the format as for any experiment; a format that the question names takes precedence."""
     assert calculating.ask(Request(question="exp(89) = ?", params={"dtype": "float16"})).calculation.dtypes == (
         "float16",
     )

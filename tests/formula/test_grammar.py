@@ -22,13 +22,13 @@ from qa_service.formula.functions import (
     MAX_FORMULA_CHARACTERS,
     MAX_NESTING,
     MAX_NODES,
-    names,
+    canonical_names,
 )
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.printing import infix, latex, torch_code
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, depth, size, variables
-from qa_service.formula.values import Range, read_given, read_values, values_text
+from qa_service.formula.values import Range, read_number_or_range, read_values, values_text
 
 X, Y = Variable("x"), Variable("y")
 
@@ -206,7 +206,7 @@ def test_an_error_says_where_and_what_is_allowed(text, position, word):
 
 
 def test_casts_name_formats_and_change_nothing():
-    """As in what people paste from a notebook."""
+    """Casts such as `.half()`, as in code that is pasted from a notebook."""
     for text, dtypes in (
         ("torch.tensor(70000.).half()", ("float16",)),
         ("np.float16(2048) + np.float16(1)", ("float16",)),
@@ -337,7 +337,7 @@ def test_hostile_formulas_are_refused(text):
 
 
 def test_towers_of_powers_and_factorials_are_read_and_not_computed():
-    """What they are is up to the experiment, which bounds it."""
+    """Parsing evaluates nothing; the experiment, which evaluates them, has limits of its own."""
     assert read("9**9**9**9") == "(pow 9 (pow 9 (pow 9 9)))"
     assert read("factorial(1e9)") == "(factorial 1e9)"
     assert read("10^1000") == "1e1000"
@@ -356,7 +356,7 @@ def test_what_is_within_the_bounds_is_read():
 
 def test_every_name_is_read_as_its_function():
     """Names and aliases of the table, upper case included."""
-    for name, canonical in names().items():
+    for name, canonical in canonical_names().items():
         function = FUNCTIONS[canonical]
         if function.kind in ("elementwise", "map", "reduction") and not (
             function.arity > 1 and function.kind == "reduction"
@@ -371,7 +371,7 @@ def test_every_name_is_read_as_its_function():
     "text", ["", " ", "(add 1)", "(add 1 2 3)", "(fly x)", "(add 1 2", "add 1 2", ")", "1/0", "(vector)", "(add 1 2) 3"]
 )
 def test_only_s_expressions_of_the_table_are_read(text):
-    """They reach an experiment."""
+    """S-expressions are passed to an experiment, so any other text is refused."""
     with pytest.raises(BadExpression):
         from_sexpr(text)
 
@@ -386,7 +386,7 @@ def test_values_and_ranges_are_exact():
         "w": math.inf,
     }
     assert values_text(values) == "x=0.1 y=1/3 z=-1000..1000 w=inf"
-    assert read_given("−5") == Fraction(-5)
+    assert read_number_or_range("−5") == Fraction(-5)
     for text in ("x", "x=", "x=1 2", "x=1..1", "x=5..1", "x=1..inf", "x=1/0", "=1", "x=1e9999", "x=a"):
         with pytest.raises(BadExpression):
             read_values(text)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.formula import HAMMING, TEXTBOOK, compare_forms
-from bench.formula_values import Undefined, bits_of_error, exact, rounded
+from bench.formula_values import UndefinedValue, bits_of_error, exact_value, round_to_format
 from bench.fpcore import read_problems
 from qa_service.formula.sexpr import from_sexpr, to_sexpr
 from qa_service.formula.tree import variables
@@ -39,21 +39,23 @@ def test_all_28_problems_are_read_with_their_preconditions():
 def test_the_textbooks_form_has_the_value_of_the_problem(name):
     problem = PROBLEMS[name]
     point = POINTS.get(name, {each: MODERATE[each] for each in variables(problem.tree)})
-    right, form = exact(problem.tree, point), exact(from_sexpr(TEXTBOOK[name]), point)
+    right, form = exact_value(problem.tree, point), exact_value(from_sexpr(TEXTBOOK[name]), point)
     assert abs(form - right) <= abs(right) * 1e-8
 
 
 def test_exact_values_keep_an_addend_that_every_small_precision_absorbs():
     tree = from_sexpr("(sub (add x y) x)")
-    assert exact(tree, {"x": 1e300, "y": 1e-300}) == mpmath.mpf(1e-300)
-    assert rounded(exact(from_sexpr("(sub 1 (cos x))"), {"x": 1e-150}), "float64") == pytest.approx(5e-301, rel=1e-15)
-    assert exact(from_sexpr("(div (exp x) (sub (exp x) 1))"), {"x": 1e200}) == 1
+    assert exact_value(tree, {"x": 1e300, "y": 1e-300}) == mpmath.mpf(1e-300)
+    assert round_to_format(exact_value(from_sexpr("(sub 1 (cos x))"), {"x": 1e-150}), "float64") == pytest.approx(
+        5e-301, rel=1e-15
+    )
+    assert exact_value(from_sexpr("(div (exp x) (sub (exp x) 1))"), {"x": 1e200}) == 1
 
 
 def test_a_value_that_is_not_real_or_not_finite_is_undefined():
     for text, x in (("(sqrt x)", -1.0), ("(div 1 x)", 0.0), ("(log x)", 0.0), ("(pow x 1/3)", -8.0)):
-        with pytest.raises(Undefined):
-            exact(from_sexpr(text), {"x": x})
+        with pytest.raises(UndefinedValue):
+            exact_value(from_sexpr(text), {"x": x})
 
 
 def test_bits_of_error_count_the_numbers_between():

@@ -93,7 +93,7 @@ def test_formulas_and_formats_are_read_from_questions(question, trees, dtypes):
     ("value", "text"), [("10^{-8}", "1e-8"), ("2**-3", "0.125"), ("10⁻⁸", "1e-8"), ("1/3", "1/3"), ("(2)", None)]
 )
 def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
-    """As in x = 10⁻⁸, which is one number."""
+    """Such as x = 10⁻⁸, which counts as one number."""
     found = read(f"what is log(1+x) at x = {value}?")
     assert (found and found["values"]) == (text and f"x={text}")
 
@@ -123,7 +123,7 @@ def test_complaints_and_ways_out_are_left_to_entries(question):
     ],
 )
 def test_values_of_variables_and_derivatives(question, values, gradient):
-    """At a point that the question names."""
+    """The values and the point of a derivative are read from the question."""
     found = read(question)
     assert found is not None
     assert (found["values"], found["gradient"]) == (values, gradient)
@@ -146,7 +146,7 @@ def test_values_of_variables_and_derivatives(question, values, gradient):
     ],
 )
 def test_reasons_stories_and_unknown_values_are_left_to_entries(question):
-    """What was not asked is not computed."""
+    """Such questions are answered by an entry; nothing is computed."""
     assert read(question) is None
 
 

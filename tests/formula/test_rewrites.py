@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from checking import each_case
 
-from bench.formula_values import Undefined, bits_of_error, exact_of_vectors, in_torch
+from bench.formula_values import UndefinedValue, bits_of_error, exact_vector_value, torch_values
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.patterns import match, simplify
 from qa_service.formula.polynomials import collect
-from qa_service.formula.regimes import between
+from qa_service.formula.regimes import shortest_number_between
 from qa_service.formula.rewrites import proposals
 from qa_service.formula.rounding import Estimates
 from qa_service.formula.rules import RULES
@@ -45,8 +45,8 @@ def close(first, second):
 
 def both_sides(before, after, point):
     try:
-        return exact_of_vectors(before, point, 500), exact_of_vectors(after, point, 500)
-    except Undefined:
+        return exact_vector_value(before, point, 500), exact_vector_value(after, point, 500)
+    except UndefinedValue:
         return None
 
 
@@ -128,15 +128,17 @@ def test_the_error_of_a_partial_sum_is_near_the_first_term_left_out(text, name, 
     for one in sums:
         point = {name: x, "c": 1.25}
         with mpmath.workprec(400):
-            total, omitted = (exact_of_vectors(part, point) for part in one.arguments)
-            error = exact_of_vectors(tree, point) - total
+            total, omitted = (exact_vector_value(part, point) for part in one.arguments)
+            error = exact_vector_value(tree, point) - total
         assert abs(error - omitted) < abs(omitted) / 50
 
 
 def test_a_threshold_has_few_digits():
-    assert between(0.7123, 0.7456) == Fraction("0.73") or between(0.7123, 0.7456) == Fraction("0.72")
-    assert between(-1.0, 2.0) == 0
-    assert 1e-300 < between(1e-300, 2e-300) <= 2e-300
+    assert shortest_number_between(0.7123, 0.7456) == Fraction("0.73") or shortest_number_between(
+        0.7123, 0.7456
+    ) == Fraction("0.72")
+    assert shortest_number_between(-1.0, 2.0) == 0
+    assert 1e-300 < shortest_number_between(1e-300, 2e-300) <= 2e-300
 
 
 def test_an_estimate_sees_cancellation_and_overflow_but_no_loss_in_a_plain_product():
@@ -196,12 +198,12 @@ def test_the_known_breaking_input_breaks_and_the_known_form_does_not(line):
     point = {name: float(np.float32(float(value))) for name, value in given.items()}
     points = {name: np.array([value]) for name, value in point.items()}
     try:
-        right = exact_of_vectors(tree, point)
-    except Undefined:
-        right = exact_of_vectors(stable, point)
+        right = exact_vector_value(tree, point)
+    except UndefinedValue:
+        right = exact_vector_value(stable, point)
     right = np.array([float(np.float32(float(right)))])
-    broken = bits_of_error(in_torch(tree, points, "float32"), right, "float32")[0]
-    known = bits_of_error(in_torch(stable, points, "float32"), right, "float32")[0]
+    broken = bits_of_error(torch_values(tree, points, "float32"), right, "float32")[0]
+    known = bits_of_error(torch_values(stable, points, "float32"), right, "float32")[0]
     assert broken >= 12
     assert known <= 4
 
@@ -223,7 +225,7 @@ def test_a_proposal_means_the_same_as_the_formula(line):
 
 @each_case("text", ["x**1e1000", "x**-1e1000", "1e1000*x - 1e1000", "log(log(log(-exp(x))))"])
 def test_numbers_beyond_every_format_and_formulas_without_a_value_are_no_error(text):
-    """They are infinite there; a formula that is defined nowhere has no other forms."""
+    """Such numbers count as infinite; a formula that is defined nowhere has no other forms."""
     with warnings.catch_warnings(action="error"):
         assert isinstance(proposals(parse_formula(text).tree, 4, {"x": (-1.0, 1.0)}, "float32"), list)
 

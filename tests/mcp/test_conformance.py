@@ -34,7 +34,7 @@ NEEDS_A_FIXTURE = {"server-stateless": 4}
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    wheel = javascript.wheel()
+    wheel = javascript.node_wheel()
     commands = [str(wheel / "bin" / "node")] if wheel else []
     found = next((command for command in [*commands, "node"] if version_of(command) >= OLDEST_NODE), None)
     if found is None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from mcp import Client
-from processes import TIMEOUT_SECONDS, run_async, session, until
+from processes import TIMEOUT_SECONDS, run_async, session_processes, until
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
@@ -260,7 +260,7 @@ def test_a_cancellation_of_no_call_is_harmless(open_app, body):
 
 def children(process: subprocess.Popen[Any]) -> int:
     """How many children of the fork server there are: those that wait for work and those that run."""
-    return sum("forkserver" in command for command in session(process.pid).values()) - 1
+    return sum("forkserver" in command for command in session_processes(process.pid).values()) - 1
 
 
 def idle_children() -> int:

@@ -20,10 +20,10 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.mcp import conversion, results
 from qa_service.fronts.mcp.calls import ToolCall
-from qa_service.fronts.mcp.finding import find_experiments
+from qa_service.fronts.mcp.experiment_search import find_experiments
 from qa_service.fronts.mcp.inputs import CheckInput, CompareInput, DiagnoseInput
 from qa_service.fronts.mcp.receipts import CompactReceipt
-from qa_service.fronts.mcp.text import render
+from qa_service.fronts.mcp.text import render_result
 from qa_service.fronts.mcp.tools import TOOLS
 from qa_service.model import Request, RunStatus
 from qa_service.model.formula import FormulaRequest
@@ -57,7 +57,7 @@ def written(value: float) -> str:
 
 def assert_fits(result: results.ToolResult) -> results.ToolResult:
     """The result as it is sent; asserts its size, and that the text has every number."""
-    fitting, text = results.fit_to_limit(result, render)
+    fitting, text = results.fit_to_limit(result, render_result)
     assert len(text.encode()) <= LIMIT
     assert len(fitting.to_json()) <= LIMIT
     numbers = set(re.findall(r"[^\s,;:=()\[\]（），；：、|`{}\"]+", text))
@@ -134,9 +134,9 @@ def test_a_diagnosis_fits_the_size_limit_with_its_lines_its_cause_and_its_runs(s
     assert (fitting.verdict, fitting.lang) == ("sick", lang)
     assert fitting.causes[0].because
     assert {fact.text for fact in fitting.facts} >= set(fitting.causes[0].because)
-    assert re.search(r"line \d+|第 \d+", render(fitting))
+    assert re.search(r"line \d+|第 \d+", render_result(fitting))
     assert [entry.id for entry in linked] == [cause.entry for cause in fitting.causes if cause.entry]
-    assert fitting.summary in render(fitting)
+    assert fitting.summary in render_result(fitting)
     well = "\n".join(f"step: {10 * nth} loss: {2.3 * 0.97**nth:.4f} lr: 0.001" for nth in range(60))
     result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), ToolCall(lang))
     assert assert_fits(result).verdict == "healthy"
@@ -148,7 +148,7 @@ def test_an_answer_to_a_question_with_a_log_names_its_diagnosis(toy_service, lan
     answer = toy_service.answer(Request(question="", entry="counting", lang=lang))
     found = conversion.ask_result(replace(answer, diagnosis=diagnose_question(log)))
     assert any(note in each for each in found.notes)
-    assert note in render(found)
+    assert note in render_result(found)
 
 
 def test_a_result_has_the_whole_context_of_its_answer(service):
@@ -180,7 +180,7 @@ def test_a_result_that_is_too_long_says_what_it_leaves_out(toy_service):
     fitting = assert_fits(result)
     assert fitting.left_out
     assert set(fitting.runs[0].metrics) == {claim.metric for claim in run.claims}
-    assert "Left out for length: charts, metrics" in render(fitting)
+    assert "Left out for length: charts, metrics" in render_result(fitting)
 
 
 def test_numbers_that_json_cannot_hold_stand_in_text_and_content(toy_service):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from processes import ROOT, TIMEOUT_SECONDS, run_async, running, session, until
+from processes import ROOT, TIMEOUT_SECONDS, run_async, running, session_processes, until
 
 TOYS = ROOT / "tests" / "toys"
 LEGACY = "2025-11-25"
@@ -97,7 +97,7 @@ def talk(env, tmp_path: Path) -> Iterator[Callable[[], Any]]:
 
 def forked(process: subprocess.Popen[bytes]) -> int:
     """How many processes of experiments there are, those that wait included."""
-    return sum("forkserver" in command for command in session(process.pid).values())
+    return sum("forkserver" in command for command in session_processes(process.pid).values())
 
 
 @pytest.mark.sampled(one_in=2)
@@ -136,7 +136,7 @@ def test_the_output_is_the_protocol_only_and_garbage_does_not_end_it(talk):
         assert client.process.stdin is not None
         client.process.stdin.close()
         assert client.process.wait(TIMEOUT_SECONDS) == 0
-        until(lambda: not session(client.process.pid))
+        until(lambda: not session_processes(client.process.pid))
 
 
 @pytest.mark.exhaustive
@@ -161,7 +161,7 @@ def test_a_signal_in_mid_run_leaves_nothing(talk, number):
         client.begin_endless_run(1)
         client.process.send_signal(number)
         assert client.process.wait(TIMEOUT_SECONDS) == (-number if number == signal.SIGKILL else 128 + number)
-        until(lambda: not session(client.process.pid))
+        until(lambda: not session_processes(client.process.pid))
 
 
 def test_the_client_is_answered_while_the_service_is_built_and_a_broken_library_is_told(talk, env, tmp_path):

@@ -6,12 +6,12 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
-from hostile_strings import BODIES, STRINGS
+from hostile_strings import HOSTILE_BODIES, HOSTILE_STRINGS
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import until
 
-from qa_service.fronts.openai_api import replying
+from qa_service.fronts.openai_api import reply_stream
 from qa_service.model.events import Done
 from qa_service.server.api_keys import ApiKeyStore
 
@@ -187,7 +187,7 @@ def test_a_question_with_documents_is_the_question(http):
 
 def test_text_that_cannot_wait_gets_its_numbers_at_the_end(http, monkeypatch):
     """Words stand where they are missing; the list below has them by number."""
-    monkeypatch.setattr(replying, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(reply_stream, "PATIENCE_SECONDS", 0.0)
     response = http.post(CHAT, json={"messages": user("sleeping again two"), "stream": True, "seed": 11})
     text = written(data(response.text))
     assert text.startswith(
@@ -314,18 +314,18 @@ def test_asked_questions_are_recorded(http, toys):
     assert [event.answer.question for event in seen if isinstance(event, Done)] == ["还是不行"]
 
 
-@pytest.mark.parametrize("name", STRINGS)
+@pytest.mark.parametrize("name", HOSTILE_STRINGS)
 def test_hostile_questions_do_no_harm(http, name):
-    raw = json.dumps({"model": "numstab-text", "messages": user(STRINGS[name])}).encode()
+    raw = json.dumps({"model": "numstab-text", "messages": user(HOSTILE_STRINGS[name])}).encode()
     response = http.post(CHAT, content=raw)
     assert response.status_code in (200, 400)
     assert response.json()
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
 @pytest.mark.parametrize("path", [CHAT, "/responses"])
 def test_hostile_bodies_are_refused(http, name, path):
-    response = http.post(path, content=BODIES[name])
+    response = http.post(path, content=HOSTILE_BODIES[name])
     assert response.status_code in (400, 413)
     assert response.json()["error"]["message"]
 

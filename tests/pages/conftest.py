@@ -16,7 +16,7 @@ from zlib import crc32
 
 import httpx
 import pytest
-from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, Look, check_layout, save_screenshot
+from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, PageLook, check_layout, save_screenshot
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, Playwright, expect, sync_playwright
 from processes import TIMEOUT_SECONDS
 
@@ -57,13 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(params=LOOKS)
-def look(request: pytest.FixtureRequest) -> Look:
+def look(request: pytest.FixtureRequest) -> PageLook:
     """The look of the page; a test that takes it, or `lang`, runs once in each look."""
     return LOOKS[request.param]
 
 
 @pytest.fixture
-def lang(look: Look) -> Lang:
+def lang(look: PageLook) -> Lang:
     """The user's language."""
     return look.lang
 
@@ -145,7 +145,7 @@ def visit(
     that no request went to another origin, that the console has only messages that match `expected`, and
     `check_layout`.
     """
-    page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
+    page_look: PageLook = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
     unexpected, pages, pages_with_scripts, own, listening = [], [], [], [], []
 
     def new_page(origin: str, alone: bool, options: dict[str, Any]) -> Page:

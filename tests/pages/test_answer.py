@@ -5,7 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browsing import QUESTION, Look, ask, label_text, number, short, unfold, wait_until_complete
+from browsing import (
+    QUESTION,
+    PageLook,
+    ask_and_wait,
+    label_text,
+    quoted_number,
+    short_answer,
+    unfold,
+    wait_until_complete,
+)
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import HTML_LANG
@@ -77,7 +86,7 @@ def test_what_is_asked_first_is_open_and_the_rest_is_folded(visit: Callable[...,
     wait_until_complete(page)
     order = page.locator("[data-part=prose]").evaluate_all("texts => texts.map((text) => text.dataset.name)")
     assert order[:3] == ["short", "do", "tell"]
-    expect(short(page)).to_contain_text("%")
+    expect(short_answer(page)).to_contain_text("%")
     expect(page.locator("[data-part=hero] [data-part=chart] svg")).to_be_visible()
     expect(page.locator("[data-name=do] pre")).to_be_visible()
     expect(page.locator("[data-part=proof][data-verdict=holds]").first).to_be_visible()
@@ -105,19 +114,19 @@ def test_a_row_of_how_to_tell_asks_for_its_entry(visit: Callable[..., Page], lan
     wait_until_complete(page)
 
 
-def test_an_answer_to_a_question(visit: Callable[..., Page], look: Look) -> None:
+def test_an_answer_to_a_question(visit: Callable[..., Page], look: PageLook) -> None:
     """One answer, looked at from several sides: to have it measured and its charts drawn takes most of the time."""
     page = visit("/robots.txt")
     page.add_init_script(RECORD_STATUS)
     page.goto(f"/?lang={look.lang}")
-    ask(page, QUESTION[look.lang])
+    ask_and_wait(page, QUESTION[look.lang])
     its_end_is_announced_once(page, look.lang)
     it_has_numbers_verdicts_and_charts(page, look.lang)
     a_number_leads_to_its_place_in_the_evidence(page, look)
 
 
 def its_end_is_announced_once(page: Page, lang: Lang) -> None:
-    """Rows, numbers and charts are not announced: the status is the only live region, and is emptied."""
+    """Screen readers announce the status only, which is the one live region and is then emptied; no rows or charts."""
     announced = page.evaluate("announced")
     assert announced.count(label_text("finished", lang)) == 1
     assert len(announced) < 9
@@ -130,7 +139,7 @@ def it_has_numbers_verdicts_and_charts(page: Page, lang: Lang) -> None:
     """Measured numbers are in the text; each experiment has a card with verdicts in words and an SVG chart."""
     reply = page.locator("[data-part=reply] > div")
     expect(reply).to_have_attribute("lang", HTML_LANG[lang])
-    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    expect(quoted_number(page, "powers.product")).to_have_text("4.07×10¹⁷")
     assert "…" not in reply.locator("[data-part=prose] [data-of]").all_inner_texts()
     cards = reply.locator("[data-part=card]")
     assert cards.count() > 1
@@ -142,10 +151,10 @@ def it_has_numbers_verdicts_and_charts(page: Page, lang: Lang) -> None:
     expect(page.locator("[data-part=turns]")).not_to_contain_text("undefined")
 
 
-def a_number_leads_to_its_place_in_the_evidence(page: Page, look: Look) -> None:
+def a_number_leads_to_its_place_in_the_evidence(page: Page, look: PageLook) -> None:
     """By pointer and by keyboard; all digits are shown beside the chart, or in a sheet on a telephone."""
     page.locator("[data-fold=why] > summary").click()
-    product = number(page, "powers.product")
+    product = quoted_number(page, "powers.product")
     expect(product).to_have_role("button")
     if look.width < 500:
         product.focus()
@@ -170,7 +179,7 @@ def test_a_number_of_folded_evidence_opens_it(visit: Callable[..., Page]) -> Non
     page = visit(f"/?lang=zh&entry={ENTRY}")
     wait_until_complete(page)
     page.locator("[data-fold=why] > summary").click()
-    number(page, "sick.last_scale").click()
+    quoted_number(page, "sick.last_scale").click()
     card = page.locator("[data-part=card][data-block=sick]")
     expect(card).to_be_in_viewport()
     expect(card.locator('[data-part=claim][data-metric="sick.last_scale"]')).to_have_attribute("data-marked", "")
@@ -183,11 +192,11 @@ def test_a_follow_up_shows_what_changed(visit: Callable[..., Page], lang: Lang) 
     wait_until_complete(page)
     curves = page.locator("[data-part=hero] [data-part=chart] svg .mark-line")
     before = curves.count()
-    share = short(page).locator("[data-of]").first.inner_text()
+    share = short_answer(page).locator("[data-of]").first.inner_text()
     page.locator("[data-part=hero] [data-part=more]").click()
     page.locator("[data-part=hero] [name=n]").fill("60")
     page.locator("[data-part=hero] [data-part=run]").click()
-    expect(short(page).locator("[data-of]").first).not_to_have_text(share)
+    expect(short_answer(page).locator("[data-of]").first).not_to_have_text(share)
     expect(curves).to_have_count(before + 1)
     page.locator("[data-part=hero] [data-part=run]").click()  # the same once more
     expect(page.locator("[data-part=hero].busy, [data-part=hero] .busy")).to_have_count(0)
@@ -199,8 +208,8 @@ def test_a_reload_a_page_in_between_and_another_language_keep_the_conversation(
 ) -> None:
     """The address names the entry and the parameters that the answer used; what was asked before is there again."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    ask(page, FOLLOW_UP[lang])
+    ask_and_wait(page, QUESTION[lang])
+    ask_and_wait(page, FOLLOW_UP[lang])
     expect(page).to_have_url(re.compile(r"entry=multiply-vs-add&p\.n=80&p\.x=1\.2"))
     address = page.url
 
@@ -215,7 +224,7 @@ def test_a_reload_a_page_in_between_and_another_language_keep_the_conversation(
     expect(page.locator("[data-part=entry]")).to_be_visible()
     page.go_back()
     check([QUESTION[lang], FOLLOW_UP[lang]])
-    ask(page, Text("换成 90 个呢？", "and 90 factors?")[lang])
+    ask_and_wait(page, Text("换成 90 个呢？", "and 90 factors?")[lang])
     expect(page.locator("[data-part=hero] [name=n]").last).to_have_value("90")
     elsewhere = page.context.new_page()  # another tab, as whoever was sent the address
     elsewhere.goto(address)
@@ -257,7 +266,7 @@ def test_a_figure_can_be_presented(visit: Callable[..., Page], lang: Lang) -> No
 def test_what_was_read_can_be_struck_out(visit: Callable[..., Page], lang: Lang) -> None:
     """A chip says what it was used for; striking it out asks again without it."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     chip = page.locator("[data-part=chip]", has_text="x = 1.5")
     expect(chip).to_be_visible()
     requests: list[Any] = []
@@ -275,7 +284,7 @@ def test_a_pasted_log_is_shown_in_short(visit: Callable[..., Page], lang: Lang) 
     page = visit(f"/?lang={lang}")
     line = "OVERFLOW! Skipping step. Attempted loss scale: {}, reducing to {}"
     log = "\n".join(line.format(2**each, 2 ** (each - 1)) for each in range(16, 6, -1))
-    ask(page, f"{log}\n{Text('正常吗？', 'is this normal?')[lang]}")
+    ask_and_wait(page, f"{log}\n{Text('正常吗？', 'is this normal?')[lang]}")
     asked = page.locator("[data-part=asked]")
     assert asked.evaluate("asked => asked.offsetHeight") < 110
     assert asked.evaluate("asked => parseFloat(getComputedStyle(asked).fontSize)") <= 16

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import QUESTION, ask, label_text, number, unfold
+from browsing import QUESTION, ask_and_wait, label_text, quoted_number, unfold
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
@@ -13,7 +13,7 @@ from qa_service.model import Lang, Text
 def test_changed_parameters_are_run_and_the_entrys_can_be_restored(visit: Callable[..., Page], lang: Lang) -> None:
     """Only that card runs; the text takes its numbers. A claim that does not apply to them is no failure."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     first, second, *_ = page.locator("[data-part=card]").all()
     unfold(first)
     second.evaluate("element => element.dataset.untouched = element.innerHTML.length")
@@ -23,8 +23,8 @@ def test_changed_parameters_are_run_and_the_entrys_can_be_restored(visit: Callab
     expect(first.locator("[data-part=verdict]").first).to_have_text(label_text("elsewhere", lang))
     expect(page.locator("[data-part=outcome]")).to_contain_text(label_text("elsewhere", lang))
     expect(page.locator("[data-part=proof][data-verdict=fails]")).to_have_count(0)
-    expect(number(page, "powers.x")).to_have_text("0.9")
-    expect(number(page, "powers.product")).to_contain_text("×10⁻⁵")
+    expect(quoted_number(page, "powers.x")).to_have_text("0.9")
+    expect(quoted_number(page, "powers.product")).to_contain_text("×10⁻⁵")
     assert second.evaluate("element => element.dataset.untouched == element.innerHTML.length")
     page.locator("[data-part=restore-own]").click()
     expect(first.locator("[data-part=verdict]").first).to_have_text(label_text("holds", lang))
@@ -36,7 +36,7 @@ def test_changed_parameters_are_run_and_the_entrys_can_be_restored(visit: Callab
 @pytest.mark.exhaustive
 def test_inf_and_nan_can_be_entered_and_are_shown_as_words(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     card = page.locator("[data-part=card]").first
     unfold(card)
     card.locator("[name=x]").fill("nan")
@@ -51,7 +51,7 @@ def test_inf_and_nan_can_be_entered_and_are_shown_as_words(visit: Callable[..., 
 @pytest.mark.exhaustive
 def test_the_dice_button_runs_with_another_seed(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     card = page.locator("[data-part=card]").last
     unfold(card)
     before = card.locator("[data-part=receipt] dd").first.text_content()
@@ -90,7 +90,7 @@ def test_seeds_are_not_counted_where_nothing_is_random(visit: Callable[..., Page
 def test_a_rejected_parameter_is_marked_and_explained(visit: Callable[..., Page], lang: Lang) -> None:
     """The card keeps its evidence; the service's message is beside the input that it is about."""
     page = visit(f"/?lang={lang}", expected="422", alone=False)
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     card = page.locator("[data-part=card]").first
     unfold(card)
     card.locator("[name=n]").fill("0")

@@ -9,11 +9,11 @@ import pytest
 from browsing import (
     COMPARISON,
     QUESTION,
-    ask,
+    ask_and_wait,
     label_text,
-    number,
     one_look_per_language,
-    short,
+    quoted_number,
+    short_answer,
     unfold,
     wait_until_complete,
 )
@@ -28,7 +28,7 @@ UNUSED_SEEDS = itertools.count(4321)
 
 def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, Text("法国的首都是哪里？", "What is the capital of France?")[lang])
+    ask_and_wait(page, Text("法国的首都是哪里？", "What is the capital of France?")[lang])
     candidates = page.locator("[data-part=candidates] button")
     expect(candidates).to_have_count(3)
     expect(page.locator("[data-part=card]")).to_have_count(0)
@@ -43,9 +43,9 @@ def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Pag
 def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> None:
     """A question that means nothing by itself continues the previous answer."""
     page = visit(f"/?lang={lang}")
-    ask(page, Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")[lang])
+    ask_and_wait(page, Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")[lang])
     answered = page.locator("[data-part=turn] [data-part=parsed] a").first.get_attribute("href")
-    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
+    ask_and_wait(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     turn = page.locator("[data-part=turn]").last
     expect(turn.locator("[data-part=parsed] a")).to_have_attribute("href", answered or "")
     expect(turn.locator("[data-part=card] [name=n]").first).to_have_value("300")
@@ -55,7 +55,7 @@ def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> 
 def test_the_language_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     other: Lang = "en" if lang == "zh" else "zh"
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     page.locator("[data-part=language-switch]").click()
     wait_until_complete(page)
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
@@ -79,7 +79,7 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
     page.unroute("**/page/ask")
     expect(page.locator("[data-part=stop]")).to_be_hidden()
     expect(page.locator("[data-part=status]")).to_have_text(label_text("stopped", lang))
-    assert len(short(page).inner_text()) > 15
+    assert len(short_answer(page).inner_text()) > 15
     unfold(page.locator("[data-part=card]").first)
     page.locator("[data-part=card]").first.locator("[data-part=run]").click()
     expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
@@ -90,13 +90,13 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
 def test_thanks_get_one_line_without_candidates(visit: Callable[..., Page], lang: Lang) -> None:
     """The next question goes on from the answer before them."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    ask(page, Text("谢谢", "thanks")[lang])
+    ask_and_wait(page, QUESTION[lang])
+    ask_and_wait(page, Text("谢谢", "thanks")[lang])
     turn = page.locator("[data-part=turn]").last
     expect(turn.locator("[data-part=prose]")).to_contain_text(Text("不客气", "You are welcome")[lang])
     expect(turn.locator("[data-part=prose] p")).to_have_count(1)
     expect(turn.locator("[data-part=candidates], [data-part=card]")).to_have_count(0)
-    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
+    ask_and_wait(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     expect(page.locator("[data-part=turn]").last.locator("[data-part=card] [name=n]").first).to_have_value("300")
 
 
@@ -104,7 +104,7 @@ def test_a_hostile_question_is_shown_as_text(visit: Callable[..., Page], lang: L
     """Nothing in it becomes an element, or runs."""
     page = visit(f"/?lang={lang}")
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script> [x](javascript:alert(1))'
-    ask(page, hostile)
+    ask_and_wait(page, hostile)
     expect(page.locator("[data-part=asked]")).to_have_text(hostile)
     expect(page.locator("[data-part=turns] :is(img, script, [onerror], a[href^=javascript])")).to_have_count(0)
     assert page.title() not in ("1", "2")
@@ -145,7 +145,7 @@ def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lan
     expect(table.locator("tbody tr").first).to_contain_text("7.8886×10⁻³¹")
     expect(page.locator("[data-part=card] [data-part=compared]").first).to_have_text("x=1.5")
     expect(page.locator("[data-part=card] [data-part=compared]").nth(1)).to_have_text("x=0.5")
-    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    expect(quoted_number(page, "powers.product")).to_have_text("4.07×10¹⁷")
 
 
 def test_a_question_can_be_asked_by_keyboard_alone(visit: Callable[..., Page], lang: Lang) -> None:
@@ -170,7 +170,7 @@ def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
 ) -> None:
     """A reload shows it, and so does the address in another browser; a follow-up goes on from it."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     unfold(page.locator("[data-part=hero] [data-part=card]"))
     page.locator("[data-part=hero] [name=x]").first.fill("1.1")
     expect(page).to_have_url(re.compile(r"p\.x=1\.1"))
@@ -181,7 +181,7 @@ def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
     unfold(page.locator("[data-part=hero] [data-part=card]"))
     page.locator("[data-part=hero] [name=x]").first.fill("1.2")
     expect(page).to_have_url(re.compile(r"p\.x=1\.2"))
-    ask(page, "n = 300")
+    ask_and_wait(page, "n = 300")
     expect(page.locator("[data-part=hero] [name=n]").last).to_have_value("300")
     expect(page.locator("[data-part=hero] [name=x]").last).to_have_value("1.2")
 
@@ -190,14 +190,14 @@ def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
 def test_why_is_answered_by_the_reason_and_larger_by_a_larger_number(visit: Callable[..., Page], lang: Lang) -> None:
     """Before the short answer; the notice says which number has changed."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    ask(page, Text("为什么？", "why?")[lang])
+    ask_and_wait(page, QUESTION[lang])
+    ask_and_wait(page, Text("为什么？", "why?")[lang])
     turn = page.locator("[data-part=turn]").last
     first, second = turn.locator("[data-part=prose]").nth(0), turn.locator("[data-part=prose]").nth(1)
     expect(first).to_have_attribute("data-name", "why")
     expect(second).to_have_attribute("data-name", "short")
     expect(turn.locator("[data-part=prose][data-name=why]")).to_have_count(1)
-    ask(page, Text("再大一点", "a bit larger")[lang])
+    ask_and_wait(page, Text("再大一点", "a bit larger")[lang])
     turn = page.locator("[data-part=turn]").last
     expect(turn.locator("[data-part=notice]")).to_contain_text("x 1.5 → 1.9")
     expect(turn.locator("[data-part=hero] [name=x]").first).to_have_value("1.9")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from browsing import Look, ask, check_accessibility, check_contrast, label_text
+from browsing import PageLook, ask_and_wait, check_accessibility, check_contrast, label_text
 from playwright.sync_api import Locator, Page, expect
 
 from qa_service.fronts.web.diagnosis_page import MAX_UPLOAD_BYTES
@@ -49,7 +49,7 @@ def diagnose(page: Page, lang: Lang, log: str) -> Locator:
     return report
 
 
-def test_a_sick_log(visit: Callable[..., Page], look: Look) -> None:
+def test_a_sick_log(visit: Callable[..., Page], look: PageLook) -> None:
     """One report, looked at from several sides: to have it made and its charts drawn takes most of the time."""
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, SICK)
@@ -112,7 +112,7 @@ def is_taken_home_as_json(page: Page, report: Locator, lang: Lang) -> None:
     assert [bool(each["metrics"]) for each in body["evidence"]] == [True, True]  # as it is, and with the cure
 
 
-def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: Look) -> None:
+def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: PageLook) -> None:
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, COLLAPSE)
     expect(report.locator("h1")).to_contain_text(NAMES["collapse"][look.lang])
@@ -121,7 +121,7 @@ def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: Look) ->
 
 
 @pytest.mark.exhaustive
-def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> None:
+def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: PageLook) -> None:
     """Called healthy, without evidence, cure or warning; the report is first and small; the log is still there."""
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, LONG)
@@ -133,7 +133,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> N
     expect(page.locator("[data-part=log]")).to_have_value(LONG)
 
 
-def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look) -> None:
+def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: PageLook) -> None:
     """In the user's language; the text stays, whether nothing was recognised, sent, or received."""
     page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
@@ -150,7 +150,7 @@ def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look)
     expect(page.locator("[data-part=log]")).to_have_value(SICK)
 
 
-def test_a_file_is_read(visit: Callable[..., Page], look: Look) -> None:
+def test_a_file_is_read(visit: Callable[..., Page], look: PageLook) -> None:
     """Compressed as well; one that holds no run is refused, one that is too large is not even sent."""
     page = visit(f"/diagnose?lang={look.lang}", expected="status of 422", alone=False)
     file = page.locator("input[type=file]")
@@ -167,7 +167,7 @@ def test_a_file_is_read(visit: Callable[..., Page], look: Look) -> None:
     expect(page.locator("[data-part=report] h1")).to_contain_text(NAMES["sick"][look.lang])
 
 
-def test_it_works_without_scripts(visit: Callable[..., Page], look: Look) -> None:
+def test_it_works_without_scripts(visit: Callable[..., Page], look: PageLook) -> None:
     """The form sends the log itself; the report has curve, metrics and links; the log comes back in the box."""
     page = visit("/robots.txt", expected="status of 422", java_script_enabled=False)
     report = diagnose(page, look.lang, SICK)
@@ -181,10 +181,10 @@ def test_it_works_without_scripts(visit: Callable[..., Page], look: Look) -> Non
     expect(page.get_by_role("alert")).to_contain_text("粘贴" if look.lang == "zh" else "paste one")
 
 
-def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[..., Page], look: Look) -> None:
+def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[..., Page], look: PageLook) -> None:
     """The verdict stands in the answer; its button brings the whole log to the page."""
     page = visit(f"/?lang={look.lang}")
-    ask(page, RUN_HERE[look.lang] + SICK)
+    ask_and_wait(page, RUN_HERE[look.lang] + SICK)
     line = page.locator("[data-part=diagnosis]")
     expect(line).to_contain_text(NAMES["sick"][look.lang])
     check_contrast(page)
@@ -193,10 +193,10 @@ def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[
     expect(page.locator("[data-part=log]")).to_have_value(RUN_HERE[look.lang] + SICK)
 
 
-def test_a_healthy_log_is_answered_by_its_verdict_alone(visit: Callable[..., Page], look: Look) -> None:
+def test_a_healthy_log_is_answered_by_its_verdict_alone(visit: Callable[..., Page], look: PageLook) -> None:
     """No entry of a fault, nothing offered; the button leads to the curve."""
     page = visit(f"/?lang={look.lang}")
-    ask(page, HEALTHY)
+    ask_and_wait(page, HEALTHY)
     expect(page.locator("[data-part=prose]")).to_contain_text(re.compile("健康|Healthy"))
     assert not page.locator("[data-part=candidates], [data-part=hero]").count()
     page.locator("[data-part=diagnosis]").get_by_role("button").click()

@@ -22,7 +22,7 @@ from qa_service.app import create_app
 from qa_service.errors import BadField
 from qa_service.fronts.web import link_previews
 from qa_service.model import Lang
-from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw, wrap_lines
+from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH, draw_card, wrap_lines
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 
@@ -141,7 +141,7 @@ def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page]
 def test_a_site_that_is_not_listed_shows_nothing(
     open_blog: Callable[..., Page], live_server: str, blog: tuple[Path, str]
 ) -> None:
-    """The browser refuses: `localhost` is another origin than 127.0.0.1."""
+    """The browser refuses to show the frame: `localhost` is another origin than 127.0.0.1."""
     page = open_blog(live_server, "en", origin=blog[1].replace("127.0.0.1", "localhost"))
     with page.expect_console_message(lambda entry: "frame-ancestors" in entry.text):
         page.reload()
@@ -168,7 +168,7 @@ def test_without_scripts_the_text_and_the_link_are_there(
 def test_the_frame_is_accessible(
     chromium: Browser, live_server: str, check_page: Callable[[Page], None], lang: Lang, scheme: str
 ) -> None:
-    """As it comes, and once it has run."""
+    """Before and after the run."""
     context = chromium.new_context(viewport={"width": 640, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
@@ -265,7 +265,7 @@ def test_a_frame_of_nothing_is_an_error_page(client: Callable[..., TestClient], 
     "origins", ["blog.example", "https://a.example; script-src *", "https://a b", "'self'", "https://x/path"]
 )
 def test_an_origin_that_is_none_is_refused(origins: str) -> None:
-    """It would end up in a header."""
+    """The setting is copied into a header, so a malformed origin is refused."""
     with pytest.raises(BadField, match="NUMSTAB_EMBED"):
         Settings(embed=origins)
 
@@ -365,7 +365,7 @@ def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one the process says so, and the card is in English."""
     monkeypatch.setattr("qa_service.presentation.card.has_chinese_font", lambda: False)
     with pytest.raises(SystemExit) as ended:
-        draw(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
+        draw_card(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
     assert ended.value.code == 3
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import label_text, number
+from browsing import label_text, quoted_number
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
@@ -16,7 +16,7 @@ QUESTION = Text(
 
 def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
-    product = number(page, "powers.product")
+    product = quoted_number(page, "powers.product")
     page.locator("[data-part=run-all]").click()
     expect(product).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
@@ -57,7 +57,7 @@ def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[.
     )
     page = visit(f"/entries/multiply-vs-add?lang={lang}", java_script_enabled=False)
     page.locator("[data-fold=why] > summary").click()
-    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    expect(quoted_number(page, "powers.product")).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=outcome]")).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d"))
     expect(page.locator("[data-part=proof]").first).to_have_attribute("data-verdict", "holds")
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from qa_service.answering.service import Service
 from qa_service.fronts.web import markup
-from qa_service.fronts.web.math_font import CHARACTERS
+from qa_service.fronts.web.math_font import FONT_CHARACTERS
 from qa_service.model import LANGS, Lang
 
 FONT_STATUS = "[...document.fonts].filter((face) => face.family.includes('STIX')).map((face) => face.status).join()"
@@ -28,7 +28,10 @@ def test_the_math_font_has_every_character_of_the_formulas(service: Service, lan
         for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.text(lang)), re.DOTALL):
             used |= {*unescape(re.sub(r"<mtext>[^<]*</mtext>|<[^>]*>", "", formula))}
     assert len(used) > 60
-    assert {sign for sign in used if sign not in CHARACTERS and not "\u2e80" < sign < "\ufff0"} <= {"\u2061", "\xa0"}
+    assert {sign for sign in used if sign not in FONT_CHARACTERS and not "\u2e80" < sign < "\ufff0"} <= {
+        "\u2061",
+        "\xa0",
+    }
 
 
 def test_the_math_font_is_small_and_has_a_math_table(client: httpx.Client) -> None:
@@ -37,7 +40,7 @@ def test_the_math_font_is_small_and_has_a_math_table(client: httpx.Client) -> No
     assert len(response.content) < 50_000
     font = TTFont(BytesIO(response.content))
     assert font["MATH"].table.MathConstants.SuperscriptShiftUp.Value > 0
-    assert {ord(sign) for sign in CHARACTERS if sign.isprintable()} <= set(font.getBestCmap())
+    assert {ord(sign) for sign in FONT_CHARACTERS if sign.isprintable()} <= set(font.getBestCmap())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import QUESTION, ask, label_text, number, short, wait_until_complete
+from browsing import QUESTION, ask_and_wait, label_text, quoted_number, short_answer, wait_until_complete
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web import labels
@@ -59,17 +59,17 @@ def test_users_can_guess_before_they_see_results(visit: Callable[..., Page], lan
     expect(guess).to_be_visible()
     card = page.locator("[data-part=card]").first
     expect(card.locator("[data-part=chart]")).to_be_hidden()
-    expect(number(page, "powers.product")).to_have_text("…")
-    expect(short(page)).to_be_hidden()
+    expect(quoted_number(page, "powers.product")).to_have_text("…")
+    expect(short_answer(page)).to_be_hidden()
     choices = guess.locator("[data-part=choice]")
     assert "4.1×10¹⁷" in choices.all_inner_texts()
     choice = choices.first.inner_text()
     choices.first.click()
     expect(card.locator("[data-part=guessed]")).to_have_text(label_text("guessed", lang).format(choice, "4.0656×10¹⁷"))
     expect(card.locator("[data-part=chart] svg")).to_be_visible()
-    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    expect(quoted_number(page, "powers.product")).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-covered]")).to_have_count(0)
-    expect(short(page)).to_be_visible()
+    expect(short_answer(page)).to_be_visible()
 
 
 @pytest.mark.exhaustive
@@ -136,7 +136,7 @@ def test_code_can_be_copied(visit: Callable[..., Page], lang: Lang) -> None:
 def test_thanks_appear_once_feedback_is_stored(visit: Callable[..., Page], lang: Lang) -> None:
     """A rejected submission shows the service's message and keeps what was written."""
     page = visit(f"/?lang={lang}", expected="503", alone=False)
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     form = page.locator("[data-part=feedback]")
     page.route(
         "**/api/v1/feedback",
@@ -156,9 +156,9 @@ def test_thanks_appear_once_feedback_is_stored(visit: Callable[..., Page], lang:
 def test_past_questions_are_stored_in_the_browser(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
     """They are listed, saved as a file with their answers, and cleared on request."""
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     follow_up = Text("改成 0.9 呢？", "and with 0.9?")[lang]
-    ask(page, follow_up)
+    ask_and_wait(page, follow_up)
     page.goto(f"/?lang={lang}")
     page.locator("[data-part=past] summary").click()
     expect(page.locator("[data-part=past] li")).to_have_text([follow_up, QUESTION[lang]])
@@ -174,8 +174,8 @@ def test_past_questions_are_stored_in_the_browser(visit: Callable[..., Page], la
 @pytest.mark.exhaustive
 def test_back_and_forward_scroll_to_the_turns(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
+    ask_and_wait(page, QUESTION[lang])
+    ask_and_wait(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     assert "0.5" in page.url
     page.go_back()
     assert "1.5" in page.url
@@ -187,7 +187,7 @@ def test_back_and_forward_scroll_to_the_turns(visit: Callable[..., Page], lang: 
 @pytest.mark.exhaustive
 def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, QUESTION_TO_EDIT[lang])
+    ask_and_wait(page, QUESTION_TO_EDIT[lang])
     page.locator("[data-part=edit]").click()
     expect(page.locator("[data-part=question]")).to_have_value(QUESTION_TO_EDIT[lang])
     page.locator("[data-part=question]").fill(QUESTION_TO_EDIT[lang].replace("200", "20"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from browsing import QUESTION, ask, short, unfold, wait_until_complete
+from browsing import QUESTION, ask_and_wait, short_answer, unfold, wait_until_complete
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import EXAMPLES
@@ -90,7 +90,7 @@ def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[...,
     wait_until_complete(page)
     page.go_back()
     expect(page).to_have_title(title)
-    ask(page, Text("换成 float16 呢？", "and in float16?")[lang])
+    ask_and_wait(page, Text("换成 float16 呢？", "and in float16?")[lang])
     expect(page.locator("[data-part=question]")).to_be_focused()
 
 
@@ -103,7 +103,7 @@ def test_a_guess_form_does_not_take_the_focus_from_the_question_box(visit: Calla
     expect(page.locator("[data-part=stop]")).to_be_hidden()
     expect(page.locator("[data-part=guess]").first).to_be_visible()
     expect(page.locator("[data-part=question]")).to_be_focused()
-    expect(short(page)).to_be_hidden()
+    expect(short_answer(page)).to_be_hidden()
 
 
 @pytest.mark.exhaustive

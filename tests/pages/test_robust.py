@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from browsing import (
     QUESTION,
-    ask,
+    ask_and_wait,
     label_text,
     one_look_per_language,
-    short,
+    short_answer,
     unfold,
     wait_until_complete,
 )
@@ -42,7 +42,7 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
         server.kill()
         expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("broken", lang))
         expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
-        assert len(short(page).inner_text()) > 15
+        assert len(short_answer(page).inner_text()) > 15
         question = page.locator("[data-part=asked]").inner_text()
     with numstab_server(env, tmp_path / "log", port=port):
         page.locator("[data-part=retry]").click()
@@ -107,7 +107,7 @@ def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: 
     page.locator("[data-pref=large]").click()
     expect(page.locator("html")).to_have_attribute("data-large", "")
     page.locator("[data-pref=large]").click()
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
     expect(page.locator("[data-part=past]")).to_be_hidden()
 
@@ -119,9 +119,9 @@ def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
     """The new question follows up on the running answer, which is stopped."""
     page = visit(f"/?lang={lang}")
     page.locator("[data-part=examples] button", has_text=QUESTION[lang]).dblclick()
-    expect(short(page)).to_be_visible()
+    expect(short_answer(page)).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(1)
-    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
+    ask_and_wait(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     expect(page.locator("[data-part=turn]")).to_have_count(2)
     expect(page.locator("[data-part=turn]").last.locator("[data-part=parsed] a")).to_have_attribute(
         "href", f"/entries/multiply-vs-add?lang={lang}"
@@ -142,7 +142,7 @@ def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[
         Text("改学习率之前还好好的。", "It was fine before. "),
     )
     question = start + filler[lang] * 400
-    ask(page, question)
+    ask_and_wait(page, question)
     assert len(page.url) < 2000
     assert page.locator("[data-part=asked]").evaluate("heading => heading.offsetHeight") < 320
     page.reload()
@@ -154,10 +154,10 @@ def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], 
     page = visit(f"/?lang={lang}", expected="ERR_ABORTED|network error")
     page.locator("[data-part=question]").fill(QUESTION[lang].replace("100", "150"))
     page.keyboard.press("Enter")
-    expect(short(page)).to_be_visible()
+    expect(short_answer(page)).to_be_visible()
     page.reload()
     expect(page.locator("[data-part=asked]")).to_contain_text("150")
-    expect(short(page)).to_be_visible()
+    expect(short_answer(page)).to_be_visible()
     page.go_back()
     expect(page.get_by_text(label_text("about", lang))).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(0)

@@ -6,8 +6,8 @@ import pytest
 from browsing import (
     COMPARISON,
     QUESTION,
-    Look,
-    ask,
+    PageLook,
+    ask_and_wait,
     check_accessibility,
     check_contrast,
     check_layout,
@@ -49,7 +49,7 @@ def answering(page: Page, lang: Lang) -> None:
 def everything_open(page: Page, lang: Lang) -> None:
     """An answer with every fold, the bits and the reason of the feedback open."""
     page.goto(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
+    ask_and_wait(page, QUESTION[lang])
     for card in page.locator("[data-part=card]").all():
         unfold(card)
     for fold in page.locator("details:not([open]) > summary").all():
@@ -61,7 +61,7 @@ def everything_open(page: Page, lang: Lang) -> None:
 @state
 def comparison(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
-    ask(page, COMPARISON[lang])
+    ask_and_wait(page, COMPARISON[lang])
     expect(page.locator("[data-part=comparison]")).to_be_visible()
 
 
@@ -69,7 +69,7 @@ def comparison(page: Page, lang: Lang) -> None:
 def unclear(page: Page, lang: Lang) -> None:
     """An elliptical question without a previous answer."""
     page.goto(f"/?lang={lang}")
-    ask(page, "改成 300 呢？" if lang == "zh" else "what about 0.9?")
+    ask_and_wait(page, "改成 300 呢？" if lang == "zh" else "what about 0.9?")
     expect(page.locator("[data-part=candidates] [data-keep]")).to_have_count(3)
 
 
@@ -77,7 +77,9 @@ def unclear(page: Page, lang: Lang) -> None:
 def not_covered(page: Page, lang: Lang) -> None:
     """A subject that is not covered, and the nearest entries."""
     page.goto(f"/?lang={lang}")
-    ask(page, "怎么把模型部署到安卓手机上？" if lang == "zh" else "How do I deploy a model on an Android phone?")
+    ask_and_wait(
+        page, "怎么把模型部署到安卓手机上？" if lang == "zh" else "How do I deploy a model on an Android phone?"
+    )
     expect(page.locator("[data-part=candidates] button")).to_have_count(3)
 
 
@@ -104,7 +106,7 @@ def guessing(page: Page, lang: Lang) -> None:
 @state
 def history_open(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
-    ask(page, "What is the capital of France?" if lang == "en" else "法国的首都是哪里？")
+    ask_and_wait(page, "What is the capital of France?" if lang == "en" else "法国的首都是哪里？")
     page.goto(f"/?lang={lang}")
     page.locator("[data-part=past] summary").click()
 
@@ -181,7 +183,7 @@ def unknown_entry(page: Page, lang: Lang) -> None:
 @pytest.mark.parametrize(
     "name", [each if each in EVERY_TEMPLATE else pytest.param(each, marks=pytest.mark.exhaustive) for each in STATES]
 )
-def test_every_state_is_accessible(visit: Callable[..., Page], look: Look, name: str) -> None:
+def test_every_state_is_accessible(visit: Callable[..., Page], look: PageLook, name: str) -> None:
     """Four looks, each in the other scheme as well, make all eight of languages, widths and schemes. At the widths of a
     tablet and of a projector nothing is clipped.
     """
@@ -205,7 +207,7 @@ def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) ->
     """Text, charts and inputs are larger, and still fit."""
     page = visit("/?lang=zh", viewport={"width": 1920, "height": 1080})
     page.locator("[data-pref=large]").click()
-    ask(page, QUESTION["zh"])
+    ask_and_wait(page, QUESTION["zh"])
     assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('[data-part=prose]')).fontSize)") > 30
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     label = page.locator("[data-part=chart] svg .mark-text.role-axis-label text").first

@@ -16,7 +16,7 @@ from numstab.html import picture, static_chart
 from numstab.results import HTML, MARKDOWN, PLAIN, SVG, VEGA_LITE, Result
 from qa_service.errors import BadExpression, BadField, BadParameter, MissingPackage, UnknownExperiment, UnreadableRun
 from qa_service.model import Lang
-from qa_service.presentation.picture import VERSIONS, to_svg
+from qa_service.presentation.picture import VEGA_LITE_VERSIONS, to_svg
 
 QUESTION = {
     "zh": "100 个 1.5 连乘会怎样？",
@@ -96,7 +96,7 @@ def test_a_run_is_also_a_picture_and_a_vega_lite_chart(client: Client) -> None:
 
 def check_both_versions(run: numstab.client.Run) -> None:
     """Both versions of Vega-Lite draw the same SVG; the numbers in the ids of gradients and clip paths may differ."""
-    drawn = [to_svg(static_chart(run.data), version) for version in VERSIONS]
+    drawn = [to_svg(static_chart(run.data), version) for version in VEGA_LITE_VERSIONS]
     first, second = (re.sub(r"(gradient|clip)_?\d+", r"\1", svg) for svg in drawn)
     assert first == second
 

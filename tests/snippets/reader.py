@@ -78,7 +78,7 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and a == b
 
 
-class Named(dict[str, Any]):
+class RunVariables(dict[str, Any]):
     """The variables of a run, also as attributes."""
 
     def __getattr__(self, name: str) -> Any:
@@ -86,11 +86,11 @@ class Named(dict[str, Any]):
 
 
 @dataclass(frozen=True)
-class Ran:
+class FinishedRun:
     """A finished run: what it printed, and its variables."""
 
     printed: str
-    names: Named
+    names: RunVariables
 
     @cached_property
     def numbers(self) -> list[float]:
@@ -104,14 +104,14 @@ class Snippet:
     def __init__(self, code: str) -> None:
         self.code = code
 
-    def run(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> Ran:
+    def run(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> FinishedRun:
         """Run it with what the page assumes (a model in training, a batch x, y, …), or what is `given` instead.
 
         `swap` replaces parts of the code that the reader is asked to replace. Errors of the code are raised.
         """
         return self._execute(self._variables(healthy_model() if model is None else model, **given), swap or {})
 
-    def diagnose(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> Ran:
+    def diagnose(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> FinishedRun:
         """`run`, and assert that the model is as before: weights, gradients, buffers, modes, momentum, hooks."""
         model = healthy_model() if model is None else model
         names = self._variables(model, **given)
@@ -121,7 +121,7 @@ class Snippet:
         finally:
             assert not changes(before, state_of(model)), "the snippet changed the reader's model"
 
-    def _execute(self, names: Named, swap: dict[str, str]) -> Ran:
+    def _execute(self, names: RunVariables, swap: dict[str, str]) -> FinishedRun:
         code = self.code
         for old, new in swap.items():
             assert old in code, f"expected {old!r} in the code"
@@ -129,16 +129,16 @@ class Snippet:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             exec(compile(code, "snippet", "exec"), names)
-        return Ran(out.getvalue(), names)
+        return FinishedRun(out.getvalue(), names)
 
     @staticmethod
-    def _variables(model: nn.Module, **given: Any) -> Named:
+    def _variables(model: nn.Module, **given: Any) -> RunVariables:
         x, y = batch()
         x, y = given.get("x", x), given.get("y", y)
         criterion = given.get("criterion", nn.CrossEntropyLoss())
         trained = [p for p in model.parameters() if p.requires_grad]
         layer = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
-        names = Named(
+        names = RunVariables(
             torch=torch, nn=nn, model=model, x=x, y=y, X=x, Y=y, x_val=x, y_val=y, criterion=criterion,
             loss_fn=criterion, layer=layer, new_loader=[(x, y)] * 3, loss=torch.tensor(0.69),
         )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numstab_watch.curvature import largest_curvature
 from numstab_watch.problem import BadProblem, load_problem, problem_of
-from numstab_watch.push import stability_margins
+from numstab_watch.stability_margins import stability_margins
 from numstab_watch.training import train_problem
 from numstab_watch.trial import main
 from torch import nn

@@ -12,7 +12,7 @@ from numstab_watch.graph import loss_facts, target_facts
 from torch import nn
 
 from qa_service.diagnosis.layer_rules import RULES
-from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.traced_run import TracedRun
 from qa_service.diagnosis.trace_file import read_trace
 from qa_service.model.training_run import LayerRecord, Record, TrainingRun
 
@@ -106,16 +106,16 @@ def test_a_trace_without_these_statistics_is_still_read(tmp_path):
             values.pop("in_compared", None)
     run = read_trace("\n".join(json.dumps(each) for each in lines).encode() + b"\n")
     assert len(run.series["loss"]) == 70
-    assert Case(run).constant_baseline_loss is None
-    assert Case(run).different_samples is None
+    assert TracedRun(run).constant_baseline_loss is None
+    assert TracedRun(run).different_samples is None
     assert not [each for rule in RULES for each in rule(run) if each.weight > 0]
 
 
 def test_a_regression_is_judged_by_the_loss_of_the_mean(tmp_path):
-    sound = Case(recorded(tmp_path / "a.jsonl.gz", linear()))
+    sound = TracedRun(recorded(tmp_path / "a.jsonl.gz", linear()))
     assert sound.constant_baseline_loss == pytest.approx(1.25, rel=0.5)
     assert not sound.above_half_baseline
-    still = Case(recorded(tmp_path / "b.jsonl.gz", linear(), lr=1e-7))
+    still = TracedRun(recorded(tmp_path / "b.jsonl.gz", linear(), lr=1e-7))
     assert still.above_half_baseline
 
 
@@ -135,7 +135,7 @@ def test_outliers_in_single_batches(tmp_path):
 def test_samples_that_come_again(count, few, tmp_path):
     run = recorded(tmp_path / "trace.jsonl.gz", linear(count))
     assert bool(weights_of(run, "few_different_samples")) == few
-    number = Case(run).different_samples
+    number = TracedRun(run).different_samples
     assert number is None or count / 4 < number < 4 * count
 
 

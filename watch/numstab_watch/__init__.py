@@ -15,7 +15,7 @@ _LAZY = {"HuggingFaceCallback": "huggingface", "LightningCallback": "lightning"}
 
 
 def __getattr__(name: str) -> Any:
-    """The callbacks, which import their trainers only when they are asked for."""
+    """Imports a callback, and with it its trainer library, when it is first accessed."""
     if name in _LAZY:
         from importlib import import_module
 

@@ -185,7 +185,7 @@ def _recomputed(operation: str, saved: _Saved) -> torch.Tensor | None:
 
 
 def _saved_values(node: Any) -> Iterator[tuple[str, Any]]:
-    """What the node saved, by name: tensors and scalars. What a backward pass has freed is left out."""
+    """(name, value) of the tensors and scalars that the node saved, without those freed by a backward pass."""
     for attribute in dir(node):
         if not attribute.startswith(_SAVED) or attribute.endswith("_sym_sizes"):
             continue

@@ -1,9 +1,9 @@
-"""When to measure: always at first, then as often as a share of the run's time allows."""
+"""Schedules measurements: at every step at first, then as often as a share of the run's time allows."""
 
 import time
 
 
-class Cadence:
+class MeasurementSchedule:
     """Decides for each step whether a measurement is due, from what it has cost so far.
 
     The first `dense` steps are; later ones if `every` divides them, or, where `every` is None, if the time spent since

@@ -1,4 +1,4 @@
-"""What a search for the first inf or nan returns, and the words in which it describes tensors and lines of code."""
+"""The result of a search for the first inf or nan, and descriptions of tensors and lines of code."""
 
 import linecache
 import math
@@ -60,7 +60,7 @@ class FaultOrigin:
     """Whether a repetition of the step gave the same bits; None if there was none."""
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields, with the value as the string "Infinity", "-Infinity" or "NaN"."""
+        """The fields of the fault, with the value as the string "Infinity", "-Infinity" or "NaN"."""
         fields = asdict(self)
         fields["value"] = "NaN" if math.isnan(self.value) else "Infinity" if self.value > 0 else "-Infinity"
         fields["operands"] = list(self.operands)
@@ -131,7 +131,7 @@ def describe_tensor(tensor: torch.Tensor, name: str = "") -> str:
 
 
 def dtype_name(tensor: torch.Tensor) -> str:
-    """Its dtype without the prefix, such as "float32"."""
+    """The dtype of a tensor without the prefix "torch.", such as "float32"."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -144,7 +144,7 @@ def calling_line() -> tuple[str, str]:
 
 
 def line_of_traceback(traceback: list[str]) -> tuple[str, str]:
-    """The same of a formatted traceback, as the anomaly mode of autograd keeps it."""
+    """Place and text of that line in a formatted traceback, as the anomaly mode of autograd keeps it."""
     for entry in reversed(traceback):
         found = _TRACEBACK_LINE.search(entry)
         if found and not _is_internal(found["file"]):

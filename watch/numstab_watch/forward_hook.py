@@ -8,7 +8,7 @@ import torch
 
 
 class ForwardListener(Protocol):
-    """What a watch offers to the hook."""
+    """The method of a watch that the hook calls."""
 
     def forward_starts(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The model is called with these arguments, to be trained."""
@@ -35,7 +35,7 @@ class ForwardHook:
 
 
 def silent_hook() -> Callable[..., None]:
-    """What a copy of the hook becomes: it tells nobody."""
+    """A hook that does nothing: what a copied or unpickled `ForwardHook` is replaced by."""
     hook = ForwardHook.__new__(ForwardHook)
     hook._owner = lambda: None  # type: ignore[assignment]
     return hook

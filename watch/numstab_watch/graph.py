@@ -1,4 +1,4 @@
-"""What the graph of the loss says about how it was made: its last operations, the reduction, the labels."""
+"""Reads from the autograd graph of a loss how it was computed: its last operations, reduction and labels."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def loss_facts(loss: Any) -> dict[str, Any]:
 
 
 def target_facts(loss: Any, output: Any = None) -> dict[str, Any]:
-    """What a loss of regression, built in or written out as a mean of (output − target)², says of its targets.
+    """Statistics of the targets of a regression, from the graph of its loss: built in, or mean((output − target)²).
 
     `target_rms`; `target_spread`, the standard deviation of each column over the batch, as an rms over the columns;
     `error_rms` of output − target. So target_spread² / error_rms² is the loss of predicting the mean, over the loss.
@@ -91,7 +91,7 @@ def _errors(loss: Any, output: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _written_out(node: Any, output: Any) -> Iterator[tuple[Any, Any]]:
-    """Of a square of a difference of which one side is no function of the weights."""
+    """As `_errors`, for a squared difference written out, of which one side does not depend on the weights."""
     error = getattr(node, "_saved_self", None)
     difference = node.next_functions[0][0]
     if not isinstance(error, torch.Tensor) or difference is None or _operation(difference) != "Sub":

@@ -38,7 +38,7 @@ def trace_header(
     level: str,
     window: int,
 ) -> dict[str, Any]:
-    """What is known before the first step; the first passes add what they show."""
+    """The header as it is before the first step; the first passes add fields."""
     held = {id(each) for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]}
     distributed = is_distributed()
     modules = [{"name": names.label(name), "class": type(each).__name__} for name, each in model.named_modules()]

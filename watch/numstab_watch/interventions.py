@@ -17,8 +17,16 @@ from torch import nn
 from torch.nn import functional
 
 from numstab_watch.fault import nonfinite_kind
-from numstab_watch.problem import BadProblem, Problem, computes_all, loss_of, split
-from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train_problem
+from numstab_watch.problem import BadProblem, Problem, loss_of, split_batch, takes_model_and_batch
+from numstab_watch.training import (
+    TrainingCourse,
+    is_at_chance,
+    is_better,
+    is_diverging,
+    is_falling,
+    is_stuck,
+    train_problem,
+)
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
@@ -35,8 +43,8 @@ _REDUCED = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One training from the start, with the change `id`; healthy if that cured it."""
+class InterventionResult:
+    """The result of one training from the start with the change `id`; `healthy` if the change cured it."""
 
     id: str
     healthy: bool
@@ -45,19 +53,21 @@ class Trial:
     """What exactly was changed."""
 
 
-def needs_ladder(course: Course, chance: float | None = None) -> bool:
+def needs_ladder(course: TrainingCourse, chance: float | None = None) -> bool:
     """Whether a run as it is shows harm: something not finite, divergence, or no better than guessing (`chance`)."""
     return not course.finite or is_diverging(course.losses) or is_stuck(course.losses, chance)
 
 
-def run_interventions(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
+def run_interventions(
+    problem: Problem, course: TrainingCourse, *, seconds: float, chance: float | None = None
+) -> list[InterventionResult]:
     """Tries the interventions that apply, within `seconds`; `course` is the unchanged run, which shows harm.
 
     The first trial is that run, with the id "as_is".
     """
     fault_step = len(course.losses) if not course.finite else 0
     steps = max(_LEAST_STEPS, min(_MOST_STEPS, len(course.losses)), fault_step + _AFTER_FAULT_STEPS)
-    trials = [Trial(id="as_is", healthy=False, losses=tuple(course.losses))]
+    trials = [InterventionResult(id="as_is", healthy=False, losses=tuple(course.losses))]
     end = time.monotonic() + seconds
     for position, (id_, change) in enumerate(_RUNGS):
         left = end - time.monotonic()
@@ -72,8 +82,14 @@ def run_interventions(problem: Problem, course: Course, *, seconds: float, chanc
 
 
 def _trial(
-    problem: Problem, course: Course, id_: str, change: "_Change", steps: int, seconds: float, chance: float | None
-) -> Trial | None:
+    problem: Problem,
+    course: TrainingCourse,
+    id_: str,
+    change: "_Change",
+    steps: int,
+    seconds: float,
+    chance: float | None,
+) -> InterventionResult | None:
     try:
         changed = problem.anew()
         detail = change(changed)
@@ -85,10 +101,12 @@ def _trial(
         return None  # the user's code does not allow this change
     if after.stop == "time" and len(after.losses) < min(steps, len(course.losses) + 1):
         return None  # it did not come as far as the run that it is compared with
-    return Trial(id=id_, healthy=_is_cured(course, after, chance), losses=tuple(after.losses), detail=detail)
+    return InterventionResult(
+        id=id_, healthy=_is_cured(course, after, chance), losses=tuple(after.losses), detail=detail
+    )
 
 
-def _is_cured(before: Course, after: Course, chance: float | None) -> bool:
+def _is_cured(before: TrainingCourse, after: TrainingCourse, chance: float | None) -> bool:
     if not after.finite or is_diverging(after.losses):
         return False
     if not _is_still(before):
@@ -98,8 +116,8 @@ def _is_cured(before: Course, after: Course, chance: float | None) -> bool:
     return is_falling(after.losses, _LEARNS_FALL) and is_better(after.losses, before.losses)
 
 
-def _is_still(course: Course) -> bool:
-    """Whether a run that shows harm neither ended nor diverged: it does not learn."""
+def _is_still(course: TrainingCourse) -> bool:
+    """Whether a harmed run neither stopped nor diverged, so that its harm is that it does not learn."""
     return course.finite and not is_diverging(course.losses)
 
 
@@ -134,7 +152,7 @@ def _wider_format(problem: Problem) -> str | None:
 
 def _standardised(problem: Problem) -> str | None:
     """Each feature of the inputs to mean 0 and standard deviation 1; images and sequences as a whole."""
-    inputs, keywords, _ = split(problem.batches[0])
+    inputs, keywords, _ = split_batch(problem.batches[0])
     first = next((each for each in (*inputs, *keywords.values()) if _is_numbers(each)), None)
     if first is None or nonfinite_kind(first):
         return None
@@ -153,7 +171,7 @@ def _standardised(problem: Problem) -> str | None:
 
 def scaled_inputs(batch: Any, factor: float) -> Any:
     """The batch with its first input of floats multiplied."""
-    inputs, keywords, _ = split(batch)
+    inputs, keywords, _ = split_batch(batch)
     first = next((each for each in (*inputs, *keywords.values()) if _is_numbers(each)), None)
     return batch if first is None else _with_input(batch, first.shape[1:], lambda each: each * factor)
 
@@ -181,9 +199,9 @@ def _mean_loss(problem: Problem) -> str | None:
 
 def _stable_loss(problem: Problem) -> str | None:
     """The loss from logits, where the given one is recognised as a cross-entropy of classes or of probabilities."""
-    if problem.loss_fn is None or computes_all(problem.loss_fn):
+    if problem.loss_fn is None or takes_model_and_batch(problem.loss_fn):
         return None
-    inputs, keywords, target = split(problem.batches[0])
+    inputs, keywords, target = split_batch(problem.batches[0])
     if not isinstance(target, torch.Tensor):
         return None
     removed = _remove_output_activation(problem.model)

@@ -1,10 +1,10 @@
-"""A step of the training while it is under way."""
+"""The record of the training step in progress."""
 
 from typing import Any
 
 
 class Iteration:
-    """What is known of the step that is under way; scalars may still be on the device."""
+    """The values recorded so far of the training step in progress; scalars may still be on the device."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -18,17 +18,17 @@ class Iteration:
         self.carried: Any = None
         self.input_max: Any = None
         self.optimizers: list[int] = []
-        """Index of each optimizer that has updated the weights, or refused to."""
+        """Index of each optimizer that has stepped, or whose step was skipped."""
         self.modules: dict[str, dict[str, Any]] | None = None
         self.seconds = 0.0
 
     @property
     def stepped(self) -> bool:
-        """Whether an optimizer has updated the weights, or refused to."""
+        """Whether an optimizer has stepped, or its step was skipped."""
         return bool(self.optimizers)
 
     def scalars(self) -> list[Any]:
-        """Those that may still be on the device, and numbers among them."""
+        """All scalars of the step: numbers, and tensors that may still be on the device."""
         return [
             *self.losses,
             self.norm,

@@ -1,4 +1,4 @@
-"""What is measured on modules at a sampled step: outputs, units, saturation, the gradient of the signal.
+"""Measures modules at a sampled step: outputs, units, saturation, the gradient of the signal.
 
 Hooks exist at sampled steps only. They read; no tensor is kept longer than its hook runs, but the map of live units.
 """
@@ -47,7 +47,7 @@ def tensors_in(value: Any, depth: int = 0) -> Iterator[Any]:
             yield from tensors_in(each, depth + 1)
 
 
-def share_bad(tensor: Any) -> Any:
+def nonfinite_share(tensor: Any) -> Any:
     """The share of nan and inf, a scalar on the device; −inf is left out: masks are made of it."""
     return (torch.isnan(tensor) | (tensor == math.inf)).float().mean()
 
@@ -179,7 +179,7 @@ class ModuleProbes:
         with torch.no_grad():
             given = given.detach().float()
             bad = ~torch.isfinite(given)
-            values["in_bad"] = share_bad(given)
+            values["in_bad"] = nonfinite_share(given)
             values |= _magnitude(torch.where(bad, 0.0, given), "in_")
             if given.dim() > 1 and given.shape[0] > 1:
                 units = 1 if given.dim() == 4 else given.dim() - 1

@@ -1,4 +1,4 @@
-"""Names of modules and parameters in a trace: as they are, or hidden."""
+"""Names of modules and parameters in a trace: unchanged, or replaced by hashes."""
 
 import hashlib
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class OpenWatch(Protocol):
-    """What is asked of an open watch."""
+    """The attributes of an open watch that are used here."""
 
     path: str
 
@@ -18,23 +18,23 @@ class OpenWatch(Protocol):
 
 
 _open: "weakref.WeakKeyDictionary[OpenWatch, int]" = weakref.WeakKeyDictionary()
-"""Each with the id of its model, which lives as long as it does."""
+"""Open watch → id() of its model, which the watch keeps alive."""
 
 
 def add_watch(watch: OpenWatch, model: Any) -> None:
-    """From now on it is closed when the program ends, by an exception as well."""
+    """Registers a watch, so that it is closed when the program ends, also by an exception."""
     _open[watch] = id(model)
     atexit.register(_close_at_exit, weakref.ref(watch))
     _close_at_exceptions()
 
 
 def remove_watch(watch: OpenWatch) -> None:
-    """It has been closed."""
+    """Forgets a watch that has been closed."""
     _open.pop(watch, None)
 
 
 def close_watches_of(model: Any) -> None:
-    """Closes those that record the model: another watch replaces them."""
+    """Closes the watches that record this model, before another one replaces them."""
     for watch, recorded in tuple(_open.items()):
         if recorded == id(model):
             watch.close("replaced")

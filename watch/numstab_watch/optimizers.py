@@ -25,7 +25,7 @@ def unwrapped(optimizer: Any) -> Any:
 
 
 def current_learning_rate(optimizer: Any) -> Any:
-    """That of its first group, as it is at this moment."""
+    """The current learning rate of the first parameter group: a number or, copied, a tensor."""
     lr = optimizer.param_groups[0].get("lr")
     return lr.detach().clone() if isinstance(lr, torch.Tensor) else lr
 
@@ -47,7 +47,7 @@ def optimizer_settings(optimizer: Any) -> dict[str, Any]:
 
 
 def scaler_settings(scaler: Any) -> dict[str, Any]:
-    """How a GradScaler moves its scale."""
+    """The growth interval, growth factor and backoff factor of a GradScaler."""
     return {
         "growth_interval": int(scaler.get_growth_interval()),
         "growth_factor": float(scaler.get_growth_factor()),

@@ -1,4 +1,4 @@
-"""Where the first inf or nan of a training came from, and what the terminal is told."""
+"""Finds the operation that made the first inf or nan of a training, and writes the warning for the terminal."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import torch
 
 
 def origin_in_graph(root: Any) -> dict[str, Any] | None:
-    """What the graph of a loss that is not finite says of its origin."""
+    """The operation that made the loss `root` inf or nan, from its autograd graph; None if that does not show it."""
     from numstab_watch.autopsy import autopsy
 
     with warnings.catch_warnings():
@@ -17,7 +17,7 @@ def origin_in_graph(root: Any) -> dict[str, Any] | None:
 
 
 def origin_by_replay(closure: Callable[[], Any], model: Any) -> dict[str, Any] | None:
-    """What a repetition of the step, operation by operation, says of it."""
+    """The operation that made the first inf or nan, found by replaying the step; None if there is none."""
     from numstab_watch.replay import replay
 
     with warnings.catch_warnings(), torch.enable_grad():
@@ -26,7 +26,7 @@ def origin_by_replay(closure: Callable[[], Any], model: Any) -> dict[str, Any] |
 
 
 def alarm_text(what: str, value: float, step: int, fault: Mapping[str, Any], path: str, *, advice: bool) -> str:
-    """What the terminal says of a loss or gradient that is not finite; `advice` on how to find its line."""
+    """The warning about a loss or gradient that is not finite; with `advice` also how to find the line of code."""
     origin = f", first made by {fault['operation']}" if fault.get("operation") else ""
     place = f" in {fault['place']}" if origin and fault.get("place") else ""
     thing = f"{value} in the gradient" if what == "gradient" else f"{value} loss"

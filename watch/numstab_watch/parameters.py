@@ -1,4 +1,4 @@
-"""What is measured on parameters: the norm of all gradients at each step; now and then, each tensor on its own.
+"""Measures parameters: the norm of all gradients at each step; now and then, each tensor on its own.
 
 Shares are taken from fixed coordinates of each tensor, 512 at most. Nothing here draws from torch's global generator.
 """
@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-PROBES = 512
+PROBED_ELEMENTS = 512
 """Coordinates that are compared before and after an update, of each tensor; a small tensor's are repeated."""
 MAX_PARAMETERS = 2000
 _SMALLEST_FLOAT16 = 2.0**-24
 
 
-def local(tensor: Any) -> Any:
+def local_shard(tensor: Any) -> Any:
     """The part of a sharded tensor that this process holds; another tensor as it is."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
@@ -25,7 +25,7 @@ def gradient_of(parameter: Any) -> Any:
     gradient = parameter.grad
     if gradient is None:
         return None
-    gradient = local(gradient.detach())
+    gradient = local_shard(gradient.detach())
     return gradient.coalesce().values() if gradient.layout == torch.sparse_coo else gradient
 
 
@@ -46,7 +46,7 @@ def norms_of(tensors: Sequence[Any]) -> Sequence[Any]:
     return norms
 
 
-def largest_of(tensors: Sequence[Any]) -> list[Any]:
+def largest_magnitudes(tensors: Sequence[Any]) -> list[Any]:
     """The largest magnitude of each tensor, nan if it holds one."""
     if tensors and tensors[0].device.type == "cuda":
         return [norm.float() for norm in torch._foreach_norm(list(tensors), math.inf)]
@@ -62,7 +62,7 @@ class ParameterProbes:
 
     def __init__(self, parameters: Sequence[Any]) -> None:
         self._parameters = list(parameters)
-        first = local(self._parameters[0])
+        first = local_shard(self._parameters[0])
         self._device = first.device
         self._dtype = torch.float64 if any(each.dtype == torch.float64 for each in parameters) else torch.float32
         self._coordinates: list[Any] | None = None
@@ -91,7 +91,7 @@ class ParameterProbes:
         columns = torch.full((2, len(gradients)), math.nan, dtype=self._dtype, device=self._device)
         index = [at for at, each in enumerate(gradients) if each is not None and each.numel()]
         if there:
-            columns[0, index] = self._gather(largest_of(there))
+            columns[0, index] = self._gather(largest_magnitudes(there))
             columns[1, index] = self._gather(norms_of(there)) / size.to(self._device)
         has = torch.zeros(len(gradients), dtype=torch.bool)
         has[index] = True
@@ -108,7 +108,7 @@ class ParameterProbes:
         signs = gradients.sign()
         agree = (signs * self._signs).sum(1) / count if self._signs is not None else torch.full_like(count, math.nan)
         self._signs = signs
-        tensors = [local(each.detach()) for each in self._parameters]
+        tensors = [local_shard(each.detach()) for each in self._parameters]
         size = torch.tensor([math.sqrt(each.numel()) for each in tensors], dtype=self._dtype, device=self._device)
         scale = self._gather(norms_of(tensors)) / size
         rows = [scale, moved.square().mean(1).sqrt(), still, 1 - count / gradients.shape[1], tiny, agree]
@@ -122,11 +122,11 @@ class ParameterProbes:
     def _probe(self, tensors: Sequence[Any]) -> Any:
         """The probed elements as a matrix (tensors, 512); zeros for None."""
         if self._coordinates is None:
-            self._coordinates = [_coordinates(local(each)) for each in self._parameters]
-        zeros = torch.zeros(PROBES, dtype=self._dtype, device=self._device)
+            self._coordinates = [_coordinates(local_shard(each)) for each in self._parameters]
+        zeros = torch.zeros(PROBED_ELEMENTS, dtype=self._dtype, device=self._device)
         rows = []
         for tensor, coordinates in zip(tensors, self._coordinates, strict=True):
-            values = local(tensor) if tensor is not None else None
+            values = local_shard(tensor) if tensor is not None else None
             if values is None or values.numel() <= int(coordinates[1]):
                 rows.append(zeros)
             else:
@@ -138,21 +138,21 @@ def _coordinates(tensor: Any) -> tuple[Any, int]:
     """Fixed places in a flattened tensor, from a generator of their own; and the largest of them."""
     size = tensor.numel()
     if size == 0:
-        return torch.zeros(PROBES, dtype=torch.long, device=tensor.device), 0
-    if size <= PROBES:
-        places = torch.arange(PROBES) % size
+        return torch.zeros(PROBED_ELEMENTS, dtype=torch.long, device=tensor.device), 0
+    if size <= PROBED_ELEMENTS:
+        places = torch.arange(PROBED_ELEMENTS) % size
     else:
         generator = torch.Generator().manual_seed(size)
-        places = torch.randint(size, (PROBES,), generator=generator).sort()[0]
+        places = torch.randint(size, (PROBED_ELEMENTS,), generator=generator).sort()[0]
     return places.to(tensor.device), int(places.max())
 
 
 def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
-    """What the header says of a parameter. `spread` is the standard deviation of its elements.
+    """The description of a parameter in the header. `spread` is the standard deviation of its elements.
 
     `rows` is the largest difference between a row and the first: 0 where all units were made alike.
     """
-    weights = local(parameter.detach())
+    weights = local_shard(parameter.detach())
     fields: dict[str, Any] = {
         "name": name,
         "shape": [int(each) for each in parameter.shape],
@@ -170,19 +170,19 @@ def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, An
 
 
 class GradientWitnesses:
-    """The gradients of the first, the middle and the last parameter, by which it is seen that gradients change."""
+    """Watches the gradients of three parameters (first, middle, last) to detect that gradients have changed."""
 
     def __init__(self, parameters: Sequence[Any]) -> None:
         movable = [each for each in parameters if each.requires_grad]
         self._parameters = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
 
     def signature(self) -> Any:
-        """Another one wherever one of the gradients has been replaced or changed in place."""
+        """A value that differs from an earlier one if any of the gradients was replaced or changed in place since."""
         gradients = [each.grad for each in self._parameters]
         return [None if each is None else (id(each), each._version) for each in gradients]
 
     def carried(self) -> Any:
-        """Share of the three that hold a gradient other than zero."""
+        """The share of the watched parameters whose gradient is not zero, as after a step without `zero_grad`."""
         gradients = [gradient_of(each) for each in self._parameters]
         there = [each.flatten()[:256] for each in gradients if each is not None and each.numel()]
         if not there:

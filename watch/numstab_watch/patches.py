@@ -7,38 +7,38 @@ from typing import Any, Protocol
 import torch
 
 
-class Listener(Protocol):
-    """What a watch offers to the wrappers."""
+class TrainingListener(Protocol):
+    """The methods of a watch that the wrapped functions call."""
 
     def backward_starts(self, root: Any) -> None:
         """A gradient of `root`, a scalar tensor, is about to be computed."""
 
     def backward_ended(self, root: Any) -> None:
-        """It has been computed."""
+        """The gradient of `root` has been computed."""
 
     def clipped(self, parameters: list[Any], norm: Any, limit: float) -> None:
         """Gradients of total norm `norm`, a tensor, were clipped to `limit`."""
 
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
-        """A GradScaler is about to step, or to skip."""
+        """A GradScaler is about to step, or to skip the step."""
 
     def scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
-        """It has stepped or skipped."""
+        """The GradScaler has stepped, or skipped the step."""
 
 
-_listeners: list[Listener] = []
+_listeners: list[TrainingListener] = []
 _restore: list[Callable[[], None]] = []
 _in_backward = False
 
 
-def subscribe(listener: Listener) -> None:
+def subscribe(listener: TrainingListener) -> None:
     """Adds a listener; the first one puts the wrappers in place."""
     if not _listeners:
         _install()
     _listeners.append(listener)
 
 
-def unsubscribe(listener: Listener) -> None:
+def unsubscribe(listener: TrainingListener) -> None:
     """Removes a listener; with the last one the wrappers go."""
     if listener in _listeners:
         _listeners.remove(listener)

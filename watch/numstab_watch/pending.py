@@ -12,7 +12,7 @@ from numstab_watch.trace import PARAMETER_COLUMNS, STEP_COLUMNS, Trace
 
 
 class PendingRows:
-    """The rows since the last flush."""
+    """The rows of the trace that were added since the last flush."""
 
     def __init__(self, names: TraceNames) -> None:
         self.skips = 0
@@ -21,17 +21,17 @@ class PendingRows:
         self._rows: list[tuple[str, int, Any]] = []
 
     def add_step(self, iteration: Iteration) -> None:
-        """A step that has ended, and its modules where they were measured."""
+        """Adds the row of a finished step, and the row of its modules if they were measured."""
         self._rows.append(("s", iteration.step, iteration))
         if iteration.modules:
             self._rows.append(("m", iteration.step, (iteration.modules, iteration.scale)))
 
     def add_parameters(self, step: int, matrix: Any, has_gradient: Any) -> None:
-        """The statistics of parameters: (columns, parameters), and which of these have a gradient."""
+        """Adds the statistics of parameters, a matrix (columns, parameters); `has_gradient` has a boolean for each."""
         self._rows.append(("p", step, (matrix, has_gradient)))
 
     def add_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Values of the user's; what is no scalar is left out."""
+        """Adds values that the user logged; those that are not scalars are ignored."""
         if scalars:
             self._rows.append(("x", step, _kept(scalars)))
 
@@ -40,7 +40,7 @@ class PendingRows:
         self._rows = [each for each in self._rows if each[0] == "s"]
 
     def write_to(self, trace: Trace) -> None:
-        """Makes lines of what is pending: here the scalars leave the device."""
+        """Writes the pending rows to the trace and forgets them; copies all scalars from the device at once."""
         pending, self._rows = self._rows, []
         scalars: list[Any] = []
         for kind, _, content in pending:

@@ -34,14 +34,14 @@ import torch
 from torch import nn
 
 _MAX_BATCHES = 1000
-SHAPES = (
+MAKE_RETURN_SHAPES = (
     "make() must return (model, batch, loss_fn), (model, batch, loss_fn, optimizer) or a dict with these keys; "
     "loss_fn and optimizer may be left out of a dict"
 )
 
 
 class BadProblem(Exception):
-    """What `make` is, or returns, cannot be trained; the message says why and what is allowed."""
+    """`make` does not exist, or its return value cannot be trained; the message says why and what is allowed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -106,29 +106,33 @@ def load_problem(target: str) -> Problem:
 
 
 def problem_of(made: Any, make: Callable[[], Any]) -> Problem:
-    """What `make()` returned, as a problem. Raises `BadProblem` with what was expected."""
+    """The return value of `make()` as a problem. Raises `BadProblem`, which says what was expected."""
     parts = _parts(made)
     model, batch, loss_fn, optimizer = (parts.get(name) for name in ("model", "batch", "loss_fn", "optimizer"))
     if not isinstance(model, nn.Module):
-        raise BadProblem("bad_shape", f"the model is a {type(model).__name__}, not a torch.nn.Module. {SHAPES}")
+        raise BadProblem(
+            "bad_shape", f"the model is a {type(model).__name__}, not a torch.nn.Module. {MAKE_RETURN_SHAPES}"
+        )
     if loss_fn is not None and not callable(loss_fn):
-        raise BadProblem("bad_shape", f"loss_fn is a {type(loss_fn).__name__}, which cannot be called. {SHAPES}")
+        raise BadProblem(
+            "bad_shape", f"loss_fn is a {type(loss_fn).__name__}, which cannot be called. {MAKE_RETURN_SHAPES}"
+        )
     if batch is None:
-        raise BadProblem("bad_shape", f"there is no batch. {SHAPES}")
+        raise BadProblem("bad_shape", f"there is no batch. {MAKE_RETURN_SHAPES}")
     if not isinstance(optimizer, torch.optim.Optimizer):
         factory = _default_optimizer if optimizer is None else optimizer
         optimizer = factory(list(model.parameters())) if callable(factory) else factory
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise BadProblem("bad_shape", f"the optimizer is a {type(optimizer).__name__}. {SHAPES}")
+        raise BadProblem("bad_shape", f"the optimizer is a {type(optimizer).__name__}. {MAKE_RETURN_SHAPES}")
     return Problem(model, _batches(batch), loss_fn, optimizer, make, copy.deepcopy(model.state_dict()))
 
 
 def loss_of(model: nn.Module, batch: Any, loss_fn: Callable[..., Any] | None) -> torch.Tensor:
     """The loss of a batch, summed if it has more than one element. Raises `BadProblem` if it is no tensor."""
-    if loss_fn is not None and computes_all(loss_fn):
+    if loss_fn is not None and takes_model_and_batch(loss_fn):
         loss = loss_fn(model, batch)
     else:
-        inputs, keywords, target = split(batch)
+        inputs, keywords, target = split_batch(batch)
         output = model(*inputs, **keywords)
         if loss_fn is None:
             loss = output["loss"] if isinstance(output, Mapping) else getattr(output, "loss", output)
@@ -143,7 +147,7 @@ def loss_of(model: nn.Module, batch: Any, loss_fn: Callable[..., Any] | None) ->
     return loss.reshape(())
 
 
-def computes_all(loss_fn: Callable[..., Any]) -> bool:
+def takes_model_and_batch(loss_fn: Callable[..., Any]) -> bool:
     """Whether it is called as loss_fn(model, batch)."""
     if isinstance(loss_fn, nn.Module):
         return False
@@ -153,7 +157,7 @@ def computes_all(loss_fn: Callable[..., Any]) -> bool:
         return False
 
 
-def split(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+def split_batch(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
     """A batch as positional arguments of the model, keyword arguments, and targets (None if there are none)."""
     if isinstance(batch, Mapping):
         return (), dict(batch), None
@@ -167,12 +171,12 @@ def _parts(made: Any) -> dict[str, Any]:
         parts = {"loss_fn" if name == "loss" else str(name): value for name, value in made.items()}
         unknown = sorted(parts.keys() - {"model", "batch", "loss_fn", "optimizer"})
         if unknown:
-            raise BadProblem("bad_shape", f"unknown keys {', '.join(unknown)[:200]}. {SHAPES}")
+            raise BadProblem("bad_shape", f"unknown keys {', '.join(unknown)[:200]}. {MAKE_RETURN_SHAPES}")
         return parts
     if isinstance(made, tuple | list) and 3 <= len(made) <= 4:
         return dict(zip(("model", "batch", "loss_fn", "optimizer"), made, strict=False))
     what = f"{len(made)} values" if isinstance(made, tuple | list) else f"a {type(made).__name__}"
-    raise BadProblem("bad_shape", f"make() returned {what}. {SHAPES}")
+    raise BadProblem("bad_shape", f"make() returned {what}. {MAKE_RETURN_SHAPES}")
 
 
 def _batches(batch: Any) -> list[Any]:
@@ -183,9 +187,9 @@ def _batches(batch: Any) -> list[Any]:
     elif isinstance(batch, torch.Tensor | Mapping | Sequence) and not isinstance(batch, str):
         batches = [batch]
     else:
-        raise BadProblem("bad_shape", f"the batch is a {type(batch).__name__}. {SHAPES}")
+        raise BadProblem("bad_shape", f"the batch is a {type(batch).__name__}. {MAKE_RETURN_SHAPES}")
     if not batches or (isinstance(batches[0], Mapping | Sequence) and not len(batches[0])):
-        raise BadProblem("bad_shape", f"the batch is empty. {SHAPES}")
+        raise BadProblem("bad_shape", f"the batch is empty. {MAKE_RETURN_SHAPES}")
     return batches
 
 

@@ -13,13 +13,13 @@ from typing import Any, Literal, ParamSpec
 import torch
 
 from numstab_watch import patches
-from numstab_watch.cadence import Cadence
+from numstab_watch.cadence import MeasurementSchedule
 from numstab_watch.forward_hook import ForwardHook
 from numstab_watch.graph import loss_facts, target_facts
 from numstab_watch.header import MeasuredParameters, autocast_dtype, is_compiled, is_distributed, trace_header
 from numstab_watch.iteration import Iteration
 from numstab_watch.loss_scale import LossScale
-from numstab_watch.modules import ModuleProbes, first_tensor, share_bad, tensors_in
+from numstab_watch.modules import ModuleProbes, first_tensor, nonfinite_share, tensors_in
 from numstab_watch.names import TraceNames
 from numstab_watch.open_watches import add_watch, close_watches_of, free_path, remove_watch
 from numstab_watch.optimizers import (
@@ -30,7 +30,14 @@ from numstab_watch.optimizers import (
     unwrapped,
 )
 from numstab_watch.origin import alarm_text, origin_by_replay, origin_in_graph
-from numstab_watch.parameters import GradientWitnesses, ParameterProbes, gradient_of, largest_of, local, total_norm
+from numstab_watch.parameters import (
+    GradientWitnesses,
+    ParameterProbes,
+    gradient_of,
+    largest_magnitudes,
+    local_shard,
+    total_norm,
+)
 from numstab_watch.pending import PendingRows
 from numstab_watch.trace import Trace
 
@@ -180,16 +187,20 @@ class Watch:
         self._own = {id(each) for each in self._all}
         self._witnesses = GradientWitnesses(self._all)
         tenth = None if every is None else every * (1 if level == "forensic" else 10)
-        self._input_cadence = Cadence(budget * 0.1, dense=256, growth=1.05, every=1 if every is not None else None)
-        self._norm_cadence = Cadence(budget * 0.3, dense=256, growth=1.05, every=1 if every is not None else None)
-        self._parameter_cadence = Cadence(budget * 0.3, dense=16, growth=1.25, every=every)
+        self._input_cadence = MeasurementSchedule(
+            budget * 0.1, dense=256, growth=1.05, every=1 if every is not None else None
+        )
+        self._norm_cadence = MeasurementSchedule(
+            budget * 0.3, dense=256, growth=1.05, every=1 if every is not None else None
+        )
+        self._parameter_cadence = MeasurementSchedule(budget * 0.3, dense=16, growth=1.25, every=every)
         layers_growth = 1.25 if level == "forensic" else 1.6
-        self._module_cadence = Cadence(budget * 0.3, dense=3, growth=layers_growth, every=tenth)
+        self._module_cadence = MeasurementSchedule(budget * 0.3, dense=3, growth=layers_growth, every=tenth)
         if self._parameters:
             self._probes = ParameterProbes(self._parameters)
         if level != "steps" and not is_compiled(model):
             self._module_probes = ModuleProbes(model)
-        device = str(local(self._all[0]).device) if self._all else "cpu"
+        device = str(local_shard(self._all[0]).device) if self._all else "cpu"
         header = trace_header(
             model, self._optimizers, measured, self._names, device=device, level=level, window=FLUSH_STEPS
         )
@@ -280,7 +291,7 @@ class Watch:
             self._facts = {key: each for key, each in facts.items() if key in _LABEL_FACTS}
             given = self._input() if self._input is not None else None
             if given is not None:
-                self._facts["input_bad"] = float(share_bad(given))
+                self._facts["input_bad"] = float(nonfinite_share(given))
 
     @_guarded
     def backward_ended(self, root: Any) -> None:
@@ -308,7 +319,7 @@ class Watch:
         if not parameters or id(parameters[0]) not in self._own:
             return
         self._trace.header["clip"] = limit
-        norm = local(norm.detach()) if not hasattr(norm, "full_tensor") else norm.detach().full_tensor()
+        norm = local_shard(norm.detach()) if not hasattr(norm, "full_tensor") else norm.detach().full_tensor()
         if self._iteration.scale is not None and self._loss_scale.is_in_gradients(self._optimizers):
             self._note("clip_before_unscale", clip=limit)
             self._iteration.clip_norm = norm.float() / self._iteration.scale.to(norm.device)
@@ -366,7 +377,7 @@ class Watch:
 
     @_guarded
     def step_ended(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
-        """It has updated them."""
+        """An optimizer has updated the weights."""
         index = self._index(optimizer)
         if index is None:
             return
@@ -439,7 +450,7 @@ class Watch:
         """The largest magnitude of the batch."""
         if self._input_cadence.due(self._iteration.step):
             started = time.perf_counter()
-            self._iteration.input_max = largest_of([given.detach()])[0]
+            self._iteration.input_max = largest_magnitudes([given.detach()])[0]
             self._input_cadence.spend(time.perf_counter() - started)
 
     def _take_norm(self, index: int, grad_scale: Any) -> None:
@@ -472,7 +483,7 @@ class Watch:
         named = [(label, each) for label, each in named if each is not None and each.numel()]
         bad = [
             (label, float(most))
-            for (label, _), most in zip(named, largest_of([each for _, each in named]), strict=True)
+            for (label, _), most in zip(named, largest_magnitudes([each for _, each in named]), strict=True)
             if not math.isfinite(float(most))
         ]
         if bad:
@@ -489,7 +500,7 @@ class Watch:
         bad = [
             label
             for label, each in zip(self._labels, self._parameters, strict=True)
-            if not bool(torch.isfinite(local(each.detach())).all())
+            if not bool(torch.isfinite(local_shard(each.detach())).all())
         ]
         self._trace.event(
             step,
@@ -517,7 +528,7 @@ class Watch:
             raise NonFiniteError(f"the {what} is {value} at step {step}; the trace is in {self._trace.path}")
 
     def _search(self, search: Callable[..., dict[str, Any] | None], *args: Any) -> dict[str, Any] | None:
-        """What the search for the origin of an inf or nan finds."""
+        """The result of a search for the origin of an inf or nan; None if it finds nothing or raises."""
         try:
             return search(*args)
         except Exception as error:  # a search that fails is no reason to stop recording
@@ -525,7 +536,7 @@ class Watch:
             return None
 
     def _note(self, kind: str, **details: Any) -> None:
-        """An event that is noted once."""
+        """Adds an event of this kind, unless there is one already."""
         if kind not in self._alarmed:
             self._alarmed.add(kind)
             self._trace.event(self._iteration.step, {"note": kind, **details})

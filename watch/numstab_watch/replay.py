@@ -61,7 +61,7 @@ _current_node: Callable[[], Any] | None = getattr(torch._C, "_current_autograd_n
 
 @dataclass(slots=True)
 class _Origin:
-    """Where a tensor that is not finite comes from."""
+    """The origin of a tensor that is not finite."""
 
     index: int
     """Its place in the order of events."""
@@ -83,7 +83,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What one replay gave: the loss and the gradients as bits, and the fault."""
+    """The result of one replay: the bits of loss and gradients, and the fault."""
 
     fault: FaultOrigin | None
     bits: list[torch.Tensor] = field(default_factory=list)
@@ -323,7 +323,9 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         return _Origin(self._count, fault, intended)
 
     def _source(self, operand: torch.Tensor, kind: str) -> _Origin:
-        """The origin of an operand; one without any was there before the step: the batch, a mask, or a weight."""
+        """The origin of a non-finite operand; without a recorded one, it was non-finite before the step: data, mask or
+        weight.
+        """
         known = self._origins.get(_address(operand))
         if known is not None:
             return known
@@ -346,7 +348,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
     def _backward_origin(
         self, kernel: str, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: FaultOrigin | None
     ) -> _Origin:
-        """Of a kernel of the backward pass; `maker` is the fault of what the forward pass saved, if not finite."""
+        """The origin in a backward kernel; `maker` is the fault of a saved forward value that is not finite."""
         arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
         hidden = bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived)
         hidden = hidden and not self._is_selected(node)
@@ -458,7 +460,7 @@ class _State:
 
 
 def _address(tensor: torch.Tensor) -> int:
-    """What identifies the memory of a tensor, and of every view of it."""
+    """A number that identifies the memory of a tensor, the same for every view of it."""
     try:
         return tensor.untyped_storage().data_ptr() or id(tensor)
     except (RuntimeError, NotImplementedError):

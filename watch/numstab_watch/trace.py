@@ -28,7 +28,7 @@ MAX_EVENTS = 64
 _MAX_BYTES = 10_000_000
 
 
-def encode(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """JSON with 5 significant digits; inf and nan as the strings "Infinity", "-Infinity" and "NaN"."""
     if type(value) is float and -math.inf < value < math.inf:  # nearly all of them
         return f"{value:.5g}"
@@ -46,9 +46,9 @@ def encode(value: Any) -> str:
 
             return json.dumps(value)
         case Mapping():
-            return "{" + ",".join(f"{encode(str(key))}:{encode(each)}" for key, each in value.items()) + "}"
+            return "{" + ",".join(f"{encode_json(str(key))}:{encode_json(each)}" for key, each in value.items()) + "}"
         case Iterable():
-            return "[" + ",".join(encode(each) for each in value) + "]"
+            return "[" + ",".join(encode_json(each) for each in value) + "]"
         case _:
             raise TypeError(f"{type(value).__name__} cannot be written to a trace")
 
@@ -117,7 +117,7 @@ class Trace:
 
     def add(self, kind: str, step: int, content: Any) -> None:
         """Adds a row: "s" of a step, "p" of parameters, "m" of modules, "x" of values that the loop logged."""
-        self._rows[kind].append(step, f'{{"t":{step},"{kind}":{encode(content)}}}')
+        self._rows[kind].append(step, f'{{"t":{step},"{kind}":{encode_json(content)}}}')
         if self._rows["p"].size + self._rows["m"].size > _MAX_BYTES:
             self._rows["p"].thin()
             self._rows["m"].thin()
@@ -127,13 +127,13 @@ class Trace:
         if len(self._events) >= MAX_EVENTS and not last:
             self.events_dropped += 1
             return
-        self._events.append((step, encode({"t": step, **content})))
+        self._events.append((step, encode_json({"t": step, **content})))
 
     def write(self) -> None:
         """Replaces the file. A process that is killed meanwhile leaves the file of the flush before."""
         rows = [entry for each in self._rows.values() for entry in each.lines()] + self._events
         rows.sort(key=lambda entry: entry[0])
-        text = "\n".join([encode(self.header), *(line for _, line in rows), ""])
+        text = "\n".join([encode_json(self.header), *(line for _, line in rows), ""])
         folder = os.path.dirname(os.path.abspath(self.path))
         os.makedirs(folder, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".numstab-", suffix=".part")

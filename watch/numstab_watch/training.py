@@ -13,7 +13,7 @@ from numstab_watch.autopsy import autopsy
 from numstab_watch.fault import FaultOrigin
 from numstab_watch.problem import Problem
 
-Stop = Literal["", "loss", "gradient", "weight", "time"]
+StopReason = Literal["", "loss", "gradient", "weight", "time"]
 _MAX_SNAPSHOT_BYTES = 64 << 20
 """Weights beyond this are not copied before each update; then the update itself is not replayed."""
 _NO_LEARNING_STEPS = 50
@@ -24,15 +24,15 @@ _BETTER_SHARE = 0.1
 
 
 @dataclass
-class Course:
-    """What happened: the series, why and at which step it stopped, and the state before that step."""
+class TrainingCourse:
+    """The result of a training: its series, why it stopped, and the state before the last step."""
 
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
-    stop: Stop = ""
+    stop: StopReason = ""
     seconds: float = 0.0
     fault: FaultOrigin | None = None
-    """What the graph of the last loss says, if that is not finite and `keep` was asked for."""
+    """The origin of a non-finite last loss, read from its graph; None unless `keep` was set."""
     generator: torch.Tensor | None = None
     """The state of torch's random numbers before the last step."""
     before_update: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -50,9 +50,9 @@ class Course:
 
 def train_problem(
     problem: Problem, steps: int, *, seconds: float = math.inf, clip: float | None = None, keep: bool = False
-) -> Course:
+) -> TrainingCourse:
     """Trains the problem, in place. `seconds` limit the whole; with `keep` the course says more of how it ended."""
-    course = Course()
+    course = TrainingCourse()
     start = time.monotonic()
     weights = [weight for group in problem.optimizer.param_groups for weight in group["params"]]
     every = [weight for weight in problem.model.parameters() if weight.requires_grad] or weights
@@ -72,14 +72,14 @@ def train_problem(
 def _step(
     problem: Problem,
     step: int,
-    course: Course,
+    course: TrainingCourse,
     weights: list[Any],
     every: list[Any],
     clip: float | None,
     *,
     keep: bool,
     copied: bool,
-) -> Stop:
+) -> StopReason:
     problem.optimizer.zero_grad(set_to_none=True)
     problem.model.zero_grad(set_to_none=True)
     loss = problem.loss(step)
@@ -108,7 +108,9 @@ def _step(
     return "" if math.isfinite(_norm(weights)) else "weight"
 
 
-def _note_first_update(problem: Problem, course: Course, weights: list[Any], before: list[torch.Tensor]) -> None:
+def _note_first_update(
+    problem: Problem, course: TrainingCourse, weights: list[Any], before: list[torch.Tensor]
+) -> None:
     names = {id(weight): name for name, weight in problem.model.named_parameters()}
     ratios = []
     for weight, old in zip(weights, before, strict=True):
@@ -133,7 +135,7 @@ def _norm(tensors: list[torch.Tensor]) -> float:
 
 
 def is_diverging(losses: list[float]) -> bool:
-    """Whether a fifth of the last quarter and more is above twice the start; all losses are finite."""
+    """Whether at least a fifth of the last quarter of finite losses is above twice the initial loss."""
     if len(losses) < 4:
         return False
     start, last = _start(losses), losses[-max(1, len(losses) // 4) :]

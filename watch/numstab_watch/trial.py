@@ -24,10 +24,10 @@ from torch import nn
 from numstab_watch.curvature import largest_curvature
 from numstab_watch.fault import FaultOrigin
 from numstab_watch.interventions import needs_ladder, run_interventions
-from numstab_watch.problem import BadProblem, Problem, computes_all, load_problem, split
-from numstab_watch.push import stability_margins
+from numstab_watch.problem import BadProblem, Problem, load_problem, split_batch, takes_model_and_batch
 from numstab_watch.replay import replay, replay_update
-from numstab_watch.training import Course, train_problem
+from numstab_watch.stability_margins import stability_margins
+from numstab_watch.training import TrainingCourse, train_problem
 
 REPORT_SCHEMA = 1
 _MAX_TEXT = 500
@@ -78,7 +78,7 @@ def run_trial(
     }
 
 
-def fault_of(problem: Problem, course: Course) -> FaultOrigin | None:
+def fault_of(problem: Problem, course: TrainingCourse) -> FaultOrigin | None:
     """The operation to blame for the end of a run, by a replay of its last step."""
     if course.finite:
         return None
@@ -103,13 +103,15 @@ def fault_of(problem: Problem, course: Course) -> FaultOrigin | None:
 
 
 def settings_of(problem: Problem) -> dict[str, Any]:
-    """What is known before the first step: optimizer, number formats, sizes, and what is wrong in the structure."""
+    """The settings of a problem before its first step: optimizer, number formats, sizes, and what is wrong in the
+    structure.
+    """
     group = problem.optimizer.param_groups[0]
     model = problem.model
     dtypes = sorted({str(weight.dtype).removeprefix("torch.") for weight in model.parameters()})
     held = {id(weight) for each in problem.optimizer.param_groups for weight in each["params"]}
     missing = [name for name, weight in model.named_parameters() if weight.requires_grad and id(weight) not in held]
-    inputs, keywords, target = split(problem.batches[0])
+    inputs, keywords, target = split_batch(problem.batches[0])
     first = next((each for each in (*inputs, *keywords.values()) if isinstance(each, torch.Tensor)), None)
     settings: dict[str, Any] = {
         "optimizer": type(problem.optimizer).__name__,
@@ -133,12 +135,12 @@ def settings_of(problem: Problem) -> dict[str, Any]:
 
 def _bad_inputs(batch: Any) -> int:
     """How many numbers of the inputs are nan or inf; masks of 0 and -inf count too."""
-    inputs, keywords, _ = split(batch)
+    inputs, keywords, _ = split_batch(batch)
     return sum(_count_bad(each) for each in (*inputs, *keywords.values()))
 
 
 def _bad_targets(batch: Any) -> int:
-    return _count_bad(split(batch)[2])
+    return _count_bad(split_batch(batch)[2])
 
 
 def _count_bad(value: Any) -> int:
@@ -148,7 +150,7 @@ def _count_bad(value: Any) -> int:
 
 
 def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
-    """What the output looks like at the first weights: classes, rows of probabilities, constant outputs, batch norm."""
+    """Properties of the output at the initial weights: classes, rows of probabilities, constant outputs, batch norm."""
     smallest: list[int] = []
 
     def note(_module: nn.Module, inputs: Any) -> None:
@@ -159,7 +161,7 @@ def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
     state, buffers = torch.get_rng_state(), [(buffer, buffer.clone()) for buffer in problem.model.buffers()]
     settings: dict[str, Any] = {}
     try:
-        if problem.loss_fn is not None and not computes_all(problem.loss_fn):
+        if problem.loss_fn is not None and not takes_model_and_batch(problem.loss_fn):
             settings = _shape_of_output(problem, target)
     finally:
         for hook in hooks:
@@ -172,7 +174,7 @@ def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
 
 
 def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
-    inputs, keywords, _ = split(problem.batches[0])
+    inputs, keywords, _ = split_batch(problem.batches[0])
     with torch.no_grad():
         output = problem.model(*inputs, **keywords)
     if not isinstance(output, torch.Tensor) or output.dim() < 2:
@@ -222,7 +224,7 @@ def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float |
     return loss if math.isfinite(loss) and loss > 0 else None
 
 
-def _settings_of_course(problem: Problem, course: Course) -> dict[str, Any]:
+def _settings_of_course(problem: Problem, course: TrainingCourse) -> dict[str, Any]:
     gradients = [weight.grad for weight in problem.model.parameters() if weight.grad is not None]
     elements = sum(gradient.numel() for gradient in gradients)
     zeros = sum(int((gradient == 0).sum()) for gradient in gradients if not gradient.is_sparse)

@@ -18,7 +18,7 @@ from qa_service.diagnosis.layer_rules import (
     normalisation,
     updates,
 )
-from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.traced_run import TracedRun
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 
@@ -27,12 +27,12 @@ def layer_findings(run: TrainingRun) -> Iterator[Finding]:
     """The findings of all rules; none for a run without a trace."""
     if not run.layers and not run.settings.get("operations"):
         return
-    case = Case(run)
-    for rule in CASE_RULES:
-        yield from rule(case)
+    traced = TracedRun(run)
+    for rule in TRACE_RULES:
+        yield from rule(traced)
 
 
-CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+TRACE_RULES: tuple[Callable[[TracedRun], Iterable[Finding]], ...] = (
     updates.step_size,
     initial.initial_weights,
     gradients.vanishing,

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-from qa_service.diagnosis.layer_rules.case import Case
 from qa_service.diagnosis.layer_rules.findings import findings
+from qa_service.diagnosis.layer_rules.traced_run import TracedRun
 from qa_service.model.diagnosis import Finding
 
 
-def saturation(case: Case) -> Iterator[Finding]:
+def saturation(traced: TracedRun) -> Iterator[Finding]:
     """Sigmoid and tanh units on the flat part from the first steps on."""
-    if case.saturated is None or not (case.harmed or case.last_loss > 0.5 * case.start_loss):
+    if traced.most_saturated_module is None or not (traced.is_failing or traced.last_loss > 0.5 * traced.start_loss):
         return
-    name, share = case.saturated
-    values = case.start.get("", {})
+    name, share = traced.most_saturated_module
+    values = traced.first_sampled_modules.get("", {})
     if share > 0.5:
         yield from findings(
             "saturated_from_start",
@@ -32,11 +32,11 @@ def saturation(case: Case) -> Iterator[Finding]:
         )
 
 
-def dead_units(case: Case) -> Iterator[Finding]:
+def dead_units(traced: TracedRun) -> Iterator[Finding]:
     """Units that return 0 for every sample, step after step."""
-    if not (case.stuck or case.slow_descent) or not case.modules:
+    if not (traced.loss_is_stuck or traced.slow_descent) or not traced.modules:
         return
-    name, share = case.initial_dead_unit_share
+    name, share = traced.initial_dead_unit_share
     if share >= 0.9:
         yield from findings(
             "silent_from_start",
@@ -50,17 +50,17 @@ def dead_units(case: Case) -> Iterator[Finding]:
             step_too_small=-1.5,
         )
         return
-    if not case.stuck:
+    if not traced.loss_is_stuck:
         return
-    end = max(case.modules)
-    found = case.dead_unit_share("silent", end) or case.dead_unit_share("silent_now", end)
+    end = max(traced.modules)
+    found = traced.dead_unit_share("silent", end) or traced.dead_unit_share("silent_now", end)
     if found is None:
         return
     name, share = found
     if share >= 0.6:
-        large = (case.first_update or 0) > 0.05
-        later = case.initial_dead_unit_share[1] < 0.3 and min(case.losses, default=0.0) < 0.5 * case.start_loss
-        weight = 0.8 if later else 1.5 if large or case.initial_dead_unit_share[1] > 0.5 * share else 2.5
+        large = (traced.first_update or 0) > 0.05
+        later = traced.initial_dead_unit_share[1] < 0.3 and min(traced.losses, default=0.0) < 0.5 * traced.start_loss
+        weight = 0.8 if later else 1.5 if large or traced.initial_dead_unit_share[1] > 0.5 * share else 2.5
         yield from findings(
             "silent_in_window",
             "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零",
@@ -81,11 +81,16 @@ def dead_units(case: Case) -> Iterator[Finding]:
         )
 
 
-def faded_signal(case: Case) -> Iterator[Finding]:
+def faded_signal(traced: TracedRun) -> Iterator[Finding]:
     """Outputs that at the first step hardly differ between samples: each layer passes on less of its input."""
-    if not case.input_insensitive or not case.harmed or case.symmetric or case.initial_dead_unit_share[1] > 0.9:
+    if (
+        not traced.input_insensitive
+        or not traced.is_failing
+        or traced.has_symmetric_units
+        or traced.initial_dead_unit_share[1] > 0.9
+    ):
         return
-    values = case.start.get("", {})
+    values = traced.first_sampled_modules.get("", {})
     yield from findings(
         "outputs_alike",
         "第一步时，不同样本的输出几乎一样：差别只有输出大小的 {0} 倍，信号在各层里消失了",

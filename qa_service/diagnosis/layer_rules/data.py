@@ -4,20 +4,22 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.layer_rules.case import Case
 from qa_service.diagnosis.layer_rules.findings import findings, log10
 from qa_service.diagnosis.layer_rules.formats import swallowed_share
+from qa_service.diagnosis.layer_rules.traced_run import TracedRun
 from qa_service.model.diagnosis import Finding
 
 
-def inputs(case: Case) -> Iterator[Finding]:
+def inputs(traced: TracedRun) -> Iterator[Finding]:
     """The numbers that enter the model: their size, their columns, nan among them."""
-    values = case.start.get("", {})
-    named = (event.step for event in case.run.events if event.name == "input_not_finite")
+    values = traced.first_sampled_modules.get("", {})
+    named = (event.step for event in traced.run.events if event.name == "input_not_finite")
     bad = next(named, None)
     if bad is None:
-        bad = next((step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None)
-    if bad is not None and case.nonfinite:
+        bad = next(
+            (step for step in sorted(traced.modules) if traced.modules[step].get("", {}).get("in_bad", 0) > 0), None
+        )
+    if bad is not None and traced.loss_is_nonfinite:
         yield from findings(
             "input_not_finite",
             "输入里已经有 nan 或 inf",
@@ -26,9 +28,9 @@ def inputs(case: Case) -> Iterator[Finding]:
             nonfinite_data=3.5,
         )
     size, columns = values.get("in_rms"), values.get("in_columns", 1.0)
-    if size is None or not (case.harmed or (case.large_first_loss and not case.exceeds_mean_reduction)):
+    if size is None or not (traced.is_failing or (traced.large_first_loss and not traced.exceeds_mean_reduction)):
         return
-    normed = any("Norm" in kind for _, kind in case.classes[:2])
+    normed = any("Norm" in kind for _, kind in traced.module_classes[:2])
     share = 0.3 if normed else 1.0
     if columns > 100:
         yield from findings(
@@ -67,10 +69,10 @@ def inputs(case: Case) -> Iterator[Finding]:
         )
 
 
-def labels(case: Case) -> Iterator[Finding]:
+def labels(traced: TracedRun) -> Iterator[Finding]:
     """Targets that are not finite; a batch without a label, over which the mean is 0/0."""
-    bad = next((event.step for event in case.run.events if event.name == "target_not_finite"), None)
-    if bad is not None and case.nonfinite:
+    bad = next((event.step for event in traced.run.events if event.name == "target_not_finite"), None)
+    if bad is not None and traced.loss_is_nonfinite:
         yield from findings(
             "target_not_finite",
             "目标值里已经有 nan 或 inf",
@@ -79,7 +81,7 @@ def labels(case: Case) -> Iterator[Finding]:
             bad_labels=6.0,
             nonfinite_data=-2.0,
         )
-    if case.number("ignored") == 1 and any(not math.isfinite(each) for each in case.losses):
+    if traced.number("ignored") == 1 and any(not math.isfinite(each) for each in traced.losses):
         yield from findings(
             "no_label_left",
             "出错的那一批里所有标签都被忽略，平均成了 0/0",
@@ -88,10 +90,10 @@ def labels(case: Case) -> Iterator[Finding]:
         )
 
 
-def targets(case: Case) -> Iterator[Finding]:
+def targets(traced: TracedRun) -> Iterator[Finding]:
     """Targets of a regression that are far from 1: the loss and its gradient grow with their size."""
-    size = case.number("target_rms")
-    if size is None or not size > 100 or not case.harmed:
+    size = traced.number("target_rms")
+    if size is None or not size > 100 or not traced.is_failing:
         return
     yield from findings(
         "targets_large",
@@ -104,11 +106,11 @@ def targets(case: Case) -> Iterator[Finding]:
     )
 
 
-def outliers(case: Case) -> Iterator[Finding]:
+def outliers(traced: TracedRun) -> Iterator[Finding]:
     """Single batches with values far beyond those of the others, and the loss of these batches."""
-    if not case.harmed and not case.has_spikes:
+    if not traced.is_failing and not traced.has_spikes:
         return
-    sizes = {each.step: each.value for each in case.run.series.get("input_max", ()) if each.step is not None}
+    sizes = {each.step: each.value for each in traced.run.series.get("input_max", ()) if each.step is not None}
     if len(sizes) < 20:
         return
     usual = median(sizes.values())
@@ -133,10 +135,10 @@ def outliers(case: Case) -> Iterator[Finding]:
     )
 
 
-def repeated_samples(case: Case) -> Iterator[Finding]:
+def repeated_samples(traced: TracedRun) -> Iterator[Finding]:
     """Very few different samples: a model that memorises these has learned nothing else."""
-    number, batch = case.different_samples, case.number("batch_size")
-    if number is None or not batch or number > 2 * batch or case.nonfinite:
+    number, batch = traced.different_samples, traced.number("batch_size")
+    if number is None or not batch or number > 2 * batch or traced.loss_is_nonfinite:
         return
     yield from findings(
         "few_different_samples",
@@ -152,21 +154,31 @@ def repeated_samples(case: Case) -> Iterator[Finding]:
     )
 
 
-def data_by_elimination(case: Case) -> Iterator[Finding]:
+def data_by_elimination(traced: TracedRun) -> Iterator[Finding]:
     """No learning although signal, weights and updates are usual: by elimination, the data or labels are the cause."""
-    first = case.first_update
-    if not case.slow_descent or case.nonfinite or first is None or case.chance_loss is None:
+    first = traced.first_update
+    if not traced.slow_descent or traced.loss_is_nonfinite or first is None or traced.chance_loss is None:
         return
-    if case.last_loss > 1.05 * case.start_loss or (case.first_loss_over_chance or 0.0) < 0.7:
+    if traced.last_loss > 1.05 * traced.start_loss or (traced.first_loss_over_chance or 0.0) < 0.7:
         return  # it rises, as a generator's does, or began far below chance: trained before
-    numbers = [*case.start.values()]
+    numbers = [*traced.first_sampled_modules.values()]
     if any(values.get("time_steps", 0) >= 20 for values in numbers):
         return  # a gradient that fades through time is not measured everywhere
-    usual = 3e-4 < first < 0.05 and 0.3 < (case.gain or 1.0) < 1.8 and not case.large_first_loss
-    held = all(facts["held"] > 0 for facts in case.facts.values() if facts["trained"] > 0)
-    zeroed = (case.number("carried") or 0.0) < 0.1
-    alive = case.initial_dead_unit_share[1] < 0.5 and (case.saturated is None or case.saturated[1] < 0.3)
-    if numbers and usual and held and zeroed and alive and not case.symmetric and swallowed_share(case) < 0.3:
+    usual = 3e-4 < first < 0.05 and 0.3 < (traced.initial_gain or 1.0) < 1.8 and not traced.large_first_loss
+    held = all(facts["held"] > 0 for facts in traced.facts.values() if facts["trained"] > 0)
+    zeroed = (traced.number("carried") or 0.0) < 0.1
+    alive = traced.initial_dead_unit_share[1] < 0.5 and (
+        traced.most_saturated_module is None or traced.most_saturated_module[1] < 0.3
+    )
+    if (
+        numbers
+        and usual
+        and held
+        and zeroed
+        and alive
+        and not traced.has_symmetric_units
+        and swallowed_share(traced) < 0.3
+    ):
         yield from findings(
             "numbers_are_sound",
             "初始权重、信号、更新的大小都正常（第一次更新是权重的 {0} 倍），损失却降不下去",

@@ -4,31 +4,31 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from qa_service.diagnosis.layer_rules.case import EARLY, RECURRENT_CLASSES, Case
 from qa_service.diagnosis.layer_rules.findings import findings
+from qa_service.diagnosis.layer_rules.traced_run import EARLY_STEPS, RECURRENT_CLASSES, TracedRun
 from qa_service.model.diagnosis import Finding
 
 
-def vanishing(case: Case) -> Iterator[Finding]:
+def vanishing(traced: TracedRun) -> Iterator[Finding]:
     """Gradients of the first layers, compared with what the optimizer needs to move them.
 
     SGD moves a layer in proportion to its gradient; Adam moves it all the same, until the gradient meets its eps.
     """
-    if case.gradient_zero:
+    if traced.gradient_zero:
         return  # zero in the last layer too: the gradient does not vanish on the way, the loss has none
     if (
-        not case.stuck
-        or case.symmetric
-        or len(case.weights) < 4
-        or not case.early
-        or case.initial_dead_unit_share[1] > 0.9
+        not traced.loss_is_stuck
+        or traced.has_symmetric_units
+        or len(traced.weights) < 4
+        or not traced.early_steps
+        or traced.initial_dead_unit_share[1] > 0.9
     ):
         return
-    first = case.weights[: max(1, len(case.weights) // 4)]
-    last = case.weights[-1:]
-    if case.scale_free:
-        gradients = [each for step in case.early for each in case.column(step, "grad_rms", first)]
-        eps = case.number("eps") or 1e-8
+    first = traced.weights[: max(1, len(traced.weights) // 4)]
+    last = traced.weights[-1:]
+    if traced.is_scale_free:
+        gradients = [each for step in traced.early_steps for each in traced.column(step, "grad_rms", first)]
+        eps = traced.number("eps") or 1e-8
         if gradients and median(gradients) < 30 * eps:
             yield from findings(
                 "gradient_below_eps",
@@ -40,13 +40,13 @@ def vanishing(case: Case) -> Iterator[Finding]:
                 vanishing_signal=3.0,
             )
         return
-    steps = case.number("steps") or 0.0
-    ratios = [each for step in case.early for each in case.column(step, "update_ratio", first)]
-    others = [each for step in case.early for each in case.column(step, "update_ratio", last)]
+    steps = traced.number("steps") or 0.0
+    ratios = [each for step in traced.early_steps for each in traced.column(step, "update_ratio", first)]
+    others = [each for step in traced.early_steps for each in traced.column(step, "update_ratio", last)]
     if ratios and others and median(others) > 0 and median(ratios) < 1e-2 * median(others):
         way = median(ratios) * steps
         if way < 0.02:
-            saturated = case.saturated is not None and case.saturated[1] > 0.5
+            saturated = traced.most_saturated_module is not None and traced.most_saturated_module[1] > 0.5
             yield from findings(
                 "first_layers_do_not_move",
                 "{layer} 每步只改变自身的 {0} 倍，最后一层是 {1} 倍：梯度传不到前面",
@@ -60,19 +60,19 @@ def vanishing(case: Case) -> Iterator[Finding]:
             )
 
 
-def recurrence(case: Case) -> Iterator[Finding]:
+def recurrence(traced: TracedRun) -> Iterator[Finding]:
     """The gradient on its way back through time."""
-    if not case.harmed:
+    if not traced.is_failing:
         return
-    for name, values in case.start.items():
+    for name, values in traced.first_sampled_modules.items():
         first, last = values.get("grad_time_first"), values.get("grad_time_last")
         steps = values.get("time_steps", values.get("calls", 0.0))
         if first is None and values.get("calls", 0) >= 8:
             first, last = values.get("grad"), values.get("grad_last")
-        recurrent = case.run.module_classes.get(name, "") in RECURRENT_CLASSES
+        recurrent = traced.run.module_classes.get(name, "") in RECURRENT_CLASSES
         if first and last and steps > 4 and math.isfinite(first) and math.isfinite(last):
-            yield from _through_time(case, name, first / last, steps)
-        elif recurrent and steps >= 20 and case.stuck:
+            yield from _through_time(traced, name, first / last, steps)
+        elif recurrent and steps >= 20 and traced.loss_is_stuck:
             yield from findings(
                 "long_sequence",
                 "循环层 {layer} 要把梯度传过 {0} 个时间步",
@@ -81,7 +81,7 @@ def recurrence(case: Case) -> Iterator[Finding]:
                 layer=name,
                 recurrent_product=1.5,
             )
-    name, spread = case.recurrent_spread
+    name, spread = traced.recurrent_spread
     if spread > 1.3:
         yield from findings(
             "recurrent_weights_large",
@@ -94,7 +94,7 @@ def recurrence(case: Case) -> Iterator[Finding]:
         )
 
 
-def _through_time(case: Case, name: str, ratio: float, steps: float) -> Iterator[Finding]:
+def _through_time(traced: TracedRun, name: str, ratio: float, steps: float) -> Iterator[Finding]:
     factor = ratio ** (1 / (steps - 1))
     if ratio > 100:
         yield from findings(
@@ -107,7 +107,7 @@ def _through_time(case: Case, name: str, ratio: float, steps: float) -> Iterator
             layer=name,
             recurrent_product=3.0,
         )
-    elif ratio < 1e-6 and case.stuck:
+    elif ratio < 1e-6 and traced.loss_is_stuck:
         yield from findings(
             "gradient_fades_through_time",
             "梯度往回每过一个时间步只剩 {0} 倍，{1} 步后是 {2} 倍",
@@ -133,14 +133,15 @@ _HAZARDS = _SINGULAR | _LOGARITHMS | {"Div", "Pow", "Exp", "Reciprocal"}
 """Operations that can make a gradient of inf or nan from finite numbers."""
 
 
-def nonfinite_gradient_of_finite_loss(case: Case) -> Iterator[Finding]:
+def nonfinite_gradient_of_finite_loss(traced: TracedRun) -> Iterator[Finding]:
     """A non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
-    names = str(case.run.settings.get("operations", "")).split()
-    if case.first_bad_gradient_step is None or not case.nonfinite or not names or case.float16:
+    names = str(traced.run.settings.get("operations", "")).split()
+    if traced.first_bad_gradient_step is None or not traced.loss_is_nonfinite or not names or traced.uses_float16:
         return
     hazards = [each for each in names if each in _HAZARDS]
     masked = "Where" in names and bool(hazards)
     logarithm, singular = bool(_LOGARITHMS & set(hazards)), bool(_SINGULAR & set(hazards))
+    stateful = traced.has_optimizer_state
     yield from findings(
         "gradient_only_nan_where" if masked else "gradient_only_nan",
         "第 {0} 步损失有限，梯度不是；损失的计算图里这类算子有："
@@ -149,13 +150,13 @@ def nonfinite_gradient_of_finite_loss(case: Case) -> Iterator[Finding]:
         "at step {0} the loss is finite and the gradient is not; operations of the loss whose derivative has no bound: "
         + (", ".join(dict.fromkeys(hazards)) or "none")
         + (", and Where about them" if masked else ""),
-        case.first_bad_gradient_step,
-        step=case.first_bad_gradient_step,
+        traced.first_bad_gradient_step,
+        step=traced.first_bad_gradient_step,
         where_backward=4.5 if masked else -4.0,
         gradient_at_zero=-1.0 if masked else 2.5 if singular else 0.5 if "Pow" in hazards else -4.0,
         log_of_zero=-1.0 if masked else 3.5 if logarithm else -4.0,
         zero_over_zero=-1.0 if masked else 1.0 if "Div" in hazards else -3.0,
-        adam_stale=4.0 if not hazards and case.has_state and case.first_bad_gradient_step > EARLY else -1.0,
+        adam_stale=4.0 if not hazards and stateful and traced.first_bad_gradient_step > EARLY_STEPS else -1.0,
         step_too_large=-3.0,
         nonfinite_data=-2.0,
     )

@@ -5,21 +5,23 @@ from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median
 
-from qa_service.diagnosis.layer_rules.case import EARLY, Case
 from qa_service.diagnosis.layer_rules.findings import findings, log10
 from qa_service.diagnosis.layer_rules.formats import swallowed_share
+from qa_service.diagnosis.layer_rules.traced_run import EARLY_STEPS, TracedRun
 from qa_service.model.diagnosis import Finding
 
 
-def step_size(case: Case) -> Iterator[Finding]:
+def step_size(traced: TracedRun) -> Iterator[Finding]:
     """The size of updates relative to the weights: too large at the first step, or too small all the time."""
-    first = case.first_update
+    first = traced.first_update
     if first is None:
         return
     sound_start = (
-        (not case.large_first_loss or case.exceeds_mean_reduction) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
+        (not traced.large_first_loss or traced.exceeds_mean_reduction)
+        and (traced.initial_gain or 1.0) < 1.8
+        and traced.has_scaled_inputs
     )
-    if ((case.harmed or case.rises) and first > 0.05) or (case.slow_descent and first > 0.2):
+    if ((traced.is_failing or traced.loss_rises) and first > 0.05) or (traced.slow_descent and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * log10(first / 0.05))
         yield from findings(
             "update_large",
@@ -29,7 +31,7 @@ def step_size(case: Case) -> Iterator[Finding]:
             step_too_large=weight if sound_start else 0.3 * weight,
             step_too_small=-4.0,
         )
-    elif case.harmed and first < 3e-3 and not case.rate_rises:
+    elif traced.is_failing and first < 3e-3 and not traced.rate_rises:
         yield from findings(
             "update_small",
             "第一次更新只把权重改变了它自身的 {0} 倍",
@@ -37,15 +39,22 @@ def step_size(case: Case) -> Iterator[Finding]:
             first,
             step_too_large=-1.5,
         )
-    yield from _too_small(case)
+    yield from _too_small(traced)
 
 
-def _too_small(case: Case) -> Iterator[Finding]:
-    largest, steps = case.largest_update, case.number("steps")
-    if not largest or not steps or case.nonfinite or not case.slow_descent or case.rate_rises or steps < 40:
+def _too_small(traced: TracedRun) -> Iterator[Finding]:
+    largest, steps = traced.largest_update, traced.number("steps")
+    if (
+        not largest
+        or not steps
+        or traced.loss_is_nonfinite
+        or not traced.slow_descent
+        or traced.rate_rises
+        or steps < 40
+    ):
         return
     way = largest * steps
-    if way > 1 and case.last_loss > 0.9 * case.start_loss:
+    if way > 1 and traced.last_loss > 0.9 * traced.start_loss:
         yield from findings(
             "weights_move_far",
             "{0} 步里权重能走的路是自身大小的 {1} 倍：步子不小",
@@ -55,7 +64,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
             step_too_small=-2.5,
             no_update=-1.5,
         )
-    elif way < 0.05 and not swallowed_share(case):
+    elif way < 0.05 and not swallowed_share(traced):
         yield from findings(
             "weights_hardly_move",
             "{0} 步里每个权重最多只走了自身大小的 {1} 倍：步子太小，还没有学到东西",
@@ -67,19 +76,19 @@ def _too_small(case: Case) -> Iterator[Finding]:
         )
 
 
-def loss_after_rate_jump(case: Case) -> Iterator[Finding]:
+def loss_after_rate_jump(traced: TracedRun) -> Iterator[Finding]:
     """A learning rate that jumps more than fourfold in a run that had not diverged, and the loss gets worse."""
-    rates = {each.step: each.value for each in case.run.series.get("lr", ()) if each.step is not None}
-    losses = [(each.step or 0, each.value) for each in case.run.series.get("loss", ())]
+    rates = {each.step: each.value for each in traced.run.series.get("lr", ()) if each.step is not None}
+    losses = [(each.step or 0, each.value) for each in traced.run.series.get("loss", ())]
     for (_, before), (step, after) in pairwise(sorted(rates.items())):
-        if step <= EARLY or not 0 < 4 * before < after:
+        if step <= EARLY_STEPS or not 0 < 4 * before < after:
             continue
         earlier = [value for at, value in losses if at < step][-10:]
         later = [value for at, value in losses if at >= step][:30]
         if not earlier or not later or not all(map(math.isfinite, earlier)):
             continue
         worse = not all(map(math.isfinite, later)) or median(later) > 1.5 * median(earlier)
-        if worse and median(earlier) < 1.05 * case.start_loss:
+        if worse and median(earlier) < 1.05 * traced.start_loss:
             yield from findings(
                 "worse_since_rate_jumped",
                 "学习率在第 {0} 步一下子变成 {1} 倍，损失从那里起变坏，之前没有升",
@@ -95,9 +104,9 @@ def loss_after_rate_jump(case: Case) -> Iterator[Finding]:
             return
 
 
-def clipping(case: Case) -> Iterator[Finding]:
+def clipping(traced: TracedRun) -> Iterator[Finding]:
     """Gradients clipped while they still carry the loss scale."""
-    event = next((each for each in case.run.events if each.name == "clip_before_unscale"), None)
+    event = next((each for each in traced.run.events if each.name == "clip_before_unscale"), None)
     if event is not None:
         yield from findings(
             "clipped_while_scaled",
@@ -109,14 +118,14 @@ def clipping(case: Case) -> Iterator[Finding]:
         )
 
 
-def stale_state(case: Case) -> Iterator[Finding]:
+def stale_state(traced: TracedRun) -> Iterator[Finding]:
     """Adam's state: nan in it, or updates larger than an up-to-date second moment allows."""
-    if not case.scale_free:
+    if not traced.is_scale_free:
         return
-    event = next((each for each in case.run.events if each.name == "bad_state"), None)
-    alarm = next((each for each in case.run.events if each.name == "alarm_loss"), None)
+    event = next((each for each in traced.run.events if each.name == "bad_state"), None)
+    alarm = next((each for each in traced.run.events if each.name == "alarm_loss"), None)
     weights_bad = alarm is not None and "not finite" in alarm.text
-    if event is not None and not weights_bad and case.nonfinite:
+    if event is not None and not weights_bad and traced.loss_is_nonfinite:
         yield from findings(
             "state_not_finite",
             "优化器的状态里已经有 nan 或 inf，权重还是有限的",
@@ -124,26 +133,26 @@ def stale_state(case: Case) -> Iterator[Finding]:
             step=event.step,
             adam_stale=3.5,
         )
-    yield from _beyond_rate(case)
+    yield from _beyond_rate(traced)
 
 
-def _beyond_rate(case: Case) -> Iterator[Finding]:
+def _beyond_rate(traced: TracedRun) -> Iterator[Finding]:
     """Updates beyond the learning rate, with a spike of the loss near them."""
-    losses = case.run.series.get("loss", ())
-    rates = {record.step: record.value for record in case.run.series.get("lr", ())}
-    for step in sorted(case.parameters):
+    losses = traced.run.series.get("loss", ())
+    rates = {record.step: record.value for record in traced.run.series.get("lr", ())}
+    for step in sorted(traced.parameters):
         before = [each.value for each in losses if (each.step or 0) < step][-50:]
         near = [each.value for each in losses if step <= (each.step or 0) < step + 20]
         if len(before) < 20 or max(near, default=0.0) < 10 * median(before):
             continue
-        sizes = case.column(step, "update_rms")
+        sizes = traced.column(step, "update_rms")
         rate = rates.get(step)
         if (
-            step > 4 * EARLY
+            step > 4 * EARLY_STEPS
             and rate
             and sizes
             and max(sizes) > 2.5 * rate
-            and "Adam" in str(case.run.settings["optimizer"])
+            and "Adam" in str(traced.run.settings["optimizer"])
         ):
             yield from findings(
                 "update_beyond_rate",
@@ -158,10 +167,10 @@ def _beyond_rate(case: Case) -> Iterator[Finding]:
             return
 
 
-def accumulation(case: Case) -> Iterator[Finding]:
+def accumulation(traced: TracedRun) -> Iterator[Finding]:
     """Gradients of the previous step that are not cleared before the backward pass."""
-    carried = case.number("carried")
-    if carried is None or case.run.settings.get("optimizers") != 1:
+    carried = traced.number("carried")
+    if carried is None or traced.run.settings.get("optimizers") != 1:
         return
     if carried > 0.9:
         yield from findings(
@@ -180,15 +189,15 @@ def accumulation(case: Case) -> Iterator[Finding]:
         )
 
 
-def no_update(case: Case) -> Iterator[Finding]:
+def no_update(traced: TracedRun) -> Iterator[Finding]:
     """Weights that no update reaches."""
-    if not case.stuck and not case.slow_descent:
+    if not traced.loss_is_stuck and not traced.slow_descent:
         return
-    trained = [facts for facts in case.facts.values() if facts["trained"] > 0]
+    trained = [facts for facts in traced.facts.values() if facts["trained"] > 0]
     size = math.fsum(facts["size"] for facts in trained)
-    free = [name for name, facts in case.facts.items() if facts["trained"] > 0 and facts["held"] == 0]
-    missing = math.fsum(case.facts[name]["size"] for name in free)
-    if case.number("optimizers") and size and missing > 0.3 * size:
+    free = [name for name, facts in traced.facts.items() if facts["trained"] > 0 and facts["held"] == 0]
+    missing = math.fsum(traced.facts[name]["size"] for name in free)
+    if traced.number("optimizers") and size and missing > 0.3 * size:
         yield from findings(
             "not_in_optimizer",
             "优化器里没有 {layer} 等参数，占可训练参数的 {0}%",
@@ -198,8 +207,8 @@ def no_update(case: Case) -> Iterator[Finding]:
             no_update=5.0,
             step_too_small=-3.0,
         )
-    moves = [each for step in case.parameters for each in case.column(step, "update_rms")]
-    gradients = [each for step in case.parameters for each in case.column(step, "grad_rms")]
+    moves = [each for step in traced.parameters for each in traced.column(step, "update_rms")]
+    gradients = [each for step in traced.parameters for each in traced.column(step, "grad_rms")]
     if moves and not any(moves) and any(gradients):
         half = any(facts["bits"] == 16 for facts in trained)
         yield from findings(
@@ -211,17 +220,22 @@ def no_update(case: Case) -> Iterator[Finding]:
         )
     elif moves and any(moves):
         yield from findings("weights_change", "权重在变", "the weights do change", no_update=-2.5 if not free else 0.0)
-    if case.number("steps") and not case.parameters and case.run.series.get("loss") and case.number("optimizers"):
+    if (
+        traced.number("steps")
+        and not traced.parameters
+        and traced.run.series.get("loss")
+        and traced.number("optimizers")
+    ):
         yield from findings(
             "step_never_called", "优化器的 step 从未被调用", "the optimizer's step is never called", no_update=4.0
         )
 
 
-def adam_eps(case: Case) -> Iterator[Finding]:
+def adam_eps(traced: TracedRun) -> Iterator[Finding]:
     """An eps that float16 rounds to 0."""
-    eps = case.number("eps")
-    pure = [facts for facts in case.facts.values() if facts["bits"] == 16 and not facts["bfloat16"]]
-    if pure and case.scale_free and eps is not None and 0 < eps < 2.0**-25 and case.nonfinite:
+    eps = traced.number("eps")
+    pure = [facts for facts in traced.facts.values() if facts["bits"] == 16 and not facts["bfloat16"]]
+    if pure and traced.is_scale_free and eps is not None and 0 < eps < 2.0**-25 and traced.loss_is_nonfinite:
         yield from findings(
             "eps_below_float16",
             "权重是 float16，而优化器的 eps = {0} 在 float16 里就是零：梯度为零时成了 0/0",
@@ -229,6 +243,6 @@ def adam_eps(case: Case) -> Iterator[Finding]:
             "is 0/0",
             eps,
             eps_lost=4.0
-            if case.first_nonfinite_weight_step is None or case.first_bad_gradient_step is not None
+            if traced.first_nonfinite_weight_step is None or traced.first_bad_gradient_step is not None
             else 6.0,
         )

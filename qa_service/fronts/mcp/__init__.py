@@ -14,7 +14,7 @@ from qa_service.settings import Settings
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-PATH = "/mcp"
+MCP_PATH = "/mcp"
 """The path of the protocol over HTTP."""
 
 
@@ -32,7 +32,9 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.fronts.mcp.http import McpEndpoint
 
     api = APIRouter()
-    api.routes.append(Route(PATH, McpEndpoint(PATH, settings), methods=["POST"], name="mcp", include_in_schema=False))
+    api.routes.append(
+        Route(MCP_PATH, McpEndpoint(MCP_PATH, settings), methods=["POST"], name="mcp", include_in_schema=False)
+    )
     return api
 
 

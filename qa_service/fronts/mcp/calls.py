@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from qa_service.lab.cancellation import CancelToken
-from qa_service.lab.runner import Cancelled, overloaded
+from qa_service.lab.runner import Cancelled, overloaded_error
 from qa_service.model import Lang, Text
 from qa_service.model.events import Event, Queued, RowMeasured, Started
 
@@ -36,7 +36,7 @@ class CallsInProgress:
         self._calls: dict[tuple[str, int | str], ToolCall] = {}
 
     @contextmanager
-    def keep(self, session: str, request: int | str | None, call: "ToolCall") -> Iterator[None]:
+    def registered(self, session: str, request: int | str | None, call: "ToolCall") -> Iterator[None]:
         """Registers a call for the duration of the block; does nothing without a session."""
         key = (session, request if request is not None else "")
         if session:
@@ -53,7 +53,7 @@ class CallsInProgress:
             call.is_cancelled.cancel()
 
 
-class Report(Protocol):
+class ProgressReporter(Protocol):
     """Sends the client a report of progress; `progress` must increase with each report."""
 
     async def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
@@ -72,7 +72,7 @@ class ToolCall:
         self._rows = 0
         self._wake: Callable[[], None] = lambda: None
 
-    def last(self, events: Generator[Event, None, object]) -> Event:
+    def wait_for_last(self, events: Generator[Event, None, object]) -> Event:
         """Waits for the last event. Raises `Cancelled`, after ending the run, once the request is cancelled."""
         latest: Event | None = None
         with closing(events):
@@ -96,7 +96,7 @@ class ToolCall:
             case Queued():
                 self.message = _QUEUED[self.lang].format(id=event.id, before=event.position - 1)
 
-    async def run(self, work: Callable[["ToolCall"], T], report: Report) -> T:
+    async def run(self, work: Callable[["ToolCall"], T], report: ProgressReporter) -> T:
         """The result of `work(self)`, executed in a thread; raises its exception, or `Cancelled` if it is cancelled.
 
         If this coroutine is cancelled, so is the work. Raises `Overloaded` if no thread can be started.
@@ -126,7 +126,7 @@ class ToolCall:
         try:
             threading.Thread(target=context.run, args=(in_thread,), daemon=True, name="answer").start()
         except (RuntimeError, MemoryError) as error:
-            raise overloaded(threading.active_count(), 1) from error
+            raise overloaded_error(threading.active_count(), 1) from error
         try:
             await self._follow(changed, result, report)
         finally:
@@ -134,7 +134,7 @@ class ToolCall:
         answer: T = result.result()
         return answer
 
-    async def _follow(self, changed: asyncio.Event, result: "asyncio.Future[T]", report: Report) -> None:
+    async def _follow(self, changed: asyncio.Event, result: "asyncio.Future[T]", report: ProgressReporter) -> None:
         """Reports progress until there is a result; raises `Cancelled` if the call is cancelled before."""
         begun = reported = time.monotonic()
         seen, beats = 0, 0

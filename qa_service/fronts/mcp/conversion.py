@@ -5,7 +5,7 @@ from typing import Any
 
 from qa_service.answering.service import Service
 from qa_service.experiments.parameters import describe_allowed
-from qa_service.fronts.mcp.checking import CheckedClaim
+from qa_service.fronts.mcp.claim_checking import CheckedClaim
 from qa_service.fronts.mcp.receipts import CompactReceipt
 from qa_service.fronts.mcp.results import (
     AskResult,
@@ -27,7 +27,7 @@ from qa_service.fronts.mcp.results import (
     RunMetric,
     RunResult,
 )
-from qa_service.machine import machine
+from qa_service.machine import machine_name
 from qa_service.model import (
     FIRST_PARTS,
     MAX_CANDIDATES,
@@ -44,7 +44,7 @@ from qa_service.model.formula import Elements, FormulaNode, FormulaResult, Formu
 from qa_service.presentation import prose
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import comparison_tables
-from qa_service.presentation.formula_words import ERROR_MECHANISM, STATUS
+from qa_service.presentation.formula_words import ERROR_MECHANISM_TEXTS, STATUS_TEXTS
 from qa_service.schemas.answers import context_json
 from qa_service.schemas.diagnosis import diagnosis_json
 from qa_service.schemas.evidence import claims_json
@@ -134,7 +134,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
         rows=f"numstab://runs/{CompactReceipt.of(evidence, lang).encode()}",
         code_hash=experiment.hash[:_HASH_CHARACTERS],
         versions=dict(run.versions),
-        machine=run.machine or machine(),
+        machine=run.machine or machine_name(),
     )
 
 
@@ -262,11 +262,14 @@ def _elements(value: Elements) -> Any:
 
 
 def _format_value(value: FormulaValue, lang: Lang) -> FormatValue:
-    return FormatValue(value=_elements(value.value), ulp=value.ulp, status=STATUS[value.status][lang])
+    return FormatValue(value=_elements(value.value), ulp=value.ulp, status=STATUS_TEXTS[value.status][lang])
 
 
 def _step(node: FormulaNode, dtype: str, lang: Lang) -> FormulaStep:
     value = node.values[dtype]
     return FormulaStep(
-        step=node.text, exact=_elements(node.exact), value=_elements(value.value), what=ERROR_MECHANISM[value.how][lang]
+        step=node.text,
+        exact=_elements(node.exact),
+        value=_elements(value.value),
+        what=ERROR_MECHANISM_TEXTS[value.how][lang],
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_service.answering.execute import measured_before
+from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.mcp.calls import ToolCall
@@ -25,7 +25,7 @@ _NOT_MEASURED = {"zh": "（用 ask 测量）", "en": "(measured by ask)"}
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class ResourceTemplate:
     """A resource template. `read` is called with the service, the variable part of the URI, and the call."""
 
     uri: str
@@ -45,7 +45,7 @@ class Template:
         return None if "/" in variable else variable
 
 
-def read(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
+def read_resource_text(service: Service, uri: str, call: ToolCall) -> tuple[str, str]:
     """(text, media type) of a resource. Raises `BadRequest` for an unknown URI."""
     if uri == APP_URI:
         return app_html(), APP_MIME_TYPE
@@ -83,7 +83,7 @@ def _experiment_index(service: Service) -> str:
 def _entry(service: Service, entry_id: str, _call: ToolCall) -> str:
     knowledge = service.knowledge
     entry = knowledge.library[entry_id]
-    evidence = measured_before(entry, knowledge.experiments, service.runner)
+    evidence = cached_own_evidence(entry, knowledge.experiments, service.runner)
     texts = [_entry_in(entry, evidence, lang) for lang in reversed(LANGS)]
     links = [f"- {_SCHEME}entries/{other}" for other in entry.related]
     links += [f"- {_SCHEME}experiments/{block.experiment}" for block in entry.evidence]
@@ -136,7 +136,7 @@ def _repeat(service: Service, text: str, call: ToolCall) -> tuple[Evidence, Lang
     knowledge = service.knowledge
     experiment = knowledge.experiment(receipt.experiment)
     receipt.check(experiment)
-    ready = call.last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled, knowledge))
+    ready = call.wait_for_last(service.run(experiment.slug, receipt.params, receipt.seed, call.is_cancelled, knowledge))
     assert isinstance(ready, EvidenceReady)
     return ready.evidence, receipt.lang
 
@@ -147,20 +147,20 @@ INDEXES: dict[str, Callable[[Service], str]] = {
 }
 """URI → the function that lists all entries, or all experiments."""
 TEMPLATES = (
-    Template(
+    ResourceTemplate(
         f"{_SCHEME}entries/{{id}}", "entry", "Entry", "One curated answer in both languages, with its claims.",
         "text/markdown", _entry,
     ),
-    Template(
+    ResourceTemplate(
         f"{_SCHEME}experiments/{{slug}}", "experiment", "Source of an experiment",
         "The Python file of an experiment; it needs nothing but torch.", "text/x-python", _source,
     ),
-    Template(
+    ResourceTemplate(
         f"{_SCHEME}runs/{{receipt}}", "run", "Rows of a run",
         "Every row, the metrics, the Vega-Lite chart and the receipt of a run, by the address in a tool's result.",
         "application/json", _run,
     ),
-    Template(
+    ResourceTemplate(
         f"{_SCHEME}runs/{{receipt}}/chart.svg", "chart", "Chart of a run", "The chart of a run as SVG.",
         "image/svg+xml", _chart,
     ),

@@ -185,7 +185,7 @@ class FindResult(ToolResult):
     of: int = Field(description="how many experiments there are altogether")
 
     def shortened(self) -> Iterator[Self]:
-        """With fewer and fewer experiments."""
+        """The result with fewer and fewer experiments."""
         yield self
         for count in range(len(self.experiments) - 1, 0, -1):
             yield self.model_copy(update={"experiments": self.experiments[:count], "left_out": ["experiments"]})
@@ -219,7 +219,7 @@ class CheckResult(ToolResult):
     claims: list[ClaimChecked]
 
     def shortened(self) -> Iterator[Self]:
-        """With fewer and fewer claims; those that were not confirmed are kept longest."""
+        """The result with fewer and fewer claims; those that were not confirmed are kept longest."""
         yield self
         ordered = sorted(self.claims, key=lambda claim: claim.confirmed)
         for count in range(len(ordered) - 1, 0, -1):

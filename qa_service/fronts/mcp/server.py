@@ -114,7 +114,7 @@ class _Handlers:
             return _tool_result(result, entries)
 
         try:
-            with self._calls.keep(_session(context), context.request_id, call):
+            with self._calls.registered(_session(context), context.request_id, call):
                 return await call.run(serve, context.session.report_progress)
         except NumstabError as error:
             return _error_result(f"{error.code}: {error[call.lang]}")
@@ -132,7 +132,7 @@ class _Handlers:
         call = ToolCall("en")
         try:
             content, mime_type = await call.run(
-                lambda call: resources.read(self._service(), uri, call), context.session.report_progress
+                lambda call: resources.read_resource_text(self._service(), uri, call), context.session.report_progress
             )
         except (NumstabError, Cancelled) as error:
             wrong = isinstance(error, NumstabError) and error.status < 500
@@ -244,7 +244,7 @@ def _input_schema(spec: ToolSpec) -> dict[str, Any]:
 
 def _tool_result(result: results.ToolResult, entries: list[Entry]) -> types.CallToolResult:
     """The result as text and as structured content, with links to its entries and to the rows of its runs."""
-    fitting, written = results.fit_to_limit(result, text.render)
+    fitting, written = results.fit_to_limit(result, text.render_result)
     content: list[types.ContentBlock] = [types.TextContent(type="text", text=written)]
     for entry in entries:
         content.append(

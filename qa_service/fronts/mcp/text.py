@@ -103,7 +103,7 @@ _WORDS: Mapping[str, Text] = {
 }
 
 
-def render(result: ToolResult) -> str:
+def render_result(result: ToolResult) -> str:
     """A result as Markdown; raises TypeError for an unknown type of result."""
     match result:
         case AskResult():

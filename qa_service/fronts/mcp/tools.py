@@ -9,14 +9,14 @@ from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.fronts.mcp import conversion, inputs, results
 from qa_service.fronts.mcp.calls import ToolCall
-from qa_service.fronts.mcp.checking import check_entry
-from qa_service.fronts.mcp.finding import find_experiments
+from qa_service.fronts.mcp.claim_checking import check_entry
+from qa_service.fronts.mcp.experiment_search import find_experiments
 from qa_service.model import Answer, Entry, Evidence, Lang, Request
 from qa_service.model.events import Done, Event, EvidenceReady
 from qa_service.parsing import detect_language
 from qa_service.schemas.requests import RequestBody, read_request
 
-Serve = Callable[[Service, Any, ToolCall], tuple[results.ToolResult, list[Entry]]]
+ToolFunction = Callable[[Service, Any, ToolCall], tuple[results.ToolResult, list[Entry]]]
 """(service, arguments, call) → the result, and the entries that it links to."""
 
 
@@ -29,7 +29,7 @@ class ToolSpec:
     description: str
     arguments: type[RequestBody]
     result: type[results.ToolResult]
-    serve: Serve
+    serve: ToolFunction
     with_app: bool = False
 
 
@@ -49,13 +49,13 @@ def _compare(service: Service, given: inputs.CompareInput, call: ToolCall) -> tu
 
 
 def _answer(service: Service, request: Request, call: ToolCall) -> Answer:
-    done = call.last(service.stream(request, call.is_cancelled))
+    done = call.wait_for_last(service.stream(request, call.is_cancelled))
     assert isinstance(done, Done)
     return done.answer
 
 
 def _run(service: Service, given: inputs.RunInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
-    ready = _evidence(call.last(service.run(given.experiment, given.params, given.seed, call.is_cancelled)))
+    ready = _evidence(call.wait_for_last(service.run(given.experiment, given.params, given.seed, call.is_cancelled)))
     run = conversion.run_result(ready.evidence, call.lang)
     return results.RunOnlyResult(left_out=[], lang=call.lang, runs=[run]), []
 
@@ -74,7 +74,7 @@ def _check(service: Service, given: inputs.CheckInput, call: ToolCall) -> tuple[
 
 def _formula(service: Service, given: inputs.FormulaInput, call: ToolCall) -> tuple[results.ToolResult, list[Entry]]:
     study = FormulaStudy.of(given.to_request())
-    ready = _evidence(call.last(study.stream(service, call.is_cancelled)))
+    ready = _evidence(call.wait_for_last(study.stream(service, call.is_cancelled)))
     return conversion.formula_result(study.result(ready.evidence), call.lang), []
 
 
@@ -83,7 +83,7 @@ def _diagnose(service: Service, given: inputs.DiagnoseInput, call: ToolCall) -> 
     evidence: list[Evidence] = []
     knowledge = service.knowledge
     if given.run and found.experiment is not None:
-        call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled, knowledge))
+        call.wait_for_last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled, knowledge))
     library = knowledge.library
     named = dict.fromkeys(found.causes[each.cause].entry for each in found.hypotheses)
     entries = [library[name] for name in named if name in library]

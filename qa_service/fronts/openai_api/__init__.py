@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from qa_service.schemas.problems import ProblemJson
     from qa_service.schemas.values import Body
 
-PREFIX = "/v1"
+API_PREFIX = "/v1"
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """The routes under /v1. They are not in our OpenAPI document: their clients know the protocol."""
     from qa_service.fronts.openai_api.routes import create_router
 
-    return create_router(service, settings, PREFIX)
+    return create_router(service, settings, API_PREFIX)
 
 
 def error_formats(service: Service, settings: Settings) -> "Mapping[str, Callable[[ProblemJson], tuple[int, Body]]]":
     """Errors under /v1 have OpenAI's format, also those of the middlewares."""
     from qa_service.fronts.openai_api.errors import openai_error
 
-    return {PREFIX + "/": openai_error}
+    return {API_PREFIX + "/": openai_error}

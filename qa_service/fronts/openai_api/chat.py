@@ -28,7 +28,7 @@ from qa_service.fronts.openai_api.bodies import (
 )
 from qa_service.fronts.openai_api.conversation import Conversation
 from qa_service.fronts.openai_api.errors import openai_error
-from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, ReplyStream
+from qa_service.fronts.openai_api.reply_stream import FollowUps, Ping, Progress, ReplyStream
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.schemas.values import Body
 from qa_service.server.problems import problem_json

@@ -47,7 +47,7 @@ class Conversation:
         """Whether experiments are run for the reply."""
         return self.model != "numstab-text"
 
-    def opening(self, reader_lang: Lang | None) -> Request:
+    def first_request(self, reader_lang: Lang | None) -> Request:
         """The request of the first turn; the later ones are folded in by the service.
 
         Raises `BadRequest` if the last turn is not valid as a question; earlier turns that are not are left out.
@@ -62,7 +62,7 @@ class Conversation:
         )
 
     @property
-    def later(self) -> Sequence[str]:
+    def later_turns(self) -> Sequence[str]:
         """The turns after the one of `opening`."""
         return self._askable[1:]
 

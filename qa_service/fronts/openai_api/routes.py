@@ -17,13 +17,13 @@ from qa_service.fronts.openai_api.conversation import (
     read_responses,
 )
 from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
-from qa_service.fronts.openai_api.replying import open_reply
+from qa_service.fronts.openai_api.reply_stream import open_reply
 from qa_service.fronts.openai_api.responses import Response as ResponseWriter
 from qa_service.fronts.openai_api.text import Passage
 from qa_service.model import Lang
 from qa_service.parsing import MAX_QUESTION_CHARS
-from qa_service.server.bodies import BodyResponse
 from qa_service.server.problems import request_language
+from qa_service.server.responses import BodyResponse
 from qa_service.server.streaming import SSEResponse, read_json
 from qa_service.settings import Settings
 

@@ -33,7 +33,9 @@ def add_commands(parsers: Any) -> None:
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints the diagnosis; returns the exit status."""
     diagnosis = diagnosing.diagnose_file(_read(arguments.file), "" if arguments.file == "-" else arguments.file)
-    return diagnosis_report.report(diagnosis, lang, as_json=arguments.json, service=service, run=not arguments.no_run)
+    return diagnosis_report.print_report(
+        diagnosis, lang, as_json=arguments.json, service=service, run=not arguments.no_run
+    )
 
 
 def _read(path: str) -> bytes:

@@ -44,7 +44,7 @@ _CERTAINTY = {
 _STYLES = {"sick": "bold red", "undecided": "bold yellow", "healthy": "bold green", "not_numerics": "bold cyan"}
 
 
-def report(
+def print_report(
     diagnosis: Diagnosis,
     lang: Lang,
     *,
@@ -130,8 +130,8 @@ class _Report:
     def evidence(self) -> None:
         """Prints the facts that speak for the first cause, each with its place, and the second cause in a line."""
         found, lang = self._diagnosis, self._lang
-        if found.margins:
-            self._list("margins", [each[lang] for each in found.margins])
+        if found.harmless_anomalies:
+            self._list("margins", [each[lang] for each in found.harmless_anomalies])
         if not found.hypotheses:
             return
         first, *others = found.hypotheses
@@ -226,9 +226,9 @@ class _Report:
             self.view.print_line(
                 f"\n{self._word('unseen')}{colon}{self._word('and').join(each[lang] for each in found.unseen)}"
             )
-        if found.next_line:
+        if found.line_to_add:
             self._heading("next")
-            self.view.print_line(f"    {found.next_line}")
+            self.view.print_line(f"    {found.line_to_add}")
 
     def _list(self, heading: str, lines: Sequence[str]) -> None:
         self._heading(heading)

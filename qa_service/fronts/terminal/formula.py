@@ -12,7 +12,7 @@ from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Text
 from qa_service.model.events import EvidenceReady
 from qa_service.model.formula import Elements, FormulaRegion, FormulaRequest, FormulaResult
-from qa_service.presentation.formula_words import BEYOND_FLOAT64, ERROR_MECHANISM, STATUS
+from qa_service.presentation.formula_words import BEYOND_FLOAT64_TEXT, ERROR_MECHANISM_TEXTS, STATUS_TEXTS
 from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
@@ -133,12 +133,12 @@ class FormulaView:
         if not result.ran:
             self._line(f"{result.evidence.run.status.value}: {result.evidence.run.note[self._lang]}")
             return
-        exact = BEYOND_FLOAT64[self._lang] if result.exceeds_float64 else self._elements(result.exact, 17)
+        exact = BEYOND_FLOAT64_TEXT[self._lang] if result.exceeds_float64 else self._elements(result.exact, 17)
         self._line(f"{self._word('exact')}: {exact}")
         self._view.print_table(
             [self._word(name) for name in ("format", "value", "ulp", "status")],
             [
-                (dtype, self._elements(each.value, 17), self._number(each.ulp), STATUS[each.status][self._lang])
+                (dtype, self._elements(each.value, 17), self._number(each.ulp), STATUS_TEXTS[each.status][self._lang])
                 for dtype, each in result.values.items()
             ],
         )
@@ -162,7 +162,7 @@ class FormulaView:
         for name, number in result.first_wrong.items():
             node = by_id.get(number)
             if node:
-                self._line(f"{name}: {node.text} {ERROR_MECHANISM[node.values[name].how][self._lang]}")
+                self._line(f"{name}: {node.text} {ERROR_MECHANISM_TEXTS[node.values[name].how][self._lang]}")
         self._line(f"\n{self._word('steps')} ({dtype})")
         rows = [
             (
@@ -170,7 +170,7 @@ class FormulaView:
                 node.text,
                 self._elements(node.values[dtype].value, 9),
                 self._elements(node.exact, 9),
-                STATUS[node.values[dtype].status][self._lang],
+                STATUS_TEXTS[node.values[dtype].status][self._lang],
             )
             for node in result.nodes
             if node.inputs or node.values[dtype].status != "exact"
@@ -185,7 +185,12 @@ class FormulaView:
             self._view.print_table(
                 [self._word(name) for name in ("format", "value", "ulp", "status")],
                 [
-                    (dtype, self._elements(value.value, 17), self._number(value.ulp), STATUS[value.status][self._lang])
+                    (
+                        dtype,
+                        self._elements(value.value, 17),
+                        self._number(value.ulp),
+                        STATUS_TEXTS[value.status][self._lang],
+                    )
                     for dtype, value in each.values.items()
                 ],
             )
@@ -211,7 +216,7 @@ class FormulaView:
         span = self._word("from_to").format(self._number(region.low), self._number(region.high))
         span = self._number(region.low) if region.low == region.high else span
         why = {"overflow": self._word("too_large"), "domain": self._word("undefined")}.get(region.how, "")
-        words = [STATUS[region.status][self._lang], *([why] if why else [])]
+        words = [STATUS_TEXTS[region.status][self._lang], *([why] if why else [])]
         return f"{span}: {', '.join(words)}" if len(self._result.over) == 1 else ", ".join(words)
 
     def _map(self) -> tuple[str, str, dict[str, list[tuple[float, float]]]]:

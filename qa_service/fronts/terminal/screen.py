@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text as Styled
 
-from qa_service.answering.chips import duplicates
+from qa_service.answering.chips import duplicate_chips
 from qa_service.fronts.terminal import formulas
 from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, Part, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
@@ -91,7 +91,7 @@ class TerminalView:
         """Prints what was read from the question: a description of a pasted log, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
-        hidden = duplicates(answer.params, answer.observations, answer.used_by)
+        hidden = duplicate_chips(answer.params, answer.observations, answer.used_by)
         read = [
             f"{name} = {format_number(value, self.lang)}{self._unused(answer, f'param:{name}')}"
             for name, value in answer.params.items()

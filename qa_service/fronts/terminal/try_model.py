@@ -11,7 +11,7 @@ from qa_service.model import Lang
 from qa_service.model.training_run import Intervention, OperationFault, TrainingRun
 from qa_service.presentation.numbers import format_number
 from qa_service.settings import Settings
-from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
+from qa_service.tools.trial_budget import DEFAULT_DEADLINE_SECONDS, DEFAULT_MEMORY_MIB, DEFAULT_STEPS
 
 _MAX_STEPS, _MAX_DEADLINE, _LEAST_MEMORY = 100_000, 86_400.0, 64
 _MAX_OUTPUT_LINES = 20
@@ -27,11 +27,16 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument(
         "target", metavar="FILE.py:make", help="function that returns (model, batch, loss_fn[, optimizer])"
     )
-    parser.add_argument("--steps", default=STEPS, metavar="N", help=f"training steps (default {STEPS})")
+    parser.add_argument("--steps", default=DEFAULT_STEPS, metavar="N", help=f"training steps (default {DEFAULT_STEPS})")
     parser.add_argument(
-        "--deadline", default=DEADLINE, metavar="S", help=f"seconds for the whole trial (default {DEADLINE:g})"
+        "--deadline",
+        default=DEFAULT_DEADLINE_SECONDS,
+        metavar="S",
+        help=f"seconds for the whole trial (default {DEFAULT_DEADLINE_SECONDS:g})",
     )
-    parser.add_argument("--memory", default=MEMORY, metavar="MiB", help=f"MiB of memory (default {MEMORY})")
+    parser.add_argument(
+        "--memory", default=DEFAULT_MEMORY_MIB, metavar="MiB", help=f"MiB of memory (default {DEFAULT_MEMORY_MIB})"
+    )
     parser.add_argument("--curvature", action="store_true", help="also measure the largest curvature of the loss")
     parser.add_argument("--push", action="store_true", help="also measure by what factor inputs and weights may grow")
     options.add_lang(parser)
@@ -62,7 +67,7 @@ def run_with_settings(arguments: Namespace, settings: Settings) -> int:
         for line in failure.output.splitlines()[-_MAX_OUTPUT_LINES:]:
             sys.stderr.write(f"  {line}\n")
         raise
-    return diagnosis_report.report(diagnose(run), lang, as_json=arguments.json, more=_details(run, lang))
+    return diagnosis_report.print_report(diagnose(run), lang, as_json=arguments.json, more=_details(run, lang))
 
 
 def _details(run: TrainingRun, lang: Lang) -> list[str]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from qa_service.fronts.web.build import build_math_font, build_vega_bundle
-from qa_service.server.bodies import accepts_gzip
+from qa_service.server.responses import accepts_gzip
 
 _STATIC_FOLDER = Path(__file__).resolve().parent / "static"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from qa_service.experiments.parameters import describe_allowed, fill_defaults
 from qa_service.fronts.web.entry_parts import figure_sign
-from qa_service.machine import machine
+from qa_service.machine import machine_name
 from qa_service.model import PLACEHOLDER, Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import format_spread
@@ -287,5 +287,5 @@ def _receipt_fields(evidence: Evidence | None) -> dict[str, Any] | None:
         "entry_hash": (evidence.entry_hash or "")[:12],
         "code_hash": evidence.experiment.hash[:12],
         "versions": evidence.run.versions,
-        "machine": evidence.run.machine or machine(),
+        "machine": evidence.run.machine or machine_name(),
     }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qa_service.answering.chips import duplicates
+from qa_service.answering.chips import duplicate_chips
 from qa_service.fronts.web.entry_parts import figure_sign
 from qa_service.fronts.web.labels import LABELS
 from qa_service.model import Answer, Lang
@@ -37,7 +37,7 @@ def chips(answer: Answer, lang: Lang) -> list[Chip]:
         Chip(str(each.sign), each.sign.name[lang], each.text, _used_for(answer, str(each.sign), lang))
         for each in {str(one.sign): one for one in answer.observations}.values()
     ]
-    hidden = duplicates(answer.params, answer.observations, answer.used_by)
+    hidden = duplicate_chips(answer.params, answer.observations, answer.used_by)
     return sorted((chip for chip in found if chip.name not in hidden), key=lambda chip: not chip.used_for)
 
 

@@ -16,7 +16,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect
 
 from qa_service.answering import diagnosing
-from qa_service.answering.execute import measured_before
+from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, BodyTooLarge, NumstabError
@@ -202,11 +202,11 @@ def _report(
             (found.causes[each.cause].name[lang], _certainty(each, lang), _facts(each, links, lang)) for each in shown
         ],
         "other": _other(found, lang),
-        "margins": [links.link(each[lang]) for each in found.margins],
+        "margins": [links.link(each[lang]) for each in found.harmless_anomalies],
         "question": found.question[lang] if found.question else "",
         "excerpt": _with_gaps(excerpt),
         "cited": frozenset(cited),
-        "charts": run_chart.charts(found, lang),
+        "charts": run_chart.run_charts(found, lang),
         "excluded": [(found.causes[each.cause].name[lang], links.link(each.reason[lang])) for each in found.excluded],
         "entries": [
             each
@@ -217,7 +217,7 @@ def _report(
         "failure": failure[lang] if failure else "",
         "cures": _cures([found.causes[each.cause] for each in shown], lang),
         "unseen": [each[lang] for each in found.unseen] if found.status != "healthy" else [],
-        "next_line": _code(found.next_line) if found.next_line else "",
+        "next_line": _code(found.line_to_add) if found.line_to_add else "",
         "json": base64.b64encode(diagnosis_json(found, lang, evidence).to_json()).decode(),
         "read": labels.LABELS["diagnosis_read"][lang].format(found.run.lines_read, found.run.lines)
         if found.run.lines
@@ -319,13 +319,13 @@ def _entry(service: Service, knowledge: Knowledge, name: str, lang: Lang) -> dic
     entry = knowledge.library.get(name)
     if entry is None:
         return None
-    evidence = measured_before(entry, knowledge.experiments, service.runner)
+    evidence = cached_own_evidence(entry, knowledge.experiments, service.runner)
     short = _before_gap(prose.fill_text(entry.short[lang], entry, evidence, lang, missing=_GAP))
     return {"id": entry.id, "question": entry.question[lang], "short": Markup(markup.markdown_to_html(short))}  # noqa: S704
 
 
 def _cures(causes: Sequence[Cause], lang: Lang) -> list[dict[str, Any]]:
-    """What to do about each cause; the causes are named only if there are several."""
+    """The cures of each cause; the causes are named only if there are several."""
     return [
         {
             "name": each.name[lang] if len(causes) > 1 else "",

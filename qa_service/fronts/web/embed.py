@@ -13,7 +13,7 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
 from qa_service.fronts.web import cards, labels, not_found, render
 from qa_service.fronts.web.language import page_language
-from qa_service.fronts.web.link_previews import ANY_SITE, EMBED_PATH
+from qa_service.fronts.web.link_previews import ANY_ORIGIN_HEADERS, EMBED_PATH
 from qa_service.model import Entry, Evidence, Lang
 from qa_service.model.events import EvidenceReady
 from qa_service.schemas import requests
@@ -28,12 +28,12 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
     """Adds the page, which the origins of `settings.embed` may show in a frame, and the script, for any site."""
     origins = " ".join(settings.embed_origins)
     policy = page_headers["Content-Security-Policy"].replace("frame-ancestors 'none'", f"frame-ancestors {origins}")
-    headers = page_headers | ANY_SITE | {"Content-Security-Policy": policy}
+    headers = page_headers | ANY_ORIGIN_HEADERS | {"Content-Security-Policy": policy}
     script = _SCRIPT.read_bytes()
 
     @web.get("/embed.js")
     async def element() -> Response:
-        free = ANY_SITE | {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=3600"}
+        free = ANY_ORIGIN_HEADERS | {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=3600"}
         return Response(script, media_type="text/javascript", headers=free)
 
     @web.get(f"{EMBED_PATH}{{entry_id}}")

@@ -118,7 +118,7 @@ def lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
     return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
 
 
-def folds(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[str, Any]]:
+def folded_parts(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[str, Any]]:
     """Template values of the folded parts: name, heading, length in words, HTML."""
     return [
         {
@@ -145,6 +145,6 @@ def _filled(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, e
 
     def mark(found: Any) -> str:
         kind = "measured" if found[2] in metrics.get(found[1], {}) else "given"
-        return f"{markup.OPEN}{kind}:{found[0][2:-2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
+        return f"{markup.NUMBER_START}{kind}:{found[0][2:-2]}{markup.NUMBER_SEPARATOR}{found[0]}{markup.NUMBER_END}"
 
     return prose.fill_text(PLACEHOLDER.sub(mark, text), entry, evidence, lang)

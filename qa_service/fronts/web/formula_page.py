@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from qa_service.answering.calculating import OPEN_RANGE
+from qa_service.answering.calculating import DEFAULT_RANGE
 from qa_service.answering.formula import DEFAULT_DTYPE, FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
@@ -164,7 +164,7 @@ def _result_values(study: FormulaStudy, result: FormulaResult, fields: Mapping[s
 
 
 def _default(study: FormulaStudy, name: str) -> str:
-    return values_text({name: study.given.get(name, OPEN_RANGE)}).partition("=")[2]
+    return values_text({name: study.given.get(name, DEFAULT_RANGE)}).partition("=")[2]
 
 
 def _permalink(expression: str, variables: Sequence[tuple[str, str]], fields: Mapping[str, str], lang: Lang) -> str:

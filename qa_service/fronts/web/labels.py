@@ -255,7 +255,7 @@ LABELS = {
     # one's own formula
     "formula": Text("你的公式", "Your formula"),
     "nav_formula": Text("公式", "Formula"),
-    "formula_beyond": formula_words.BEYOND_FLOAT64,
+    "formula_beyond": formula_words.BEYOND_FLOAT64_TEXT,
     "formula_own": Text("换成自己的公式算一算 →", "Try a formula of your own →"),
     "formula_about": Text(
         "写一个公式，看它在每种浮点格式里算成什么、从哪一步开始出错、在哪里会坏，以及更稳定的写法。",
@@ -310,8 +310,8 @@ LABELS = {
     "formula_wins": Text("在 {} 上它更好。", "It is better from {}."),
     "formula_no_stable": Text("没有找到更稳定的写法。", "No stabler form was found."),
     "formula_permalink": Text("这个结果的链接", "Link to this result"),
-    **{f"formula_status_{status}": text for status, text in formula_words.STATUS.items()},
-    **{f"formula_how_{how or 'none'}": text for how, text in formula_words.ERROR_MECHANISM.items()},
+    **{f"formula_status_{status}": text for status, text in formula_words.STATUS_TEXTS.items()},
+    **{f"formula_how_{how or 'none'}": text for how, text in formula_words.ERROR_MECHANISM_TEXTS.items()},
     # the diagnosis of a training run
     "nav_diagnose": Text("诊断", "Diagnose"),
     "diagnosis": Text("训练出了什么问题？", "What is wrong with this run?"),

@@ -17,7 +17,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from qa_service.answering.execute import measured_before
+from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, BadRequest, Overloaded
@@ -35,13 +35,14 @@ from qa_service.server.problems import HttpProblem
 EMBED_PATH = "/embed/entries/"
 EMBED_WIDTH, EMBED_HEIGHT = 720, 640
 """Default size of a frame in pixels."""
-ANY_SITE = {"Cross-Origin-Resource-Policy": "cross-origin"}
+ANY_ORIGIN_HEADERS = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """Headers of resources that pages of other sites may load."""
 _LINK = re.compile(r"/(?:entries|e|embed/entries)/([a-z0-9-]+)")
 _OF_THIS_HOST = {"Cache-Control": "no-store"}
 _DAY = 86400
 _DRAW_CODE = (
-    "import sys; from qa_service.presentation.card import draw; sys.stdout.buffer.write(draw(sys.stdin.buffer.read()))"
+    "import sys; from qa_service.presentation.card import draw_card; "
+    "sys.stdout.buffer.write(draw_card(sys.stdin.buffer.read()))"
 )
 DRAW_SECONDS, _RETRY_SECONDS = 30, 5
 _MAX_WAITING = 4  # pictures being drawn or waiting: each occupies a thread of the pool that all routes share
@@ -97,7 +98,7 @@ class CardPictures:
         if not entry.evidence:
             return None
         block = entry.evidence[0].id
-        before = measured_before(entry, knowledge.experiments, self._service.runner)
+        before = cached_own_evidence(entry, knowledge.experiments, self._service.runner)
         kept = next((one for one in before if one.block == block), None)
         if kept is not None:
             return kept
@@ -121,14 +122,14 @@ def draw_in_subprocess(entry: Entry, evidence: Evidence | None, lang: Lang) -> t
         done = subprocess.run(
             [sys.executable, "-c", _DRAW_CODE], input=job, capture_output=True, check=False, timeout=DRAW_SECONDS
         )
-        if done.returncode != card.NO_FONT:
+        if done.returncode != card.EXIT_NO_FONT:
             done.check_returncode()
             return done.stdout, (ran or not entry.evidence) and each == lang
     raise AssertionError("English needs no font of its own")
 
 
 def _card_job(entry: Entry, evidence: Evidence | None, lang: Lang) -> bytes:
-    """The input of `card.draw`, as JSON."""
+    """The input of `card.draw_card`, as JSON."""
     shown = [evidence] if evidence else []
     sentence = markup.first_paragraph(prose.fill_text(entry.short[lang], entry, shown, lang, prose.NOT_MEASURED[lang]))
     verdicts = [
@@ -157,7 +158,11 @@ def add_link_previews(web: APIRouter, service: Service, cache: Path, *, embeddab
         lang, knowledge = _language(http), service.knowledge
         png = await to_thread.run_sync(pictures.png, knowledge.library[entry_id], knowledge, lang)
         etag = f'"{hashlib.sha256(png).hexdigest()[:16]}"'
-        headers = ANY_SITE | {"Cache-Control": f"public, max-age={_DAY}", "ETag": etag, "Vary": "Accept-Language"}
+        headers = ANY_ORIGIN_HEADERS | {
+            "Cache-Control": f"public, max-age={_DAY}",
+            "ETag": etag,
+            "Vary": "Accept-Language",
+        }
         if http.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(png, media_type="image/png", headers=headers)

@@ -16,13 +16,15 @@ from markdown_it.common.utils import escapeHtml
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
 
-OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
+NUMBER_START, NUMBER_SEPARATOR, NUMBER_END = "\ue000", "\ue001", "\ue002"
 """Mark a number in Markdown: OPEN kind ":" block.name MIDDLE number CLOSE.
 
 For example OPEN "measured:block.metric" MIDDLE "…" CLOSE: a metric that is not measured yet.
 """
 
-_MARKED_NUMBER = re.compile(f"{OPEN}(measured|given):([a-z0-9_.|-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_MARKED_NUMBER = re.compile(
+    f"{NUMBER_START}(measured|given):([a-z0-9_.|-]+){NUMBER_SEPARATOR}([^{NUMBER_START}{NUMBER_END}]*){NUMBER_END}"
+)
 _FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
 )

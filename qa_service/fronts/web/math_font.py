@@ -10,13 +10,13 @@ import string
 from importlib.resources import files
 from typing import Any
 
-SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯―⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟷⟹↦⋯⋮ϵϕϑ"
+MATH_SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯―⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟷⟹↦⋯⋮ϵϕϑ"
 _GREEK_LETTERS = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
 _ITALIC_LETTERS = "".join(
     map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)))
 )  # the characters that <mi>x</mi> is rendered with
 _BOLD_LETTERS = "".join(map(chr, range(0x1D400, 0x1D434)))
-CHARACTERS = string.printable + _GREEK_LETTERS + _ITALIC_LETTERS + _BOLD_LETTERS + SIGNS
+FONT_CHARACTERS = string.printable + _GREEK_LETTERS + _ITALIC_LETTERS + _BOLD_LETTERS + MATH_SIGNS
 
 
 def subset_font() -> bytes:
@@ -27,7 +27,7 @@ def subset_font() -> bytes:
     font_file = files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
     with font_file.open("rb") as source, TTFont(source) as font:
         subsetter = Subsetter(Options(layout_features=[], hinting=False, drop_tables=["DSIG", "GPOS", "GSUB"]))
-        subsetter.populate(text=CHARACTERS)
+        subsetter.populate(text=FONT_CHARACTERS)
         subsetter.subset(font)
         _align_radicals(font)
         font.flavor = "woff"

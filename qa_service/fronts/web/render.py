@@ -338,7 +338,7 @@ def _part_values(
         "texts": texts,
         "titles": {part: title[lang] for part, title in prose.PART_TITLES.items()},
         "rows": entry_parts.tell_rows(entry, evidence, lang, experiments, questions, observations),
-        "folds": entry_parts.folds(entry, texts, lang),
+        "folds": entry_parts.folded_parts(entry, texts, lang),
         "aspects": entry_parts.other_questions(entry, lang),
         "lecture": entry_parts.lecture_html(entry, lang),
         "mathematics": any("<math" in text for text in texts.values()),

@@ -9,20 +9,20 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
-from qa_service.answering.decision import focus
-from qa_service.answering.execute import measured_before
+from qa_service.answering.decision import focus_on_aspect
+from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.fronts.web import (
-    asked_page,
+    ask_page,
     assets,
+    crawler_pages,
     diagnosis_page,
     embed,
     formula_page,
     link_previews,
-    machine_pages,
     not_found,
     render,
 )
@@ -58,8 +58,8 @@ def create_router(service: Service, settings: Settings) -> APIRouter:
     """Every route of the pages."""
     web = APIRouter(include_in_schema=False)
     _add_chat(web)
-    asked_page.add_asked_page(web, service, PAGE_HEADERS)
-    machine_pages.add_machine_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
+    ask_page.add_ask_page(web, service, PAGE_HEADERS)
+    crawler_pages.add_crawler_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
     embeddable = bool(settings.embed_origins)
     link_previews.add_link_previews(web, service, settings.cache, embeddable=embeddable)
     embed.add_embed_routes(web, service, settings, PAGE_HEADERS)
@@ -133,11 +133,11 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
             return _unknown_language(http)
         knowledge = service.knowledge
         try:
-            one = focus(knowledge.library[entry_id], http.query_params.get("aspect", ""))
+            one = focus_on_aspect(knowledge.library[entry_id], http.query_params.get("aspect", ""))
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
-        before = await to_thread.run_sync(measured_before, one, knowledge.experiments, service.runner)
+        before = await to_thread.run_sync(cached_own_evidence, one, knowledge.experiments, service.runner)
         told = _entries_in_tell(one, knowledge)
         shown = render.entry_values(one, related, told, knowledge.experiments, lang, evidence=before)
         return _entry_page(http, one, lang, seeds=1, **shown)
@@ -197,7 +197,7 @@ def _add_experiments(web: APIRouter, service: Service) -> None:
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
         about = render.experiment_values(
-            experiment, machine_pages.entries_using(knowledge.library, experiment), params, asked.seed, lang
+            experiment, crawler_pages.entries_using(knowledge.library, experiment), params, asked.seed, lang
         )
         return _page(http, "experiment.html", lang, **about)
 

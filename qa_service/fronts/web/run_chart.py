@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from qa_service.model import Lang, Text
-from qa_service.model.diagnosis import Diagnosis, Mark
+from qa_service.model.diagnosis import CurveMark, Diagnosis
 from qa_service.model.training_run import Record
 from qa_service.presentation.chart_layers import tick_values
 from qa_service.presentation.numbers import format_number
@@ -35,7 +35,7 @@ _LABEL_WIDTH = 7.0
 _WORDS = ("inf", "-inf", "nan")
 
 
-class Size(NamedTuple):
+class LayoutSize(NamedTuple):
     """The size of a layout, and its CSS class."""
 
     name: str
@@ -43,7 +43,7 @@ class Size(NamedTuple):
     height: int
 
 
-_SIZES = (Size("wide", 720, 260), Size("narrow", 340, 220))
+_SIZES = (LayoutSize("wide", 720, 260), LayoutSize("narrow", 340, 220))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Axis(NamedTuple):
         return self.start + (self.end - self.start) * share
 
 
-def charts(diagnosis: Diagnosis, lang: Lang) -> list[dict[str, Any]]:
+def run_charts(diagnosis: Diagnosis, lang: Lang) -> list[dict[str, Any]]:
     """The template values of the charts of a run: the loss first, then the series that have a mark."""
     marked = {mark.series for mark in diagnosis.marks}
     series = diagnosis.run.series
@@ -133,7 +133,13 @@ def _word(value: float) -> str:
 
 
 def _drawing(
-    size: Size, curves: Sequence[_Curve], marks: Sequence[Mark], values: Sequence[float], *, log: bool, lang: Lang
+    size: LayoutSize,
+    curves: Sequence[_Curve],
+    marks: Sequence[CurveMark],
+    values: Sequence[float],
+    *,
+    log: bool,
+    lang: Lang,
 ) -> dict[str, Any]:
     """The template values of one layout: paths and positions in pixels."""
     words = [word for word in _WORDS if any(curve.nonfinite(word) for curve in curves)]
@@ -227,7 +233,7 @@ def _ticks_path(curves: Iterable[_Curve], word: str, axis: _Axis, top: float) ->
     return "".join(f"M{x},{top + 3:g}v{_STRIP - 6:g}" for x in sorted(places))
 
 
-def _mark_places(marks: Sequence[Mark], axis: _Axis) -> Iterator[tuple[int, float, float]]:
+def _mark_places(marks: Sequence[CurveMark], axis: _Axis) -> Iterator[tuple[int, float, float]]:
     """(number, x of the line, x of the number) of each mark; the numbers do not overlap."""
     taken: list[float] = []
     for number, mark in enumerate(marks, start=1):
@@ -240,7 +246,7 @@ def _mark_places(marks: Sequence[Mark], axis: _Axis) -> Iterator[tuple[int, floa
             yield number, round(place, 1), round(max(shown, 10), 1)
 
 
-def _alt_text(curves: Sequence[_Curve], marks: Sequence[Mark], across: str, lang: Lang) -> str:
+def _alt_text(curves: Sequence[_Curve], marks: Sequence[CurveMark], across: str, lang: Lang) -> str:
     """A text alternative: first and last value of each series, its range, its first inf or nan, and the marks."""
     sentences = []
     for curve in curves:

@@ -90,7 +90,7 @@ class Request:
     """Run only the evidence blocks that `FIRST_PARTS` need."""
     context: Context | None = None
     """The context of the previous answer, if this may be a follow-up."""
-    without: tuple[str, ...] = ()
+    removed_chips: tuple[str, ...] = ()
     """What was misread in the question and is ignored: observations ("what:nan") and parameters ("param:lr")."""
 
 

@@ -24,11 +24,11 @@ RECURRENT_CLASSES = ("RNN", "LSTM", "GRU")
 _HE = math.sqrt(2)
 
 
-EARLY = 16
+EARLY_STEPS = 16
 """Steps that count as the beginning."""
 
 
-class Case:
+class TracedRun:
     """A recorded run; each derived quantity is computed once, when it is first needed."""
 
     def __init__(self, run: TrainingRun) -> None:
@@ -96,7 +96,7 @@ class Case:
         return self.first_loss * (spread / error) ** 2
 
     @cached_property
-    def nonfinite(self) -> bool:
+    def loss_is_nonfinite(self) -> bool:
         """Whether the loss ends in nan or inf."""
         return bool(self.losses) and math.isnan(self.last_loss)
 
@@ -108,9 +108,9 @@ class Case:
         return min(median(self.losses[:5]), 1.1 * self.losses[0])
 
     @cached_property
-    def stuck(self) -> bool:
+    def loss_is_stuck(self) -> bool:
         """Whether the loss has hardly fallen, or is no better than chance."""
-        if self.nonfinite or len(self.losses) < 20:
+        if self.loss_is_nonfinite or len(self.losses) < 20:
             return False
         at_chance = self.constant_baseline_loss is not None and self.last_loss > 0.95 * self.constant_baseline_loss
         return self.last_loss > 0.95 * self.start_loss or at_chance
@@ -118,18 +118,24 @@ class Case:
     @cached_property
     def slow_descent(self) -> bool:
         """Whether the loss has fallen by less than a third."""
-        return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
+        return self.loss_is_stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
 
     @cached_property
-    def skipping(self) -> bool:
+    def skips_updates(self) -> bool:
         """Whether more than a tenth of the updates is skipped, in a run of more than 60 steps."""
         steps, skipped = self.number("steps"), self.number("skipped_steps")
         return bool(steps and skipped and steps > 60 and skipped > 0.1 * steps)
 
     @cached_property
-    def harmed(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the run fails: loss not finite, stuck or high, updates skipped, or outputs that stay too large."""
-        return self.nonfinite or self.stuck or self.skipping or self.above_half_baseline or self.oversized_outputs
+        return (
+            self.loss_is_nonfinite
+            or self.loss_is_stuck
+            or self.skips_updates
+            or self.above_half_baseline
+            or self.oversized_outputs
+        )
 
     @cached_property
     def worse_final_loss(self) -> float:
@@ -158,10 +164,10 @@ class Case:
         if self.chance_loss is None:
             return self.worse_final_loss / self.start_loss if self.start_loss > 0 else None
         trained_before = (self.first_loss_over_chance or 0.0) < 0.7
-        return None if trained_before or self.summed else self.worse_final_loss / self.chance_loss
+        return None if trained_before or self.loss_is_summed else self.worse_final_loss / self.chance_loss
 
     @cached_property
-    def summed(self) -> bool:
+    def loss_is_summed(self) -> bool:
         """Whether the loss adds up the samples of the batch."""
         return self.run.settings.get("reduction") == "sum" or self.exceeds_mean_reduction
 
@@ -177,7 +183,7 @@ class Case:
         return event.step if event is not None else None
 
     @cached_property
-    def rises(self) -> bool:
+    def loss_rises(self) -> bool:
         """Whether the loss of an untrained model once exceeded 1.5 times its first value."""
         if (self.first_loss_over_chance or 1.0) < 0.7:
             return False
@@ -189,7 +195,7 @@ class Case:
 
         Near 1 the targets are small beside the outputs.
         """
-        size = self.start.get("", {}).get("out_rms")
+        size = self.first_sampled_modules.get("", {}).get("out_rms")
         if size is None or self.run.settings.get("loss") != "MseLoss" or not self.first_loss > 0:
             return 0.0
         return size * size / self.first_loss
@@ -215,8 +221,8 @@ class Case:
     @cached_property
     def exceeds_mean_reduction(self) -> bool:
         """Whether the loss is larger than any mean of cross-entropies can be with logits of this size."""
-        largest = self.start.get("", {}).get("out_max")
-        if self.chance_loss is None or largest is None or not self.start:
+        largest = self.first_sampled_modules.get("", {}).get("out_max")
+        if self.chance_loss is None or largest is None or not self.first_sampled_modules:
             return False
         return self.first_loss > 1.5 * (self.chance_loss + 2 * largest)
 
@@ -227,15 +233,15 @@ class Case:
         return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
 
     @cached_property
-    def scaled_inputs(self) -> bool:
+    def has_scaled_inputs(self) -> bool:
         """Whether the first batch had inputs of about 1, no column far from the others."""
-        values = self.start.get("", {})
+        values = self.first_sampled_modules.get("", {})
         return values.get("in_rms", 1.0) < 10 and values.get("in_columns", 1.0) < 100
 
     @cached_property
     def input_insensitive(self) -> bool:
         """Whether the first outputs of the model hardly depended on its inputs, though it has many layers."""
-        values = self.start.get("", {})
+        values = self.first_sampled_modules.get("", {})
         spread, size = values.get("out_spread", 0.0), values.get("out_rms", 0.0)
         return len(self.weights) >= 4 and 0 < spread < 1e-2 * size
 
@@ -271,7 +277,7 @@ class Case:
         return self.first_loss / (self.chance_loss * self._per_label)
 
     @cached_property
-    def scale_free(self) -> bool:
+    def is_scale_free(self) -> bool:
         """Whether the size of the updates is independent of that of the gradients."""
         name = str(self.run.settings.get("optimizer", "")).lower()
         return any(each in name for each in _SCALE_FREE)
@@ -290,9 +296,9 @@ class Case:
         return max(found, key=lambda each: each[1], default=("", 0.0))
 
     @property
-    def has_state(self) -> bool:
+    def has_optimizer_state(self) -> bool:
         """Whether the optimizer keeps averages of past gradients."""
-        return self.scale_free or bool(self.number("momentum"))
+        return self.is_scale_free or bool(self.number("momentum"))
 
     @cached_property
     def first_nonfinite_weight_step(self) -> int | None:
@@ -301,7 +307,7 @@ class Case:
         return next(named, None)
 
     @cached_property
-    def float16(self) -> bool:
+    def uses_float16(self) -> bool:
         """Whether anything is computed in float16."""
         pure = any(facts["bits"] == 16 and not facts["bfloat16"] for facts in self.facts.values())
         return pure or self.run.settings.get("autocast") == "float16"
@@ -326,9 +332,9 @@ class Case:
         return [each for each in found if each is not None and math.isfinite(each)]
 
     @cached_property
-    def early(self) -> list[int]:
-        """The recorded steps up to `EARLY`."""
-        return [step for step in sorted(self.parameters) if step <= EARLY]
+    def early_steps(self) -> list[int]:
+        """The recorded steps up to `EARLY_STEPS`."""
+        return [step for step in sorted(self.parameters) if step <= EARLY_STEPS]
 
     @cached_property
     def first_update(self) -> float | None:
@@ -346,7 +352,7 @@ class Case:
         return median(tops) if tops else None
 
     @cached_property
-    def gain(self) -> float | None:
+    def initial_gain(self) -> float | None:
         """The initial weights' rms over He's √(2/fan-in), median; torch's own initialisation gives 0.41."""
         gains = [
             facts["init_rms"] * math.sqrt(facts["fan_in"]) / _HE
@@ -356,17 +362,17 @@ class Case:
         return median(gains) if gains else None
 
     @cached_property
-    def start(self) -> Mapping[str, Statistics]:
+    def first_sampled_modules(self) -> Mapping[str, Statistics]:
         """The modules at the first sampled step, in the order in which they ran."""
         return self.modules[min(self.modules)] if self.modules else {}
 
     @cached_property
-    def classes(self) -> list[tuple[str, str]]:
+    def module_classes(self) -> list[tuple[str, str]]:
         """(module, class) in the order in which they ran."""
-        return [(name, self.run.module_classes.get(name, "")) for name in self.start if name]
+        return [(name, self.run.module_classes.get(name, "")) for name in self.first_sampled_modules if name]
 
     @cached_property
-    def symmetric(self) -> bool:
+    def has_symmetric_units(self) -> bool:
         """Whether the units of most layers were made alike, and not only a last or an added layer that begins at 0."""
         alike = [self.facts[name].get("init_rows") == 0 for name in self.weights]
         constant = [
@@ -378,18 +384,18 @@ class Case:
         return sum(constant) >= 0.5 * len(alike) or (all(alike) and neighbours)
 
     @cached_property
-    def saturated(self) -> tuple[str, float] | None:
+    def most_saturated_module(self) -> tuple[str, float] | None:
         """(module, share of saturated outputs) of the activation that is saturated most; None without any.
 
-        The share is the least of the sampled steps up to `EARLY`. The module that runs last is left out.
+        The share is the least of the sampled steps up to `EARLY_STEPS`. The module that runs last is left out.
         """
         shares: dict[str, list[float]] = {}
         for step in sorted(self.modules):
-            if step <= EARLY:
+            if step <= EARLY_STEPS:
                 for name, values in [*self.modules[step].items()]:
                     if "saturated" in values:
                         shares.setdefault(name, []).append(values["saturated"])
-        last = self.classes[-1][0] if self.classes else ""
+        last = self.module_classes[-1][0] if self.module_classes else ""
         middle = {name: min(each) for name, each in shares.items() if name != last}
         return max(middle.items(), key=lambda item: item[1]) if middle else None
 

@@ -11,7 +11,7 @@ from qa_service.errors import EmptyQuestion, Overloaded
 from qa_service.model import Answer, Request
 from qa_service.model.events import Done
 from qa_service.server.priority import TextPriority
-from qa_service.server.texts import TextThread
+from qa_service.server.text_answers import TextAnswerThread
 from qa_service.telemetry.request_context import REQUEST_CONTEXT, RequestContext
 
 QUESTIONS = [f"counting numbers one, and question {number}" for number in range(20)]
@@ -37,12 +37,12 @@ def batches(toy_service, monkeypatch):
 def ask_together(service, requests: list[Request], all_asked: threading.Event) -> list[Answer | BaseException]:
     """The answers of one event loop that asks everything at once."""
 
-    async def ask(texts: TextThread, number: int, request: Request) -> Answer:
+    async def ask(texts: TextAnswerThread, number: int, request: Request) -> Answer:
         REQUEST_CONTEXT.set(RequestContext(f"request-{number}"))
         return await texts.answer(request)
 
     async def ask_all() -> list[Answer | BaseException]:
-        texts = TextThread(service, TextPriority())
+        texts = TextAnswerThread(service, TextPriority())
         asking = [asyncio.ensure_future(ask(texts, *each)) for each in enumerate(requests)]
         await asyncio.sleep(0)  # each has handed in its question
         all_asked.set()
@@ -113,7 +113,7 @@ def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch
 
 
 def test_what_may_take_long_is_answered_elsewhere():
-    """Runs, and logs, which may take seconds to read."""
-    assert TextThread.takes(Request(question="why nan", run=False))
-    assert not TextThread.takes(Request(question="why nan"))
-    assert not TextThread.takes(Request(question="loss nan\n" * 200, run=False))
+    """Requests with runs, and logs, whose reading may take seconds, are not accepted by the thread."""
+    assert TextAnswerThread.accepts(Request(question="why nan", run=False))
+    assert not TextAnswerThread.accepts(Request(question="why nan"))
+    assert not TextAnswerThread.accepts(Request(question="loss nan\n" * 200, run=False))

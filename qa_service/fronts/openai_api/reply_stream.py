@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from qa_service.answering.execute import measured_before
+from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import ShuttingDown
@@ -60,21 +60,21 @@ class ReplyStream:
     """A reply in progress."""
 
     conversation: Conversation
-    begun: EventStream
+    event_stream: EventStream
     base: str
     """Our own address, for links, with a slash at its end."""
-    kept: tuple[Evidence, ...]
+    cached_evidence: tuple[Evidence, ...]
     """For a reply without runs, the evidence that was measured earlier."""
 
     @property
     def answer(self) -> Answer:
         """The answer, without evidence."""
-        assert isinstance(self.begun.first, AnswerReady)
-        return self.begun.first.answer
+        assert isinstance(self.event_stream.first, AnswerReady)
+        return self.event_stream.first.answer
 
     async def whole(self, http: "HttpRequest") -> list[Passage]:
         """The reply once everything is measured. Raises `ClientDisconnected`, and the error of the stream."""
-        last = await self.begun.collect(http)
+        last = await self.event_stream.collect(http)
         assert isinstance(last, Done)
         return self._writer().whole(last.answer)
 
@@ -85,7 +85,7 @@ class ReplyStream:
         writer, answer, lang = self._writer(), self.answer, self.answer.lang
         for passage in writer.ready():
             yield passage
-        events = _events_or_timeout(self.begun, lambda: writer.is_waiting)
+        events = _events_or_timeout(self.event_stream, lambda: writer.is_waiting)
         try:
             async for event in events:
                 for delta in _deltas(writer, event, lang):
@@ -102,7 +102,7 @@ class ReplyStream:
             yield FollowUps(questions)
 
     def _writer(self) -> AnswerWriter:
-        return AnswerWriter(self.answer, self.base, runs=self.conversation.runs, kept=self.kept)
+        return AnswerWriter(self.answer, self.base, runs=self.conversation.runs, kept=self.cached_evidence)
 
 
 async def open_reply(
@@ -117,7 +117,7 @@ async def open_reply(
 
     `base` is our own address, `reader` the language of the answer if the question shows none.
     """
-    opening, later = conversation.opening(reader), conversation.later
+    opening, later = conversation.first_request(reader), conversation.later_turns
     begun = await open_stream(http, partial(_events, service, knowledge, opening, later))
     assert isinstance(begun.first, AnswerReady)
     kept = (
@@ -136,7 +136,7 @@ def _measured_before(service: Service, knowledge: Knowledge, answer: Answer) -> 
     """The cached evidence of the entry, for a reply without runs; none if the question names parameters."""
     if answer.status is not AnswerStatus.ANSWERED or answer.entry is None or answer.params:
         return ()
-    return measured_before(answer.entry, knowledge.experiments, service.runner)
+    return cached_own_evidence(answer.entry, knowledge.experiments, service.runner)
 
 
 def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Iterator[Delta]:
@@ -161,7 +161,7 @@ async def _events_or_timeout(
     patient, patient_until = True, heard + PATIENCE_SECONDS
     coming: asyncio.Task[list[Event] | None] | None = None
     try:
-        await begun.text_priority.wait_for_texts()
+        await begun.text_priority.wait_for_pending_texts()
         while True:
             coming = coming or asyncio.create_task(_next(begun))
             timeout = max(0.0, patient_until - time.monotonic()) if patient and is_waiting() else None

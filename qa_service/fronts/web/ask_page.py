@@ -18,7 +18,7 @@ from qa_service.fronts.web.language import page_language
 from qa_service.model import Answer, Lang
 
 
-def add_asked_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
+def add_ask_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
     """Adds the route."""
 
     @web.get("/ask")

@@ -25,7 +25,7 @@ _OF_THIS_HOST = {"Cache-Control": "no-store"}
 _ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is a number that running the experiments gives:")
 
 
-def add_machine_routes(web: APIRouter, service: Service) -> None:
+def add_crawler_routes(web: APIRouter, service: Service) -> None:
     """Adds the routes."""
 
     @web.get("/entries/{entry_id}.md")

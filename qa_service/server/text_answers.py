@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from qa_service.answering.service import MAX_BATCHED_CHARS, Service
-from qa_service.lab.runner import overloaded
+from qa_service.lab.runner import overloaded_error
 from qa_service.model import Answer, Request
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Job:
     future: asyncio.Future[Answer]
 
 
-class TextThread:
+class TextAnswerThread:
     """The thread, which is started by the first question, and its queue of questions."""
 
     def __init__(self, service: Service, text_priority: "TextPriority") -> None:
@@ -43,7 +43,7 @@ class TextThread:
         self._thread: threading.Thread | None = None
 
     @staticmethod
-    def takes(request: Request) -> bool:
+    def accepts(request: Request) -> bool:
         """Whether a request may be answered here: it runs nothing, and is short enough not to delay others."""
         return not request.run and len(request.question) <= MAX_BATCHED_CHARS
 
@@ -57,7 +57,7 @@ class TextThread:
             try:
                 thread.start()
             except (RuntimeError, MemoryError) as error:
-                raise overloaded(threading.active_count(), 1) from error
+                raise overloaded_error(threading.active_count(), 1) from error
             self._thread = thread
         job = _Job(request, contextvars.copy_context(), asyncio.get_running_loop().create_future())
         self._jobs.put(job)

@@ -70,6 +70,6 @@ def check_entry(
 
 def _measure(service: Service, knowledge: Knowledge, planned: ClaimRun, call: ToolCall) -> Run:
     slug = planned.block.experiment
-    last = call.last(service.run(slug, planned.params, planned.seed, call.is_cancelled, knowledge))
+    last = call.wait_for_last(service.run(slug, planned.params, planned.seed, call.is_cancelled, knowledge))
     assert isinstance(last, EvidenceReady)
     return last.evidence.run

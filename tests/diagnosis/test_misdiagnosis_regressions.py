@@ -4,15 +4,15 @@ import math
 from dataclasses import replace
 
 from checking import each_case
-from runs_by_hand import NAN, decay, level, run_of
+from runs_by_hand import NAN, constant_level, decay, run_of
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
 from qa_service.diagnosis.stalled_loss import is_flat, multiples_of_clamp
-from qa_service.diagnosis.trial_rules import operation
-from qa_service.diagnosis.validation_rules import validation
+from qa_service.diagnosis.trial_rules import faulty_operation
+from qa_service.diagnosis.validation_rules import bad_validation
 from qa_service.diagnosis.weights import EXPERT_WEIGHTS
 from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, TrainingEvent, TrainingRun
 
@@ -50,7 +50,7 @@ def alarms(step, weights="a.weight"):
     )
 
 
-def first(run):
+def first_cause(run):
     return diagnose(run).hypotheses[0].cause
 
 
@@ -69,8 +69,8 @@ LATER = [*decay(40, 1.4, 0.3), *[NAN] * 40]
 def test_a_gradient_that_alone_is_nan_is_told_by_the_operations_of_the_loss(operations, cause):
     passed_on = OperationFault(operation="relu", phase="forward", value=NAN, step=40, dtype="float32")
     run = trace_of(LATER, operations=operations, events=alarms(39), fault=passed_on)
-    assert first(run) == cause
-    assert list(operation(run)) == []  # relu only passes on what its weights gave it
+    assert first_cause(run) == cause
+    assert list(faulty_operation(run)) == []  # relu only passes on what its weights gave it
 
 
 def test_an_operation_that_made_the_nan_itself_is_still_blamed():
@@ -78,7 +78,7 @@ def test_an_operation_that_made_the_nan_itself_is_still_blamed():
     run = trace_of(
         LATER, events=(TrainingEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
     )
-    assert first(run) == "empty_attention_row"
+    assert first_cause(run) == "empty_attention_row"
 
 
 def test_adams_eps_in_float16_outweighs_the_overflow_that_follows():
@@ -87,18 +87,21 @@ def test_adams_eps_in_float16_outweighs_the_overflow_that_follows():
     run = trace_of(
         [1.4, *[NAN] * 79], events=(event,), fault=fault, facts={"bits": 16.0}, settings={"dtype": "float16"}
     )
-    assert first(run) == "eps_lost"
+    assert first_cause(run) == "eps_lost"
 
 
 def test_without_a_scaler_gradients_of_exactly_zero_have_underflowed():
     zero = {"grad_rms": 0.0, "grad_max": 0.0, "zero": 1.0, "tiny": 0.0, "update_rms": 0.0, "update_ratio": 0.0}
     run = trace_of(
-        level(80, 5e-7, 0.05), early=zero, settings={"autocast": "float16", "scaler": False}, grad_norm=[0.0] * 80
+        constant_level(80, 5e-7, 0.05),
+        early=zero,
+        settings={"autocast": "float16", "scaler": False},
+        grad_norm=[0.0] * 80,
     )
-    assert first(run) == "gradient_underflow"
+    assert first_cause(run) == "gradient_underflow"
 
 
-POOR = [*decay(60, 1.4, 0.9), *level(90, 0.9, 0.03)]
+POOR = [*decay(60, 1.4, 0.9), *constant_level(90, 0.9, 0.03)]
 
 
 @each_case(
@@ -114,11 +117,11 @@ def test_a_poor_loss_is_harm_beside_what_explains_it_and_not_alone(facts, early,
     assert find_harms(trace_of(POOR)) == ()
     run = trace_of(POOR, facts=facts, early=early)
     assert [harm.id for harm in find_harms(run)] == ["no_learning"]
-    assert first(run) == cause
+    assert first_cause(run) == cause
 
 
 def test_what_explains_a_poor_loss_is_no_harm_beside_a_good_one():
-    good = [*decay(60, 1.4, 0.05), *level(90, 0.05, 0.03)]
+    good = [*decay(60, 1.4, 0.05), *constant_level(90, 0.05, 0.03)]
     for facts in ({"init_rows": 0.0}, {"init_rms": 0.1}, {"init_rms": 1.5}):
         assert find_harms(trace_of(good, facts=facts)) == ()
     assert find_harms(trace_of(POOR, facts={"init_rms": 1.5}, val_accuracy=[0.5, 0.8, 0.9, 0.9])) == ()
@@ -127,7 +130,7 @@ def test_what_explains_a_poor_loss_is_no_harm_beside_a_good_one():
 def test_a_nan_out_of_the_blue_in_a_log_has_a_possible_cause_and_names_what_to_add():
     diagnosis = diagnose(run_of([*decay(30), *[NAN] * 10]))
     assert diagnosis.status == "sick" and diagnosis.hypotheses[0].certainty == "possible" and diagnosis.question
-    assert diagnosis.next_line
+    assert diagnosis.line_to_add
 
 
 def test_a_nan_after_a_rise_is_still_called_a_step_too_large():
@@ -146,16 +149,16 @@ def test_a_first_loss_of_zero_is_borne():
 
 
 def test_a_loss_that_drops_from_far_above_to_that_of_guessing_is_harm():
-    fell = [24.0, 9.0, 3.0, *level(47, math.log(5), 0.008)]
+    fell = [24.0, 9.0, 3.0, *constant_level(47, math.log(5), 0.008)]
     assert [harm.id for harm in find_harms(run_of(fell))] == ["no_learning"]
-    assert find_harms(run_of([24.0, 9.0, 3.0, *level(47, 1.75, 0.008)])) == ()
+    assert find_harms(run_of([24.0, 9.0, 3.0, *constant_level(47, 1.75, 0.008)])) == ()
 
 
 def test_a_rising_loss_is_no_harm_while_validation_is_right():
     rising = [1.5 + 1.5 * index / 59 for index in range(60)]
-    wrong = run_of(rising, val_accuracy=level(60, 0.3, 0.02))
+    wrong = run_of(rising, val_accuracy=constant_level(60, 0.3, 0.02))
     assert [harm.id for harm in find_harms(wrong)] == ["diverging"]
-    assert find_harms(run_of(rising, val_accuracy=level(60, 0.97, 0.002))) == ()
+    assert find_harms(run_of(rising, val_accuracy=constant_level(60, 0.97, 0.002))) == ()
 
 
 def test_losses_that_are_whole_multiples_of_the_clamp():
@@ -193,8 +196,8 @@ def outputs_of(rms, loss, **settings):
 
 
 def test_outputs_that_dwarf_their_targets_and_stay_poor_are_weights_too_large():
-    losses = [100.0, *decay(20, 90.0, 0.9), *level(120, 0.9, 0.02)]
-    assert find_harms(outputs_of(9.9, losses)) and first(outputs_of(9.9, losses)) == "weights_too_large"
+    losses = [100.0, *decay(20, 90.0, 0.9), *constant_level(120, 0.9, 0.02)]
+    assert find_harms(outputs_of(9.9, losses)) and first_cause(outputs_of(9.9, losses)) == "weights_too_large"
     assert find_harms(outputs_of(0.5, losses)) == ()  # the targets themselves are large
     assert find_harms(outputs_of(9.9, [100.0, *decay(140, 90.0, 0.01)])) == ()  # brought down
 
@@ -214,9 +217,9 @@ def test_a_sum_that_falls_as_slowly_as_a_mean_is_no_harm_and_large_weights_are()
 
 
 def test_a_loss_that_leaps_to_its_scale_is_judged_by_what_it_was_weighed_with():
-    before = level(20, 1.5e-4, 0.01)
+    before = constant_level(20, 1.5e-4, 0.01)
     assert not find_harms(run_of([*before, *decay(30, 1.5, 1.2)]))
-    assert find_harms(run_of([*level(20, 0.5, 0.01), *level(30, 900.0, 0.01)]))
+    assert find_harms(run_of([*constant_level(20, 0.5, 0.01), *constant_level(30, 900.0, 0.01)]))
 
 
 def test_two_records_at_a_clamp_to_five_digits_are_harm_and_two_alike_are_none():
@@ -246,7 +249,7 @@ def test_an_accuracy_of_validation_in_per_cent_that_ends_near_0_is_not_partly_ri
     train, held_out = decay(8, 1.8, 0.2), [2.4, 2.6, 2.9, 3.3, 3.8, 4.4, 5.0, 5.7]
     for last, right in ((0.9, False), (78.0, True)):
         run = run_of(train, val_loss=held_out, val_accuracy=[*[80.0] * 7, last])
-        assert ("validation_partly_right" in {each.feature for each in validation(run)}) is right
+        assert ("validation_partly_right" in {each.feature for each in bad_validation(run)}) is right
 
 
 def test_a_first_record_after_some_updates_says_less_of_the_initial_weights():

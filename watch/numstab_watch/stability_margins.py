@@ -19,7 +19,7 @@ _MOST_DOUBLINGS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Margin:
+class StabilityMargin:
     """The least power of 2 by which something must grow before the loss or a gradient is not finite."""
 
     what: str
@@ -28,8 +28,8 @@ class Margin:
     fault: FaultOrigin
 
 
-def stability_margins(problem: Problem) -> list[Margin]:
-    """What lies within 20 doublings of the problem as it is, at its first batch; at most one margin of each kind."""
+def stability_margins(problem: Problem) -> list[StabilityMargin]:
+    """The margins of inputs and of weights, at the first batch; a kind that needs more than 20 doublings has none."""
     found = []
     for what, pushed in (("inputs", _pushed_inputs), ("weights", _pushed_weights)):
         margin = _margin(problem, what, pushed)
@@ -38,8 +38,8 @@ def stability_margins(problem: Problem) -> list[Margin]:
     return found
 
 
-def _margin(problem: Problem, what: str, pushed: Callable[[Problem, float], Problem]) -> Margin | None:
-    """By bisection over the number of doublings: farther is taken to be worse."""
+def _margin(problem: Problem, what: str, pushed: Callable[[Problem, float], Problem]) -> StabilityMargin | None:
+    """The margin of one kind, by bisection over doublings; assumes that more doublings stay non-finite."""
     fine, bad = 0, _MOST_DOUBLINGS
     if not _is_finite(pushed(problem, 1.0)) or _is_finite(pushed(problem, math.ldexp(1.0, bad))):
         return None
@@ -52,7 +52,7 @@ def _margin(problem: Problem, what: str, pushed: Callable[[Problem, float], Prob
     factor = math.ldexp(1.0, bad)
     copy = pushed(problem, factor)
     fault = replay(lambda: copy.loss(0), copy.model, repeat=False)
-    return None if fault is None else Margin(what=what, factor=factor, fault=fault)
+    return None if fault is None else StabilityMargin(what=what, factor=factor, fault=fault)
 
 
 def _same_weights(problem: Problem) -> Problem:
