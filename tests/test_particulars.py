@@ -78,16 +78,100 @@ NAMED = {
     "it works fine on an A100": "other_card_fine",
     "两张卡都可以，四张卡报错": "",
     "一张卡、两张卡都可以，四张卡报错": "fewer_devices_fine",
+    "断点续传后loss值上升很多": "resumed",
+    "中斷後接著訓練，loss 變大": "resumed",
+    "load the saved checkpoint and continue": "resumed",
+    "I continued training from epoch 40": "resumed",
+    "续训的损失跟从头训练一样": "resumed started_over",
+    "恢复训练后loss变成初始的大小了": "resumed started_over",
+    "after resuming the loss is back to the initial value": "resumed started_over",
+    "it behaves as if it had never been trained": "started_over",
+    "ppdet 单卡": "config_of_8_cards",
+    "PP-YOLOv2 训练": "config_of_8_cards boxes",
+    "mmdet faster rcnn nan": "config_of_8_cards boxes",
+    "直接用 8 卡的默认配置": "config_of_8_cards",
+    "双卡训练正常，单卡就不收敛": "fewer_devices_worse",
+    "two GPUs converge nicely but on a single GPU it cannot": "fewer_devices_worse",
+    "acc: 0.0, norm_edit_dis: 0.0": "edit_distance zero_metric",
+    "学习率调成0还是nan": "zero_rate",
+    "I set lr=0 and the loss is still nan": "zero_rate",
+    "總 loss 是 nan，其他各項都正常": "total_only",
+    "each loss looks fine but the total is nan": "total_only",
+    "每次预测结果都不一样": "each_call_differs",
+    "每次推理的分數都不同": "each_call_differs",
+    "different predictions every time I run inference": "each_call_differs",
+    "A800上和V100上推理结果差异明显": "cards_differ",
+    "不同显卡跑出来的精度不一样": "cards_differ",
+    "different losses on two GPUs of different generations": "cards_differ",
+    "loss 一直在0.69左右": "loss_at_ln_c",
+    "loss stays at 2.30": "loss_at_ln_c",
+    "损失在0.6-0.7之间": "loss_at_ln_c",
+    "warmup 一结束 loss 就飞了": "end_of_warmup",
+    "預熱結束後 loss 變 nan": "end_of_warmup",
+    "the loss rises right after the warm-up": "end_of_warmup",
+    "when warmup ends the loss explodes": "end_of_warmup",
+    "验证的 map 都为0": "zero_metric",
+    "box obj cls are nan and mAP is 0": "zero_metric",
+    "clip了grad norm还是几百": "norm_above_limit",
+    "grad_norm 比 max_norm 大": "norm_above_limit",
+    "grad_norm is higher than the clip_grad value": "norm_above_limit",
+    "[WARNING] overflow, still update, loss scale adjust to 1024.0": "still_update",
+    "K.set_floatx('float16')": "set_floatx",
+    "batch size 设成 2": "small_batch",
+    "bs改成4": "small_batch",
+    "设置了seed": "seed_fixed",
     "没有用 DeepSpeed，也没用 focal loss": "",
     "without FSDP and no VAE": "",
     "loss 变成 nan 怎么办": "",
 }
+
+NEARLY = {
+    "学习率 0.001，从头训练": "zero_rate started_over",
+    "learning rate of 0.1, training from scratch": "zero_rate started_over",
+    "学习率降为 0.0001": "zero_rate",
+    "total loss nan": "total_only",
+    "loss 是 nan，acc 正常": "total_only zero_metric",
+    "每次训练都 nan": "each_call_differs",
+    "index_add 每次跑结果末位都变": "each_call_differs",
+    "我在 V100 上训练 nan": "cards_differ",
+    "different loss functions on images": "cards_differ",
+    "loss 从 2.3 降到 0.5": "loss_at_ln_c",
+    "loss 6.95, later lower": "loss_at_ln_c",
+    "loss 1.1e-3": "loss_at_ln_c",
+    "IoU 0.69": "loss_at_ln_c",
+    "mAP is 0.05": "zero_metric",
+    "acc=0.93": "zero_metric",
+    "准确率掉到 0.1": "zero_metric",
+    "gradient clipping at 1.0 and the norm is 0.3": "norm_above_limit",
+    "clip_grad_norm_ 传一层的参数还是传全部": "norm_above_limit",
+    "裁剪到 1，范数 0.4": "norm_above_limit",
+    "warmup 500 步": "end_of_warmup",
+    "a warm-up of 2000 steps": "end_of_warmup",
+    "overflow detected, skipping step": "still_update",
+    "batch size 32, then 128": "small_batch",
+    "batch_size=16": "small_batch",
+    "bs 24": "small_batch",
+    "batch size 1k": "small_batch",
+    "8 卡训练": "config_of_8_cards",
+    "多卡正常": "fewer_devices_worse",
+    "two gpus, one nan": "fewer_devices_worse",
+    "恢复了一会又 nan": "resumed",
+    "the weights continue to grow": "resumed",
+    "回到正题": "started_over",
+    "the same as before": "started_over",
+}
+"""Text → what it nearly, but does not name."""
 
 
 @each_case(("text", "expected"), NAMED.items())
 def test_names_are_read(text, expected):
     found = {each.sign.value for each in read_particulars(text)}
     assert found == set(expected.split())
+
+
+@each_case(("text", "absent"), NEARLY.items())
+def test_what_is_nearly_named_is_not_read(text, absent):
+    assert not {each.sign.value for each in read_particulars(text)} & set(absent.split())
 
 
 def test_each_has_a_name_and_its_words_are_told_verbatim():
