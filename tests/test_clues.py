@@ -176,6 +176,7 @@ PARTICULAR = {
     ("batch size 设成 2，loss 震荡", ""): "small-batches-are-noisy",
     ("昇腾 NPU 和 GPU 的结果对不齐", ""): "npu-and-gpu-differ",
     ("A800 上和 V100 上推理结果差异明显", ""): "cards-differ",
+    ("mIoU: 0.5000 Acc: 1.0000 Kappa: nan", ""): "iou-of-an-absent-class",
     ("断点续训，从头训练", ""): None,
     ("TensorRT fp16 engine is slow", ""): None,
     ("我的 WGAN 收敛很慢", ""): None,

@@ -209,6 +209,7 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "loss_at_ln_c": Text("损失在 ln C 附近", "a loss near ln C"),
         "end_of_warmup": Text("预热刚结束", "at the end of warm-up"),
         "zero_metric": Text("指标为 0", "a metric of 0"),
+        "absent_class": Text("某类的指标为 nan", "a class with a metric of nan"),
         "norm_above_limit": Text("范数超过裁剪阈值", "a norm above the clipping threshold"),
         "still_update": Text("overflow, still update", "overflow, still update"),
         "set_floatx": Text("set_floatx", "set_floatx"),

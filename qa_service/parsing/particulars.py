@@ -126,7 +126,7 @@ PARTICULARS: Mapping[str, str] = {
     r"(?![a-z\d])",
     "config_of_8_cards": r"paddle-?det\w*|(?<![a-z])ppdet(?![a-z])|pp-?yolo\w*|(?<![a-z])mm(?:det|detection|rotate"
     r"|detection3d)(?![a-z])|(?:8|八)\s*卡的?(?:默认)?\s*(?:配置|config)|(?:8|eight)[- ]gpus? (?:config|recipe"
-    r"|schedule)",
+    r"|schedule)|maskrcnn[-_]benchmark",
     "fewer_devices_worse": r"(?:fine|works?|well|normal\w*|converges?) (?:on|with) (?:two|four|eight|[248]|multiple"
     r"|several)[- ]?gpus?[^.\n]{0,40}(?:single|one|1)[- ]?gpu[^.\n]{0,30}(?:can(?:not|['’]t| not)|doesn['’]t"
     r"|does not|nan|diverg|fail|worse)|(?:[两二四八多248]\s*[张块]?\s*(?:卡|gpu)|双卡)[^。\n]{0,16}(?:正常|没问题"
@@ -136,8 +136,8 @@ PARTICULARS: Mapping[str, str] = {
     r"|doesn['’]t|does not|nan|diverg|fail|worse)",
     "edit_distance": r"norm_edit_dis|编辑距离|edit[ _-]?dist",
     "zero_rate": r"(?:学习率|(?<![a-z])lr)\s*(?:都|也|直接|调整?|设置?|改|变|降)*\s*(?:为|成|到|是|=)\s*(?:0(?![\d.]"
-    r"|\s*\.)|零)|(?:learning[ _-]?rate|(?<![a-z])lr)\s*(?:is |was |set )*(?:to|of|=|is)\s*(?:0(?:\.0+)?(?![\d.e])"
-    r"|zero)",
+    r"|\s*\.)|零)|(?:learning[ _-]?rate|(?<![a-z])lr)\s*(?:is |was |set )*(?:to|of|=|is)\s*(?:0(?:\.0+)?(?!\d|\.\d"
+    r"|e)|zero)",
     "total_only": r"(?:总|合计|整体|total)[^,。\n]{0,6}(?:loss|损失)?[^,。\n]{0,6}nan[^。\n]{0,24}(?:其他|其它|其余"
     r"|各|每|分)[^。\n]{0,10}(?:正常|没问题|不是|都有|有限)|(?:各|每|分)(?:个|项|部分)[^。\n]{0,8}(?:loss"
     r"|损失)?[^。\n]{0,6}(?:正常|没问题|有限|不是 ?nan)[^。\n]{0,12}(?:总|合计|加起来|相加)[^。\n]{0,10}nan|(?:each"
@@ -146,8 +146,9 @@ PARTICULARS: Mapping[str, str] = {
     r"|overall)[^.\n]{0,16}nan|(?:total|sum|overall|loss)[^.\n]{0,12}(?:is|becomes?|=) ?nan[^.\n]{0,24}(?:each|other"
     r"|individual|all the|separate)(?: \w+){0,3} (?:loss(?:es)?|terms?|components?|parts?)[^.\n]{0,16}(?:correct"
     r"|fine|normal|finite|reasonable|ok|not nan|not)",
-    "each_call_differs": r"(?:每次|每一次|多次|重复)\s*(?:预测|推理|推断|测试|调用)[^。\n末]{0,14}(?:不一样|不同"
-    r"|不一致|不稳定|会变|都变)|同一(?:张|个|条|句|份)[^,。\n]{0,8}(?:每次|多次)[^。\n末]{0,6}(?:结果|输出|预测"
+    "each_call_differs": r"(?:推理|预测|推断|测试)[^,。\n]{0,6}(?:每次|每一次)[^。\n末]{0,6}(?:结果|输出|得分"
+    r"|分数)[^。\n末]{0,4}(?:不|变)|(?:每次|每一次|多次|重复)\s*(?:预测|推理|推断|测试|调用)[^。\n末]{0,14}(?:不一样"
+    r"|不同|不一致|不稳定|会变|都变)|同一(?:张|个|条|句|份)[^,。\n]{0,8}(?:每次|多次)[^。\n末]{0,6}(?:结果|输出|预测"
     r"|分数)[^。\n末]{0,4}(?:不一样|不同|不一致|都变)|(?:every|each) time (?:i|we|you) (?:predict|infer"
     r"|run (?:inference|the model|it)|test|evaluate|call)\w*[^.\n]{0,40}(?:different|chang|var)|(?:different"
     r"|varying) (?:\w+ )?(?:outputs?|results?|predictions?) (?:every|each) time (?:i|we|you) (?:predict|infer"
@@ -169,7 +170,10 @@ PARTICULARS: Mapping[str, str] = {
     r"|:)\s*0(?:\.0+)?(?![.\d]*[1-9])|(?:准确率|精度|召回率|(?<![a-z])acc|recall|precision)\s*(?:也|都|全|一直|变|降"
     r"|掉)*(?:是|为|到|成|=|:)\s*0(?:\.0+)?(?![.\d%]*[1-9])|(?:map|accuracy|precision|recall"
     r"|p/r/map)\)?(?: \w+){0,2} (?:is|are|becomes?|became|become|drops? to|all) (?:all )?(?:0(?:\.0+)?"
-    r"|zero)(?![.\d%]*[1-9])|(?<![\d.])0 for p/r/map",
+    r"|zero)(?![.\d%]*[1-9])|(?<![\d.])0 for p/r/map|(?<![a-z])(?:max)?m?(?:iou|ap)\s+0(?![.\d]*[1-9])|(?:m?iou"
+    r"|map)[^。\n]{0,8}(?:是|为|成|到)了?\s*nan\s*(?:和|与|、)\s*0(?![.\d])",
+    "absent_class": r"(?<![a-z])(?:m?iou|kappa|dice|f1|acc)(?:_?score)?\s*(?:=|:|是|为|变成了?|都是|is|are"
+    r"|becomes?)?\s*nan(?![a-z])|(?<![a-z])nan (?:iou|kappa|f1)(?![a-z])",
     "norm_above_limit": r"(?:clip|裁剪)[^。\n]{0,20}(?:norm|范数|梯度)[^。\n]{0,10}(?:还是(?=\s*(?:很|几|\d|大|高|爆"
     r"|没|那么|超|一直|有|上|会))|仍|却|依然|一直|大于|超过|高于|远大)|(?:norm|范数)[^。\n]{0,10}(?:大于|超过|高于"
     r"|比)[^。\n]{0,14}(?:clip|裁剪|max_norm|max_grad_norm|阈值)|(?:grad\w*[_ -]?)?norm\w*(?: \w+){0,4} (?:higher"
