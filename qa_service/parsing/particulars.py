@@ -154,13 +154,23 @@ PARTICULARS: Mapping[str, str] = {
     r"|节点分类|node (?:classification|embedding)s?|torch[_-]geometric|(?<![a-z])pyg(?![a-z])|edge_(?:attr"
     r"|index)|(?<![a-z])dgl(?![a-z])",
     "eval_mode": r"model\.eval|eval\(\)|eval ?模式|eval(?:uation)? mode|(?<![a-z])eval[ 之以]?后",
-    "small_batch": r"(?<![a-z_])(?:batch[ _-]?size|batch|批量|批次)\s*(?:应该|比较|太|很|特别|非常"
-    r"|is|are|was|too|very|so|size|of|only|只有|只能是?|设为|=|:|是|为|\s)*\s*(?:小|small|[12](?!\d))|small batch",
+    "small_batch": r"(?<![a-z_])(?:batch[ _-]?size|batch|批量|批次)\s*(?:应该|比较|太|很|特别|非常|is|are|was|too"
+    r"|very|so|size|of|only|只有|只能是?|设[为成]|改[为成]|调[为成到]|=|:|是|为|\s)*\s*(?:小|small|[1-4](?![\d.]"
+    r"|\s*[倍k]))|small batch|(?<![a-z])bs\s*(?:=|改[为成]|设[为成]|只有|只能|是|为)?\s*[1-4](?!\d)",
     "accumulation": r"gradient[_ -]?accum\w*|grad[_ -]?accum\w*|accumulat\w+ (?:steps|gradients?)|梯度累[积加]"
     r"|(?<![a-z])accum(?:ulative)?_",
-    "seed_fixed": r"(?:固定|设置|设定)[^,。;\n]{0,8}种子|种子[^,。;\n]{0,4}(?:固定|设置|设定|相同|一样)"
-    r"|(?:fix|set|same)\w*(?: all)?(?: the| a| my)?(?: random)? seeds?|manual_seed|seed_everything",
-    "resumed": r"断点续训|续训|resum(?:e|es|ed|ing)(?![a-z])|恢复训练|接着训",
+    "seed_fixed": r"(?:固定|设置|设定|设)[^,。;\n]{0,8}(?:种子|(?<![a-z])seed(?![a-z]))|(?:种子"
+    r"|(?<![a-z])seed)[^,。;\n]{0,4}(?:固定|设置|设定|相同|一样)|(?:fix|set|same)\w*(?: all)?(?: the| a"
+    r"| my)?(?: random)? seeds?|manual_seed|seed_everything",
+    "resumed": r"断点续[训传]|断点训练|断点(?:处|后|保存|恢复|加载)|续训|resum(?:e|es|ed|ing)(?![a-z])|恢复训练"
+    r"|接[着著]训|中断(?:后|之后|了)?[^。\n]{0,4}(?:再|接[着著]|继续)|继续训练|continu\w+ (?:the )?training|(?:load"
+    r"|reload|restor)\w* (?:\w+ ){0,4}(?:checkpoint|ckpt|weights?|parameters)[^.\n]{0,60}continu\w+",
+    "started_over": r"(?:和|跟|与|像|同)\s*(?:从头|重新|刚)(?:开始)?(?:再)?(?:训练?|跑|学)?的?[^,。\n]{0,4}(?:一样"
+    r"|一致|差不多|相同|似的)|(?:恢复|回|退|变|跳|重置)(?:成|到|回|为)了?\s*(?:刚|最|一)?\s*(?:初始|开始|最初|初始化"
+    r"|第一轮|随机初始化)|(?:as if|like) (?:it |i |the (?:model|training) )?(?:\w+ ){0,4}(?:from scratch"
+    r"|started over|never (?:been )?trained|untrained|restarted)|(?:back|same|equal|return\w*|reset\w*"
+    r"|identical) (?:to|as)(?: \w+){0,5} (?:from scratch|(?:initial|starting|first)(?: \w+)? (?:loss|value)"
+    r"|the (?:very )?(?:start|beginning)|epoch [01](?!\d))",
     "adapter": r"adapters?_?model|(?<![a-z])adapters?(?![a-z])|适配器|modules_to_save",
     "merged": r"merge_and_unload|(?:合并|融合)(?=[^。\n]{0,12}(?:lora|权重|参数|模型|后|前))"
     r"|lora[^。\n]{0,10}(?:合并|融合)|merg(?:e|ed|ing)[^.\n]{0,30}(?:lora|adapter|weights)|(?:lora"
@@ -181,6 +191,64 @@ PARTICULARS: Mapping[str, str] = {
     r"|换(?:到|成|了)?\s*(?:另一张|别的|其他)?\s*(?:卡|显卡|gpu)[^,。\n]{0,6}(?:正常|没问题|就好)"
     r"|(?:works?|fine|ok|runs?) (?:\w+ )?on (?:an? |my |the )?(?:[avh]\d{2,3}s?|rtx ?\d{4}|another (?:gpu|card))"
     r"(?![a-z\d])",
+    "config_of_8_cards": r"paddle-?det\w*|(?<![a-z])ppdet(?![a-z])|pp-?yolo\w*|(?<![a-z])mm(?:det|detection|rotate"
+    r"|detection3d)(?![a-z])|(?:8|八)\s*卡的?(?:默认)?\s*(?:配置|config)|(?:8|eight)[- ]gpus? (?:config|recipe"
+    r"|schedule)|maskrcnn[-_]benchmark",
+    "fewer_devices_worse": r"(?:fine|works?|well|normal\w*|converges?) (?:on|with) (?:two|four|eight|[248]|multiple"
+    r"|several)[- ]?gpus?[^.\n]{0,40}(?:single|one|1)[- ]?gpu[^.\n]{0,30}(?:can(?:not|['’]t| not)|doesn['’]t"
+    r"|does not|nan|diverg|fail|worse)|(?:[两二四八多248]\s*[张块]?\s*(?:卡|gpu)|双卡)[^。\n]{0,16}(?:正常|没问题"
+    r"|可以|收敛)[^。\n]{0,16}(?:单卡|单\s*gpu|[一1]\s*[张块]?\s*(?:卡|gpu))[^。\n]{0,12}(?:不收敛|不下降|不行|nan"
+    r"|发散|炸|异常|不正常)|(?:two|four|eight|[248]|multiple|several|more|multi)[- ]?gpus?[^.\n]{0,40}(?:normal|fine"
+    r"|works?|converg|declin|decreas)\w*[^.\n]{0,60}(?:single|one|1)[- ]?gpu[^.\n]{0,40}(?:can(?:not|['’]t| not)"
+    r"|doesn['’]t|does not|nan|diverg|fail|worse)",
+    "edit_distance": r"norm_edit_dis|编辑距离|edit[ _-]?dist",
+    "zero_rate": r"(?:(?<![a-z])lr|learning[ _-]?rate|学习率)\s*(?:[=:]|都|也|直接|调整?|设置?|改|变|降|为|成|到|是"
+    r"|was|set|is|to|at|of)(?:\s*(?:[=:]|都|也|直接|调整?|设置?|改|变|降|为|成|到|是|was|set|is|to|at|of))*\s*"
+    r"(?:0(?:\.0+)?(?![.\d]|e)|zero|零)",
+    "total_only": r"(?:总|合计|整体|total)[^,。\n]{0,6}(?:loss|损失)?[^,。\n]{0,6}nan[^。\n]{0,24}(?:其他|其它|其余"
+    r"|各|每|分)[^。\n]{0,10}(?:正常|没问题|不是|都有|有限)|(?:各|每|分)(?:个|项|部分)[^。\n]{0,8}(?:loss"
+    r"|损失)?[^。\n]{0,6}(?:正常|没问题|有限|不是 ?nan)[^。\n]{0,12}(?:总|合计|加起来|相加)[^。\n]{0,10}nan|(?:each"
+    r"|every|all|other|individual|separate|component)(?: \w+){0,3} (?:loss(?:es)?|terms?|components?"
+    r"|parts?) (?:\w+ ){0,2}?(?:correct|fine|normal|finite|reasonable|ok|not nan|good)[^.\n]{0,40}(?:total|sum"
+    r"|overall)[^.\n]{0,16}nan|(?:total|sum|overall|loss)[^.\n]{0,12}(?:is|becomes?|=) ?nan[^.\n]{0,24}(?:each|other"
+    r"|individual|all the|separate)(?: \w+){0,3} (?:loss(?:es)?|terms?|components?|parts?)[^.\n]{0,16}(?:correct"
+    r"|fine|normal|finite|reasonable|ok|not nan|not)",
+    "each_call_differs": r"(?:推理|预测|推断|测试)[^,。\n]{0,6}(?:每次|每一次)[^。\n末]{0,6}(?:结果|输出|得分"
+    r"|分数)[^。\n末]{0,4}(?:不|变)|(?:每次|每一次|多次|重复)\s*(?:预测|推理|推断|测试|调用)[^。\n末]{0,14}(?:不一样"
+    r"|不同|不一致|不稳定|会变|都变)|同一(?:张|个|条|句|份)[^,。\n]{0,8}(?:每次|多次)[^。\n末]{0,6}(?:结果|输出|预测"
+    r"|分数)[^。\n末]{0,4}(?:不一样|不同|不一致|都变)|(?:every|each) time (?:i|we|you) (?:predict|infer"
+    r"|run (?:inference|the model|it)|test|evaluate|call)\w*[^.\n]{0,40}(?:different|chang|var)|(?:different"
+    r"|varying) (?:\w+ )?(?:outputs?|results?|predictions?) (?:every|each) time (?:i|we|you) (?:predict|infer"
+    r"|run (?:inference|the model|it)|test|evaluate|call)",
+    "cards_differ": r"不同(?:型号)?的?\s*(?:gpu|显卡|卡|机器)[^。\n]{0,16}(?:差异|差别|不一样|不同|不一致)"
+    r"|在?\s*(?:a100|a800|h100|h800|v100|t4|p100|30\d0|40\d0|2080\w*|1080\w*)s?\s*上[^。\n]{0,24}(?:a100|a800|h100"
+    r"|h800|v100|t4|p100|30\d0|40\d0|2080\w*|1080\w*)s?\s*上[^。\n]{0,16}(?:差异|差别|不一样|不同|不一致|差很多)"
+    r"|different (?:results?|outputs?|loss(?:es)?|accurac\w+)[^.\n]{0,24} (?:on|across|between) (?:different|two"
+    r"|various) (?:\w+ )?(?:gpus?|cards?)|(?:different|two) (?:\w+ )?(?:gpus?|cards) (?:give|produce"
+    r"|yield)s? different",
+    "loss_at_ln_c": r"(?:loss|损失|交叉熵)[^\d\n]{0,20}(?:0\.69\d*|1\.0?9[89]\d*|1\.38\d*|1\.39(?!\d)|1\.609\d*"
+    r"|2\.3(?:0\d*)?(?!\d)|4\.6(?:0\d*|1)?(?!\d)|6\.9(?:0\d*|1)?(?!\d))(?!\s*(?:降|下降|掉|to|down)|e[-+\d])"
+    r"|0\.6\d?\s*(?:到|至|-|~|to|–|—)\s*0\.7\d?(?!\d)",
+    "end_of_warmup": r"warm-?up\s*(?:阶段|期|步数?)?(?:一|刚)?(?:结束|跑?完|过|之?后|以后)|预热(?:阶段|期)?(?:一"
+    r"|刚)?(?:结束|完|过|之?后|以后)|(?:end|after|once|finish\w*|over)\W+(?:\w+\W+){0,3}?warm-?up"
+    r"|warm-?up (?:\w+ ){0,2}(?:ends?|ended|finish\w*|is over|completes?)",
+    "zero_metric": r"(?<![a-z])map/p/r(?: \w+){0,2} (?:0|zero)(?![.\d%]*[1-9])"
+    r"|(?<![a-z])(?:p/r/)?map(?:@?[.\d:~-]*)?\)?\s*(?:值|也|都|全|一直|变|降|掉)*(?:是|为|到|成|="
+    r"|:)\s*0(?:\.0+)?(?![.\d]*[1-9])|(?:准确率|精度|召回率|(?<![a-z])acc|recall|precision)\s*(?:也|都|全|一直|变|降"
+    r"|掉)*(?:是|为|到|成|=|:)\s*0(?:\.0+)?(?![.\d%]*[1-9])|(?:map|accuracy|precision|recall"
+    r"|p/r/map)\)?(?: \w+){0,2} (?:is|are|becomes?|became|become|drops? to|all) (?:all )?(?:0(?:\.0+)?"
+    r"|zero)(?![.\d%]*[1-9])|(?<![\d.])0 for p/r/map|(?<![a-z])(?:max)?m?(?:iou|ap)\s+0(?![.\d]*[1-9])|(?:m?iou"
+    r"|map)[^。\n]{0,8}(?:是|为|成|到)了?\s*nan\s*(?:和|与|、)\s*0(?![.\d])",
+    "absent_class": r"(?<![a-z])(?:m?iou|kappa|dice|f1|acc)(?:_?score)?\s*(?:=|:|是|为|变成了?|都是|is|are"
+    r"|becomes?)?\s*nan(?![a-z])|(?<![a-z])nan (?:iou|kappa|f1)(?![a-z])",
+    "norm_above_limit": r"(?:clip|裁剪)[^。\n]{0,20}(?:norm|范数|梯度)[^。\n]{0,10}(?:还是(?=\s*(?:很|几|\d|大|高|爆"
+    r"|没|那么|超|一直|有|上|会))|仍|却|依然|一直|大于|超过|高于|远大)|(?:norm|范数)[^。\n]{0,10}(?:大于|超过|高于"
+    r"|比)[^。\n]{0,14}(?:clip|裁剪|max_norm|max_grad_norm|阈值)|(?:grad\w*[_ -]?)?norm\w*(?: \w+){0,4} (?:higher"
+    r"|larger|greater|above|exceed\w*|bigger|more|over)(?: than)?(?: \w+){0,3} (?:clip\w*|max_(?:grad_)?norm"
+    r"|threshold)|(?:clip\w*|max_(?:grad_)?norm)[^.\n]{0,40}(?:but|yet|still"
+    r"|however)[^.\n]{0,24}norm[^.\n]{0,24}(?:above|over|larger|higher|greater|large|hundred|\d{2,})",
+    "still_update": r"overflow, still update",
+    "set_floatx": r"set_floatx\(\s*['\"]float16",
     "fewer_devices_fine": r"(?:[一1]张卡|单卡|[一1]\s*卡)[^。\n]{0,10}(?:[两二2]张卡|双卡|[两二2]\s*卡)?[^。\n]{0,4}"
     r"都?(?:可以|正常|没问题|没事)[^。\n]{0,12}(?:[三四五六七八3-8]张?卡|多卡)"
     r"|(?:one|1|two|2|single)[- ](?:gpus?|cards?) (?:\w+ )?(?:works?|is fine|are fine|is ok)[^.\n]{0,40}"
@@ -275,9 +343,6 @@ PARTICULARS: Mapping[str, str] = {
     r"|not nan|no nan|finite)"
     r"|(?:inputs?[^。\n]{0,24}?(?:correct|fine|(?<![a-z])ok|normal|not nan|no nan|finite)"
     r"|输入[^。\n]{0,8}?(?:正常|没问题|没有 ?nan|不是 ?nan))[^。\n]{0,60}?(?:outputs?|logits?|输出)[^。\n]{0,16}?nan",
-    "rate_zero": r"(?:(?<![a-z])lr|learning[ _-]?rate|学习率)\s*(?:[=:]|改[为成]|设[为成]|调[为成到]|是|为|is|was"
-    r"|to|at|of"
-    r"|set to)*\s*(?:0(?:\.0+)?(?![.\d]|e)|zero|零)",
     "one_class": r"(?:one|single|third|last|rare|some|certain|this) class(?:es)?[^.\n]{0,40}?(?<![a-z])nan"
     r"|(?<![a-z])nan (?:only )?for (?:one|some|a|the \w+) class"
     r"|(?:某(?:一|个|些)?个?|其中一|只有一?个?|有一个)类别?[^。\n]{0,16}?(?<![a-z])nan|(?:loss|dice|iou"

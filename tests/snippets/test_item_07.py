@@ -236,6 +236,14 @@ def test_gradients_scale_with_inputs(snippet):
     snippet.diagnose()
 
 
+def test_rate_after_normalising_inputs(snippet):
+    """The rate that is found is larger by more than an order for inputs that were divided by 30."""
+    x, y = batch()
+    raw, normalised = (snippet.diagnose(plain_model(), x=each, y=y).numbers[-1] for each in (30 * x, x))
+    assert normalised > 10 * raw
+    snippet.diagnose()
+
+
 def test_warm_up_and_adams_first_steps(snippet):
     model = plain_model()
     loss = nn.functional.cross_entropy(model(batch()[0]), batch()[1])
