@@ -75,6 +75,8 @@ Row = dict[str, float]
 Metrics = dict[str, float | None]
 Views = tuple[Tensor, Tensor]
 ITEMS, INPUTS, HIDDEN = 16, 32, 64
+SIZES = 2 * [HIDDEN * INPUTS, HIDDEN, INPUTS * HIDDEN]
+"""Of the weights and biases of both encoders, which lie in one tensor."""
 WEIGHT, SCALE = 1e-8, 65536.0
 
 
@@ -88,7 +90,7 @@ def run(
     views = (items + 0.1 * torch.randn_like(items), items + 0.1 * torch.randn_like(items))
     bias = torch.full((HIDDEN,), -10.0 if cause == "dead" else 0.0)
     start = [
-        w
+        w.flatten()
         for _ in views
         for w in (torch.randn(HIDDEN, INPUTS) / INPUTS**0.5, bias, torch.randn(INPUTS, HIDDEN) / HIDDEN**0.5)
     ]
@@ -105,35 +107,37 @@ def run(
         slope=0.1 if cause == "dead" else 0.0,
     )
     rows: list[Row] = []
-    gaps: list[float] = []
+    norms: list[float] = []
+    cured_norms: list[float] = []
+    there: Row = {}
+    gap_there = math.nan
+    every = max(1, n // 50)
     for step in range(n + 1):
-        loss, exact, gap = sick.exactly()
-        rows.append(
-            {
-                "step": step,
-                "loss": loss,
-                "norm": sick.step(),
-                "norm_exact": exact,
-                "loss_cured": cured.exactly()[0],
-                "norm_cured": cured.step(),
-            }
-        )
-        gaps.append(gap)
-        yield rows[-1]
-    first = next((row["step"] for row in rows if row["norm"] == 0), None)
-    there = -1 if first is None else int(first)
+        norm, norm_cured = sick.differentiate(), cured.differentiate()
+        norms.append(norm)
+        cured_norms.append(norm_cured)
+        is_first = norm == 0 and not there
+        if step % every == 0 or step == n or is_first:
+            loss, exact, gap = sick.exactly()
+            row = {"step": step, "loss": loss, "norm": norm, "norm_exact": exact}
+            rows.append(row | {"loss_cured": cured.loss(), "norm_cured": norm_cured})
+            if is_first or (step == n and not there):
+                there, gap_there = rows[-1], gap
+            yield rows[-1]
+        sick.step()
+        cured.step()
     return {
-        "first_zero": first,
-        "zero_share": sum(row["norm"] == 0 for row in rows) / len(rows),
-        "loss_there": rows[there]["loss"],
-        "exact_there": rows[there]["norm_exact"],
-        "gap_there": gaps[there],
+        "first_zero": norms.index(0) if 0 in norms else None,
+        "zero_share": norms.count(0) / len(norms),
+        "loss_there": there["loss"],
+        "exact_there": there["norm_exact"],
+        "gap_there": gap_there,
         "chance": math.log(ITEMS),
         "loss_start": rows[0]["loss"],
         "loss_end": rows[-1]["loss"],
-        "norm_end": rows[-1]["norm"],
+        "norm_end": norms[-1],
         "loss_cured_end": rows[-1]["loss_cured"],
-        "cured_zero_share": sum(row["norm_cured"] == 0 for row in rows) / len(rows),
+        "cured_zero_share": cured_norms.count(0) / len(norms),
     }
 
 
@@ -150,41 +154,58 @@ class Training:
         scale: float = 1.0,
         slope: float = 0.0,
     ) -> None:
-        self.weights = [w.clone() for w in start]
-        self.adam = torch.optim.Adam(self.weights, lr=0.02, betas=(0.9, 0.8))
-        self.views, self.form = views, form
+        self.weights = torch.cat(start)
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.weights) for _ in range(3))
+        self.steps = 0
+        self.views = {one: (views[0].to(one), views[1].to(one)) for one in (form, torch.float64)}
+        self.form, self.labels = form, torch.arange(ITEMS)
         self.temperature, self.weight, self.scale, self.slope = temperature, weight, scale, slope
 
-    def gradients(self, form: torch.dtype) -> tuple[Tensor, list[Tensor]]:
-        """The logits, items × items, and the gradient of the weighted, scaled loss, in `form`."""
-        copy = [w.to(form).requires_grad_() for w in self.weights]
-        queries = encode(self.views[0].to(form), copy[:3], self.slope)
-        others = encode(self.views[1].to(form), copy[3:], self.slope)
-        logits = queries @ others.T / self.temperature
-        loss = cross_entropy(logits.to(torch.promote_types(form, torch.float32)), torch.arange(ITEMS))
-        return logits.detach(), list(torch.autograd.grad(loss * self.weight * self.scale, copy))
+    def logits(self, weights: Tensor) -> Tensor:
+        """Items × items, in the format of the weights."""
+        views = self.views[weights.dtype]
+        queries = encode(views[0], weights[: len(weights) // 2], self.slope)
+        others = encode(views[1], weights[len(weights) // 2 :], self.slope)
+        return queries @ others.T / self.temperature
+
+    def gradients(self, form: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The logits, and the gradient of the weighted, scaled loss, in `form`."""
+        copy = self.weights.detach().to(form).requires_grad_()
+        logits = self.logits(copy)
+        loss = cross_entropy(logits.to(torch.promote_types(form, torch.float32)), self.labels)
+        return logits.detach(), torch.autograd.grad(loss * self.weight * self.scale, copy)[0]
+
+    def loss(self) -> float:
+        """In float64, unweighted."""
+        return float(cross_entropy(self.logits(self.weights.double()), self.labels))
 
     def exactly(self) -> tuple[float, float, float]:
         """In float64: the unweighted loss, the norm of the weighted loss's gradient, the least gap of the logits."""
-        logits, gradients = self.gradients(torch.float64)
-        loss = cross_entropy(logits, torch.arange(ITEMS))
+        logits, gradient = self.gradients(torch.float64)
+        loss = cross_entropy(logits, self.labels)
         wrong = logits.masked_fill(torch.eye(ITEMS, dtype=torch.bool), -math.inf).max(1).values
-        norm = math.hypot(*(float(g.norm()) for g in gradients)) / self.scale
+        norm = math.hypot(*(float(g.norm()) for g in gradient.split(SIZES))) / self.scale
         return loss.item(), norm, (logits.diagonal() - wrong).min().item()
 
-    def step(self) -> float:
-        """One step of Adam; the norm of its gradient, as clip_grad_norm_ computes it."""
-        gradients = [g.float() / self.scale for g in self.gradients(self.form)[1]]
-        for w, g in zip(self.weights, gradients, strict=True):
-            w.grad = g
-        self.adam.step()
-        return float(torch.stack([g.norm() for g in gradients]).norm())
+    def differentiate(self) -> float:
+        """The gradient for the next step, in `form`; its norm, as clip_grad_norm_ computes it."""
+        self.gradient = self.gradients(self.form)[1].float() / self.scale
+        return float(torch.stack([g.norm() for g in self.gradient.split(SIZES)]).norm())
+
+    def step(self) -> None:
+        """One step of Adam, in place: ε is 1e-8."""
+        self.steps += 1
+        self.mean.lerp_(self.gradient, 1 - 0.9)
+        self.square.mul_(0.8).addcmul_(self.gradient, self.gradient, value=1 - 0.8)
+        size = (self.square.sqrt() / math.sqrt(1 - 0.8**self.steps)).add_(1e-8)
+        self.weights.addcdiv_(self.mean, size, value=-0.02 / (1 - 0.9**self.steps))
 
 
-def encode(x: Tensor, weights: list[Tensor], slope: float) -> Tensor:
+def encode(x: Tensor, weights: Tensor, slope: float) -> Tensor:
     """Vectors of norm 1, in the format of x; the norm in float32 at least, as under autocast."""
-    first, bias, second = weights
-    out = leaky_relu(x @ first.T + bias, slope) @ second.T
+    first, bias, second = weights.split(SIZES[:3])
+    hidden = leaky_relu(x @ first.view(HIDDEN, INPUTS).T + bias, slope)
+    out = hidden @ second.view(INPUTS, HIDDEN).T
     return normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=1).to(out.dtype)
 
 
