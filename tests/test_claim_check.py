@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
 from qa_service.tools.claim_check import (
     ClaimSummary,
@@ -59,6 +60,16 @@ def test_deterministic_runs_are_executed_once(check_coin_claim):
 def test_claim_may_hold_in_a_share_of_the_seeds(check_coin_claim, share, differs):
     """Heads in about half of 20 seeds: compatible with a share of 0.1 or 0.6, not with 0.99 or 1."""
     assert check_coin_claim(replace(HEADS, min_share=share))[0].differs is differs
+
+
+def test_results_keep_metrics_and_no_rows(lab, toy_experiments, toy_service):
+    """Of a whole library the rows would fill half a gigabyte."""
+    entry = next(iter(toy_service.knowledge.library.values()))
+    (group, *_) = group_by_run(plan_claim_runs(entry, range(2)), toy_experiments)
+    experiment = toy_experiments[group[0].block.experiment]
+    assert lab.run(experiment, fill_defaults(experiment, group[0].params)).rows
+    results = check_group(group, toy_experiments, lab)
+    assert all(result.run.measured and not result.run.rows for result in results)
 
 
 def test_control_where_the_claim_holds_differs(check_coin_claim):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qa_service.experiments.parameters import fill_defaults
@@ -88,10 +88,14 @@ def _run_key(planned: ClaimRun, experiments: Mapping[str, Experiment]) -> tuple[
 
 
 def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment], runner: Runner) -> list[ClaimResult]:
-    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides."""
+    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides.
+
+    The runs of the results have no rows: claims read metrics, and the rows of a whole library fill half a gigabyte.
+    """
     seeds = sorted({one.seed for one in group})
     experiment = experiments[group[0].block.experiment]
-    runs = runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds)
+    measured = runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds)
+    runs = [replace(run, rows=()) for run in measured]
     by_seed = dict(zip(seeds, runs, strict=False))
     return [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
 
