@@ -73,10 +73,9 @@ BESIDE = [
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]
-Views = tuple[Tensor, Tensor]
 ITEMS, INPUTS, HIDDEN = 16, 32, 64
-SIZES = 2 * [HIDDEN * INPUTS, HIDDEN, INPUTS * HIDDEN]
-"""Of the weights and biases of both encoders, which lie in one tensor."""
+SIZES = [HIDDEN * INPUTS, HIDDEN, INPUTS * HIDDEN]
+"""Of an encoder's first weights, biases and second weights, which lie in one vector."""
 WEIGHT, SCALE = 1e-8, 65536.0
 
 
@@ -87,24 +86,20 @@ def run(
     n: int = 200,
 ) -> Generator[Row, None, Metrics]:
     items = torch.randn(ITEMS, INPUTS)
-    views = (items + 0.1 * torch.randn_like(items), items + 0.1 * torch.randn_like(items))
+    views = torch.stack([items + 0.1 * torch.randn_like(items), items + 0.1 * torch.randn_like(items)])
     bias = torch.full((HIDDEN,), -10.0 if cause == "dead" else 0.0)
-    start = [
-        w.flatten()
-        for _ in views
-        for w in (torch.randn(HIDDEN, INPUTS) / INPUTS**0.5, bias, torch.randn(INPUTS, HIDDEN) / HIDDEN**0.5)
+    encoders = [
+        [torch.randn(HIDDEN, INPUTS) / INPUTS**0.5, bias, torch.randn(INPUTS, HIDDEN) / HIDDEN**0.5] for _ in views
     ]
-    form = getattr(torch, dtype)
-    weight = WEIGHT if cause == "underflow" else 1.0
-    sick = Training(start, views, form, temperature=x, weight=weight)
-    cured = Training(
+    start = torch.stack([torch.cat([part.flatten() for part in encoder]) for encoder in encoders])
+    pair = Pair(
         start,
         views,
-        form,
-        temperature=x * (10 if cause == "saturated" else 1),
-        weight=weight,
-        scale=SCALE if cause == "underflow" else 1.0,
-        slope=0.1 if cause == "dead" else 0.0,
+        getattr(torch, dtype),
+        temperatures=(x, x * (10 if cause == "saturated" else 1)),
+        slopes=(0.0, 0.1 if cause == "dead" else 0.0),
+        scales=(1.0, SCALE if cause == "underflow" else 1.0),
+        weight=WEIGHT if cause == "underflow" else 1.0,
     )
     rows: list[Row] = []
     norms: list[float] = []
@@ -113,19 +108,18 @@ def run(
     gap_there = math.nan
     every = max(1, n // 50)
     for step in range(n + 1):
-        norm, norm_cured = sick.differentiate(), cured.differentiate()
+        norm, norm_cured = pair.differentiate()
         norms.append(norm)
         cured_norms.append(norm_cured)
         is_first = norm == 0 and not there
         if step % every == 0 or step == n or is_first:
-            loss, exact, gap = sick.exactly()
+            loss, loss_cured, exact, gap = pair.exactly()
             row = {"step": step, "loss": loss, "norm": norm, "norm_exact": exact}
-            rows.append(row | {"loss_cured": cured.loss(), "norm_cured": norm_cured})
+            rows.append(row | {"loss_cured": loss_cured, "norm_cured": norm_cured})
             if is_first or (step == n and not there):
                 there, gap_there = rows[-1], gap
             yield rows[-1]
-        sick.step()
-        cured.step()
+        pair.step()
     return {
         "first_zero": norms.index(0) if 0 in norms else None,
         "zero_share": norms.count(0) / len(norms),
@@ -141,56 +135,62 @@ def run(
     }
 
 
-class Training:
-    """Weights in float32, trained with gradients that a copy in `form` computes."""
+class Pair:
+    """The sick and the cured training beside each other: float32 weights, gradients that a copy in `form` computes."""
 
     def __init__(
         self,
-        start: list[Tensor],
-        views: Views,
+        start: Tensor,
+        views: Tensor,
         form: torch.dtype,
-        temperature: float,
+        *,
+        temperatures: tuple[float, float],
+        slopes: tuple[float, float],
+        scales: tuple[float, float],
         weight: float,
-        scale: float = 1.0,
-        slope: float = 0.0,
     ) -> None:
-        self.weights = torch.cat(start)
+        """`start` are the encoders' weights, views × entries; `views` is views × items × inputs."""
+        self.weights = start.repeat(2, 1, 1)
         self.gradient, self.mean, self.square = (torch.zeros_like(self.weights) for _ in range(3))
         self.steps = 0
-        self.views = {one: (views[0].to(one), views[1].to(one)) for one in (form, torch.float64)}
-        self.form, self.labels = form, torch.arange(ITEMS)
-        self.temperature, self.weight, self.scale, self.slope = temperature, weight, scale, slope
+        self.views, self.form, self.labels = views, form, torch.arange(ITEMS)
+        self.temperatures, self.slopes, self.weight = temperatures, slopes, weight
+        self.scales = torch.tensor(scales)
 
-    def logits(self, weights: Tensor) -> Tensor:
-        """Items × items, in the format of the weights."""
-        views = self.views[weights.dtype]
-        queries = encode(views[0], weights[: len(weights) // 2], self.slope)
-        others = encode(views[1], weights[len(weights) // 2 :], self.slope)
-        return queries @ others.T / self.temperature
+    def logits(self, weights: Tensor) -> list[Tensor]:
+        """Of either training, items × items, in the format of the weights."""
+        form = weights.dtype
+        first, bias, second = weights.split(SIZES, 2)
+        z = self.views.to(form) @ first.unflatten(2, (HIDDEN, INPUTS)).mT + bias[:, :, None]
+        hidden = torch.stack([leaky_relu(part, slope) for part, slope in zip(z, self.slopes, strict=True)])
+        out = hidden @ second.unflatten(2, (INPUTS, HIDDEN)).mT
+        wide = torch.promote_types(form, torch.float32)  # of the norm, as under autocast
+        queries, others = normalize(out.to(wide), dim=3).to(form).unbind(1)
+        return [part / x for part, x in zip(queries @ others.mT, self.temperatures, strict=True)]
 
-    def gradients(self, form: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The logits, and the gradient of the weighted, scaled loss, in `form`."""
+    def gradients(self, form: torch.dtype) -> tuple[list[Tensor], Tensor]:
+        """The logits, and the gradient of the weighted, scaled losses, in `form`."""
         copy = self.weights.detach().to(form).requires_grad_()
         logits = self.logits(copy)
-        loss = cross_entropy(logits.to(torch.promote_types(form, torch.float32)), self.labels)
-        return logits.detach(), torch.autograd.grad(loss * self.weight * self.scale, copy)[0]
+        wide = torch.promote_types(form, torch.float32)
+        losses = torch.stack([cross_entropy(part.to(wide), self.labels) for part in logits])
+        return [part.detach() for part in logits], torch.autograd.grad(
+            (losses * self.weight * self.scales).sum(), copy
+        )[0]
 
-    def loss(self) -> float:
-        """In float64, unweighted."""
-        return float(cross_entropy(self.logits(self.weights.double()), self.labels))
-
-    def exactly(self) -> tuple[float, float, float]:
-        """In float64: the unweighted loss, the norm of the weighted loss's gradient, the least gap of the logits."""
+    def exactly(self) -> tuple[float, float, float, float]:
+        """In float64: both unweighted losses, the sick one's norm of the weighted gradient and least gap of logits."""
         logits, gradient = self.gradients(torch.float64)
-        loss = cross_entropy(logits, self.labels)
-        wrong = logits.masked_fill(torch.eye(ITEMS, dtype=torch.bool), -math.inf).max(1).values
-        norm = math.hypot(*(float(g.norm()) for g in gradient.split(SIZES))) / self.scale
-        return loss.item(), norm, (logits.diagonal() - wrong).min().item()
+        loss, loss_cured = (cross_entropy(part, self.labels).item() for part in logits)
+        wrong = logits[0].masked_fill(torch.eye(ITEMS, dtype=torch.bool), -math.inf).max(1).values
+        return loss, loss_cured, gradient[0].norm().item(), (logits[0].diagonal() - wrong).min().item()
 
-    def differentiate(self) -> float:
-        """The gradient for the next step, in `form`; its norm, as clip_grad_norm_ computes it."""
-        self.gradient = self.gradients(self.form)[1].float() / self.scale
-        return float(torch.stack([g.norm() for g in self.gradient.split(SIZES)]).norm())
+    def differentiate(self) -> list[float]:
+        """The gradients for the next step, in `form`; their norms, as clip_grad_norm_ computes them."""
+        self.gradient = self.gradients(self.form)[1].float() / self.scales[:, None, None]
+        parts = [torch.linalg.vector_norm(part, dim=2) for part in self.gradient.split(SIZES, 2)]
+        norms: list[float] = torch.linalg.vector_norm(torch.cat(parts, 1), dim=1).tolist()
+        return norms
 
     def step(self) -> None:
         """One step of Adam, in place: ε is 1e-8."""
@@ -199,14 +199,6 @@ class Training:
         self.square.mul_(0.8).addcmul_(self.gradient, self.gradient, value=1 - 0.8)
         size = (self.square.sqrt() / math.sqrt(1 - 0.8**self.steps)).add_(1e-8)
         self.weights.addcdiv_(self.mean, size, value=-0.02 / (1 - 0.9**self.steps))
-
-
-def encode(x: Tensor, weights: Tensor, slope: float) -> Tensor:
-    """Vectors of norm 1, in the format of x; the norm in float32 at least, as under autocast."""
-    first, bias, second = weights.split(SIZES[:3])
-    hidden = leaky_relu(x @ first.view(HIDDEN, INPUTS).T + bias, slope)
-    out = hidden @ second.view(INPUTS, HIDDEN).T
-    return normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=1).to(out.dtype)
 
 
 if __name__ == "__main__":
