@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
 from qa_service.tools.claim_check import (
     ClaimSummary,
+    by_experiment,
     check_group,
+    check_groups,
     group_by_run,
     plan_claim_runs,
     summarise_over_seeds,
@@ -59,6 +62,32 @@ def test_deterministic_runs_are_executed_once(check_coin_claim):
 def test_claim_may_hold_in_a_share_of_the_seeds(check_coin_claim, share, differs):
     """Heads in about half of 20 seeds: compatible with a share of 0.1 or 0.6, not with 0.99 or 1."""
     assert check_coin_claim(replace(HEADS, min_share=share))[0].differs is differs
+
+
+def test_results_keep_metrics_and_no_rows(lab, toy_experiments, toy_service):
+    """Of a whole library the rows would fill half a gigabyte."""
+    entry = next(iter(toy_service.knowledge.library.values()))
+    (group, *_) = group_by_run(plan_claim_runs(entry, range(2)), toy_experiments)
+    experiment = toy_experiments[group[0].block.experiment]
+    assert lab.run(experiment, fill_defaults(experiment, group[0].params)).rows
+    results = check_group(group, toy_experiments, lab)
+    assert all(result.run.measured and not result.run.rows for result in results)
+
+
+def test_groups_of_an_experiment_are_measured_together(lab, toy_experiments, toy_service):
+    """With the verdicts and values that each has alone."""
+    entries = toy_service.knowledge.library.values()
+    groups = group_by_run([run for entry in entries for run in plan_claim_runs(entry, range(2))], toy_experiments)
+    parts = by_experiment(groups)
+    assert sorted(map(id, (group for part in parts for group in part))) == sorted(map(id, groups))
+    assert all(len({group[0].block.experiment for group in part}) == 1 for part in parts)
+    assert len(parts) < len(groups)
+    for part in parts:
+        together = check_groups(part, toy_experiments, lab)
+        alone = [result for group in part for result in check_group(group, toy_experiments, lab)]
+        assert [(each.claim, each.seed, each.verdict, each.value) for each in together] == [
+            (each.claim, each.seed, each.verdict, each.value) for each in alone
+        ]
 
 
 def test_control_where_the_claim_holds_differs(check_coin_claim):

@@ -35,6 +35,18 @@ def run():
     optimizer.step()
     return {"last": sum("bytecode_transformation" in name for name in sys.modules), "random": weight[0].item()}
 """
+_VECTOR = """
+import sys
+import torch
+
+def run():
+    x = torch.ones(3, requires_grad=True)
+    try:
+        torch.autograd.grad(2 * x, x, torch.ones(4))
+    except RuntimeError:
+        (gradient,) = torch.autograd.grad(2 * x, x, torch.ones(3))
+    return {"last": int("sympy" in sys.modules), "random": gradient.sum().item()}
+"""
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
@@ -46,6 +58,13 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
     assert run.measured["random"] == pytest.approx(0.5, abs=1e-6)
 
 
+def test_the_gradient_of_a_vector_needs_no_algebra(fresh_lab, toy_experiments):
+    """Shapes are compared without sympy, 486 modules; a cotangent of the wrong shape is refused all the same."""
+    run = fresh_lab.run(replace(toy_experiments["counts"], source=_VECTOR), {})
+    assert run.status is RunStatus.RAN, run.note
+    assert run.measured == {"last": 0, "random": 6}
+
+
 @pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
     """The compiler is imported for an experiment that names it, and when an attribute that the stub lacks is used."""
@@ -55,6 +74,9 @@ def test_the_compiler_is_there_for_who_names_it():
         "stub_compiler()\n"
         "assert needs_compiler('y = torch.compile(f)') and not needs_compiler('torch.optim.SGD')\n"
         "torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]).step()\n"
+        "from torch.fx.experimental.symbolic_shapes import ShapeEnv\n"
+        "from torch.fx.experimental.symbolic_shapes import sym_eq\n"
+        "assert sym_eq.__module__ == ShapeEnv.__module__\n"
         "assert torch._dynamo.config is import_compiler().config\n"
         "print(torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item())\n"
     )

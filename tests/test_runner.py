@@ -380,6 +380,22 @@ def test_what_a_demo_keeps_in_its_module_is_gone_with_the_next_seed(lab, toy_exp
     assert len({run.measured["random"] for run in runs}) == 3
 
 
+def test_parameters_share_a_child_and_give_what_single_runs_give(lab, toy_experiments):
+    """Of a run that fails only its own setting knows: the next gets another child."""
+    counts = toy_experiments["counts"]
+    failing = counts.source.replace('"last": float(steps)', '"last": float(steps) if steps != 3 else 1 / 0')
+    assert failing != counts.source
+    experiment, settings, seeds = replace(counts, source=failing), [{"steps": n} for n in (2, 3, 4)], [0, 5]
+    results = list(lab.run_settings(experiment, settings, seeds))
+    assert [[run.status for run in runs] for runs in results] == [
+        [RunStatus.RAN] * 2, [RunStatus.RAISED] * 2, [RunStatus.RAN] * 2,
+    ]  # fmt: skip
+    for params, runs in zip(settings, results, strict=True):
+        for seed, run in zip(seeds, runs, strict=True):
+            alone = lab.run(experiment, params, seed)
+            assert (run.measured, run.rows, run.used_rng) == (alone.measured, alone.rows, alone.used_rng)
+
+
 def test_random_numbers_without_a_seed_differ_from_run_to_run(lab, fresh_lab, toy_experiments):
     """Nothing that libraries have called after a fork is called in a child, so nothing seeds them there."""
     counts = toy_experiments["counts"]

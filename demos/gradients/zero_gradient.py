@@ -73,8 +73,9 @@ BESIDE = [
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]
-Views = tuple[Tensor, Tensor]
 ITEMS, INPUTS, HIDDEN = 16, 32, 64
+SIZES = [HIDDEN * INPUTS, HIDDEN, INPUTS * HIDDEN]
+"""Of an encoder's first weights, biases and second weights, which lie in one vector."""
 WEIGHT, SCALE = 1e-8, 65536.0
 
 
@@ -85,107 +86,119 @@ def run(
     n: int = 200,
 ) -> Generator[Row, None, Metrics]:
     items = torch.randn(ITEMS, INPUTS)
-    views = (items + 0.1 * torch.randn_like(items), items + 0.1 * torch.randn_like(items))
+    views = torch.stack([items + 0.1 * torch.randn_like(items), items + 0.1 * torch.randn_like(items)])
     bias = torch.full((HIDDEN,), -10.0 if cause == "dead" else 0.0)
-    start = [
-        w
-        for _ in views
-        for w in (torch.randn(HIDDEN, INPUTS) / INPUTS**0.5, bias, torch.randn(INPUTS, HIDDEN) / HIDDEN**0.5)
+    encoders = [
+        [torch.randn(HIDDEN, INPUTS) / INPUTS**0.5, bias, torch.randn(INPUTS, HIDDEN) / HIDDEN**0.5] for _ in views
     ]
-    form = getattr(torch, dtype)
-    weight = WEIGHT if cause == "underflow" else 1.0
-    sick = Training(start, views, form, temperature=x, weight=weight)
-    cured = Training(
+    start = torch.stack([torch.cat([part.flatten() for part in encoder]) for encoder in encoders])
+    pair = Pair(
         start,
         views,
-        form,
-        temperature=x * (10 if cause == "saturated" else 1),
-        weight=weight,
-        scale=SCALE if cause == "underflow" else 1.0,
-        slope=0.1 if cause == "dead" else 0.0,
+        getattr(torch, dtype),
+        temperatures=(x, x * (10 if cause == "saturated" else 1)),
+        slopes=(0.0, 0.1 if cause == "dead" else 0.0),
+        scales=(1.0, SCALE if cause == "underflow" else 1.0),
+        weight=WEIGHT if cause == "underflow" else 1.0,
     )
     rows: list[Row] = []
-    gaps: list[float] = []
+    norms: list[float] = []
+    cured_norms: list[float] = []
+    there: Row = {}
+    gap_there = math.nan
+    every = max(1, n // 50)
     for step in range(n + 1):
-        loss, exact, gap = sick.exactly()
-        rows.append(
-            {
-                "step": step,
-                "loss": loss,
-                "norm": sick.step(),
-                "norm_exact": exact,
-                "loss_cured": cured.exactly()[0],
-                "norm_cured": cured.step(),
-            }
-        )
-        gaps.append(gap)
-        yield rows[-1]
-    first = next((row["step"] for row in rows if row["norm"] == 0), None)
-    there = -1 if first is None else int(first)
+        norm, norm_cured = pair.differentiate()
+        norms.append(norm)
+        cured_norms.append(norm_cured)
+        is_first = norm == 0 and not there
+        if step % every == 0 or step == n or is_first:
+            loss, loss_cured, exact, gap = pair.exactly()
+            row = {"step": step, "loss": loss, "norm": norm, "norm_exact": exact}
+            rows.append(row | {"loss_cured": loss_cured, "norm_cured": norm_cured})
+            if is_first or (step == n and not there):
+                there, gap_there = rows[-1], gap
+            yield rows[-1]
+        pair.step()
     return {
-        "first_zero": first,
-        "zero_share": sum(row["norm"] == 0 for row in rows) / len(rows),
-        "loss_there": rows[there]["loss"],
-        "exact_there": rows[there]["norm_exact"],
-        "gap_there": gaps[there],
+        "first_zero": norms.index(0) if 0 in norms else None,
+        "zero_share": norms.count(0) / len(norms),
+        "loss_there": there["loss"],
+        "exact_there": there["norm_exact"],
+        "gap_there": gap_there,
         "chance": math.log(ITEMS),
         "loss_start": rows[0]["loss"],
         "loss_end": rows[-1]["loss"],
-        "norm_end": rows[-1]["norm"],
+        "norm_end": norms[-1],
         "loss_cured_end": rows[-1]["loss_cured"],
-        "cured_zero_share": sum(row["norm_cured"] == 0 for row in rows) / len(rows),
+        "cured_zero_share": cured_norms.count(0) / len(norms),
     }
 
 
-class Training:
-    """Weights in float32, trained with gradients that a copy in `form` computes."""
+class Pair:
+    """The sick and the cured training beside each other: float32 weights, gradients that a copy in `form` computes."""
 
     def __init__(
         self,
-        start: list[Tensor],
-        views: Views,
+        start: Tensor,
+        views: Tensor,
         form: torch.dtype,
-        temperature: float,
+        *,
+        temperatures: tuple[float, float],
+        slopes: tuple[float, float],
+        scales: tuple[float, float],
         weight: float,
-        scale: float = 1.0,
-        slope: float = 0.0,
     ) -> None:
-        self.weights = [w.clone() for w in start]
-        self.adam = torch.optim.Adam(self.weights, lr=0.02, betas=(0.9, 0.8))
-        self.views, self.form = views, form
-        self.temperature, self.weight, self.scale, self.slope = temperature, weight, scale, slope
+        """`start` are the encoders' weights, views × entries; `views` is views × items × inputs."""
+        self.weights = start.repeat(2, 1, 1)
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.weights) for _ in range(3))
+        self.steps = 0
+        self.views, self.form, self.labels = views, form, torch.arange(ITEMS)
+        self.temperatures, self.slopes, self.weight = temperatures, slopes, weight
+        self.scales = torch.tensor(scales)
 
-    def gradients(self, form: torch.dtype) -> tuple[Tensor, list[Tensor]]:
-        """The logits, items × items, and the gradient of the weighted, scaled loss, in `form`."""
-        copy = [w.to(form).requires_grad_() for w in self.weights]
-        queries = encode(self.views[0].to(form), copy[:3], self.slope)
-        others = encode(self.views[1].to(form), copy[3:], self.slope)
-        logits = queries @ others.T / self.temperature
-        loss = cross_entropy(logits.to(torch.promote_types(form, torch.float32)), torch.arange(ITEMS))
-        return logits.detach(), list(torch.autograd.grad(loss * self.weight * self.scale, copy))
+    def logits(self, weights: Tensor) -> list[Tensor]:
+        """Of either training, items × items, in the format of the weights."""
+        form = weights.dtype
+        first, bias, second = weights.split(SIZES, 2)
+        z = self.views.to(form) @ first.unflatten(2, (HIDDEN, INPUTS)).mT + bias[:, :, None]
+        hidden = torch.stack([leaky_relu(part, slope) for part, slope in zip(z, self.slopes, strict=True)])
+        out = hidden @ second.unflatten(2, (INPUTS, HIDDEN)).mT
+        wide = torch.promote_types(form, torch.float32)  # of the norm, as under autocast
+        queries, others = normalize(out.to(wide), dim=3).to(form).unbind(1)
+        return [part / x for part, x in zip(queries @ others.mT, self.temperatures, strict=True)]
 
-    def exactly(self) -> tuple[float, float, float]:
-        """In float64: the unweighted loss, the norm of the weighted loss's gradient, the least gap of the logits."""
-        logits, gradients = self.gradients(torch.float64)
-        loss = cross_entropy(logits, torch.arange(ITEMS))
-        wrong = logits.masked_fill(torch.eye(ITEMS, dtype=torch.bool), -math.inf).max(1).values
-        norm = math.hypot(*(float(g.norm()) for g in gradients)) / self.scale
-        return loss.item(), norm, (logits.diagonal() - wrong).min().item()
+    def gradients(self, form: torch.dtype) -> tuple[list[Tensor], Tensor]:
+        """The logits, and the gradient of the weighted, scaled losses, in `form`."""
+        copy = self.weights.detach().to(form).requires_grad_()
+        logits = self.logits(copy)
+        wide = torch.promote_types(form, torch.float32)
+        losses = torch.stack([cross_entropy(part.to(wide), self.labels) for part in logits])
+        return [part.detach() for part in logits], torch.autograd.grad(
+            (losses * self.weight * self.scales).sum(), copy
+        )[0]
 
-    def step(self) -> float:
-        """One step of Adam; the norm of its gradient, as clip_grad_norm_ computes it."""
-        gradients = [g.float() / self.scale for g in self.gradients(self.form)[1]]
-        for w, g in zip(self.weights, gradients, strict=True):
-            w.grad = g
-        self.adam.step()
-        return float(torch.stack([g.norm() for g in gradients]).norm())
+    def exactly(self) -> tuple[float, float, float, float]:
+        """In float64: both unweighted losses, the sick one's norm of the weighted gradient and least gap of logits."""
+        logits, gradient = self.gradients(torch.float64)
+        loss, loss_cured = (cross_entropy(part, self.labels).item() for part in logits)
+        wrong = logits[0].masked_fill(torch.eye(ITEMS, dtype=torch.bool), -math.inf).max(1).values
+        return loss, loss_cured, gradient[0].norm().item(), (logits[0].diagonal() - wrong).min().item()
 
+    def differentiate(self) -> list[float]:
+        """The gradients for the next step, in `form`; their norms, as clip_grad_norm_ computes them."""
+        self.gradient = self.gradients(self.form)[1].float() / self.scales[:, None, None]
+        parts = [torch.linalg.vector_norm(part, dim=2) for part in self.gradient.split(SIZES, 2)]
+        norms: list[float] = torch.linalg.vector_norm(torch.cat(parts, 1), dim=1).tolist()
+        return norms
 
-def encode(x: Tensor, weights: list[Tensor], slope: float) -> Tensor:
-    """Vectors of norm 1, in the format of x; the norm in float32 at least, as under autocast."""
-    first, bias, second = weights
-    out = leaky_relu(x @ first.T + bias, slope) @ second.T
-    return normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=1).to(out.dtype)
+    def step(self) -> None:
+        """One step of Adam, in place: ε is 1e-8."""
+        self.steps += 1
+        self.mean.lerp_(self.gradient, 1 - 0.9)
+        self.square.mul_(0.8).addcmul_(self.gradient, self.gradient, value=1 - 0.8)
+        size = (self.square.sqrt() / math.sqrt(1 - 0.8**self.steps)).add_(1e-8)
+        self.weights.addcdiv_(self.mean, size, value=-0.02 / (1 - 0.9**self.steps))
 
 
 if __name__ == "__main__":

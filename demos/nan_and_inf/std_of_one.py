@@ -6,7 +6,7 @@ same kind moved by `moved` is standardised with the training statistics. Ways:
 plain    torch.std, which divides by n − 1: nan for n = 1
 biased   std with correction = 0: 0 for n = 1, so that 0/0 = nan
 eps      (x − mean)/(std + 1e-8), std with correction = 0
-guarded  std with correction = 0; where it is at most 1e-6·(1 + |mean|) it is replaced by 1
+guarded  std with correction = 0; where it is at most a millionth of the largest |x| it is replaced by 1
 
 bad: fraction of the standardised training column that is not finite; largest: largest absolute value of the training
 column, test: of the test column (inf if one is not finite). A column that is constant in training has no scale: eps
@@ -62,7 +62,7 @@ Metrics = dict[str, float]
 def run(n: int = 1, value: float = 0.5, spread: float = 0.0, moved: float = 1.0) -> Generator[Row, None, Metrics]:
     x = (value + spread * torch.randn(n).double()).float()
     mean, biased = x.mean(), x.std(correction=0)
-    small = biased <= 1e-6 * (1 + mean.abs())
+    small = biased <= 1e-6 * x.abs().amax()
     scales = {
         "plain": plain_std(x),
         "biased": biased,

@@ -321,6 +321,13 @@ class RayRunner:
             runs = [pool.submit(copy_context().run, measure, part) for part in parts]
             return [first, *(run for part in runs for run in part.result())]
 
+    def run_settings(
+        self, experiment: Experiment, settings: Iterable[Params], seeds: Sequence[int]
+    ) -> Generator[list[Run], None, None]:
+        """As `Runner.run_settings`, the seeds of each on as many slots as there are."""
+        for params in settings:
+            yield self.run_seeds(experiment, params, seeds)
+
     def _run_part(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """The runs with these seeds, in few children of one machine."""
         with self._queue.join(clients_of_run()) as slot:

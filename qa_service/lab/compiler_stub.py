@@ -1,8 +1,9 @@
-"""Keeps torch's compiler, `torch._dynamo`, out of processes that compile nothing.
+"""Keeps torch's compiler, `torch._dynamo`, and its algebra of sizes out of processes that compile nothing.
 
-The first step of any optimiser imports it, only to call two of its functions, which do nothing outside of a compiled
-program: 800 modules, 68 MiB, more than a second. A stub has these two, and is replaced by the compiler as soon as
-any other attribute is used.
+The first step of any optimiser imports the compiler, only to call two of its functions, which do nothing outside of a
+compiled program: 800 modules, 68 MiB, more than a second. The first gradient of a tensor that is not a scalar imports
+the algebra, with all of sympy, only to compare two shapes: 486 modules, a quarter of a second in each child. A stub has
+these functions, and is replaced by the module as soon as any other attribute is used.
 """
 
 import importlib
@@ -12,9 +13,20 @@ from types import ModuleType
 from typing import Any
 
 _COMPILER = "torch._dynamo"
+_SIZES = "torch.fx.experimental.symbolic_shapes"
 
 
-class _CompilerStub(ModuleType):
+class _Stub(ModuleType):
+    """A module that has not been imported."""
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the module, which is imported for it."""
+        if name.startswith("__"):  # the import system looks these up in any module
+            raise AttributeError(name)
+        return getattr(_imported(self.__name__), name)
+
+
+class _CompilerStub(_Stub):
     """The module `torch._dynamo` of a process that has not compiled anything."""
 
     @staticmethod
@@ -26,25 +38,40 @@ class _CompilerStub(ModuleType):
         """The function itself, which is not compiled anyway."""
         return fn or (lambda function: function)
 
-    def __getattr__(self, name: str) -> Any:
-        """An attribute of the compiler, which is imported for it."""
-        if name.startswith("__"):  # the import system looks these up in any module
-            raise AttributeError(name)
-        return getattr(import_compiler(), name)
+
+class _SizesStub(_Stub):
+    """The module `symbolic_shapes` of a process whose sizes are all numbers."""
+
+    @staticmethod
+    def sym_eq(x: Any, y: Any) -> bool:
+        """Whether two sizes, or two shapes, are equal."""
+        return bool(x == y)
+
+    @staticmethod
+    def expect_true(a: bool, *_: Any, **__: Any) -> bool:
+        """The value itself: it would be recorded of a program that is being compiled."""
+        return a
 
 
 def stub_compiler() -> None:
-    """Put the stub in place of the compiler, unless that is imported already."""
+    """Put the stubs in place of the compiler and its algebra, unless these are imported already."""
     sys.modules.setdefault(_COMPILER, _CompilerStub(_COMPILER))
+    sys.modules.setdefault(_SIZES, _SizesStub(_SIZES))
 
 
 def import_compiler() -> ModuleType:
-    """Import the compiler, in place of its stub."""
-    if isinstance(sys.modules.get(_COMPILER), _CompilerStub):
-        del sys.modules[_COMPILER]
-    return importlib.import_module(_COMPILER)
+    """Import the compiler, in place of its stub, and the algebra that it needs."""
+    _imported(_SIZES)
+    return _imported(_COMPILER)
 
 
 def needs_compiler(source: str) -> bool:
     """Whether Python code names the compiler. What reaches it by another name imports it when it runs."""
     return any(name in source for name in ("torch.compile", "torch.export", "_dynamo"))
+
+
+def _imported(name: str) -> ModuleType:
+    """The module itself, in place of its stub."""
+    if isinstance(sys.modules.get(name), _Stub):
+        del sys.modules[name]
+    return importlib.import_module(name)

@@ -5,7 +5,7 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 """
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from copy import copy
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from qa_service.lab.kernel import make_nondumpable
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FairQueue, QueueSlot
-from qa_service.lab.worker import encode_job, encode_seed
+from qa_service.lab.worker import encode_again, encode_job
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
 
@@ -77,6 +77,11 @@ class Runner(Protocol):
 
     def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """Execute the experiment with each seed in turn; only with the first if that draws no random number."""
+
+    def run_settings(
+        self, experiment: Experiment, settings: Iterable[Params], seeds: Sequence[int]
+    ) -> Generator[list[Run], None, None]:
+        """As `run_seeds` with each of several sets of parameters in turn; yields the runs of each."""
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = ...
@@ -168,6 +173,33 @@ class RunnerWrapper:
         """As `Runner.run_seeds`, here and now."""
         return self._runner.run_seeds(experiment, params, seeds)
 
+    def run_settings(
+        self, experiment: Experiment, settings: Iterable[Params], seeds: Sequence[int]
+    ) -> Generator[list[Run], None, None]:
+        """As `Runner.run_settings`, here and now."""
+        return self._runner.run_settings(experiment, settings, seeds)
+
+
+class _ChildInUse:
+    """The child in which one run after another executes, and the seconds that these took."""
+
+    def __init__(self, pool: ChildPool) -> None:
+        self._pool = pool
+        self.child: Child | None = None
+        self.seconds = 0.0
+
+    def get(self) -> Child:
+        """The child, a new one if there is none. Raises `SpawnFailed`."""
+        if self.child is None:
+            self.child = self._pool.acquire()
+        return self.child
+
+    def close(self) -> None:
+        """Release the child; the next run gets another one."""
+        if self.child is not None:
+            self._pool.release(self.child)
+        self.child, self.seconds = None, 0.0
+
 
 class ProcessRunner:
     """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
@@ -249,39 +281,45 @@ class ProcessRunner:
 
     def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """As `Runner.run_seeds`, in few children: forking one takes longer than most experiments."""
-        runs: list[Run] = []
-        with self._queue.join(clients_of_run()) as slot:
+        with closing(self.run_settings(experiment, [params], seeds)) as results:
+            return next(results)
+
+    def run_settings(
+        self, experiment: Experiment, settings: Iterable[Params], seeds: Sequence[int]
+    ) -> Generator[list[Run], None, None]:
+        """As `Runner.run_settings`, in few children; holds one slot until it is closed."""
+        with self._queue.join(clients_of_run()) as slot, closing(_ChildInUse(self._children)) as in_use:
             slot.granted.wait()
-            while len(runs) < len(seeds) and not (runs and not runs[0].used_rng):
-                seed, *_ = left = seeds[len(runs) :]
-                runs += self._run_in_one_child(experiment, params, left) or [
-                    run_to_end(self._run_in_child(experiment, params, seed, lambda: False))
-                ]
-        return runs
+            for params in settings:
+                runs: list[Run] = []
+                while len(runs) < len(seeds) and not (runs and not runs[0].used_rng):
+                    seed = seeds[len(runs)]
+                    run = self._run_in_used_child(experiment, params, seed, in_use)
+                    runs.append(run or run_to_end(self._run_in_child(experiment, params, seed, lambda: False)))
+                yield runs
 
-    def _run_in_one_child(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
-        """The runs with the first of the seeds, as many as fit into a child's limit of CPU time.
+    def _run_in_used_child(
+        self, experiment: Experiment, params: Params, seed: int, in_use: "_ChildInUse"
+    ) -> Run | None:
+        """The run in the child that the last one was in, or in a new one if that has had half of its CPU time.
 
-        The last one may have failed. [] if no child could be started, or if it died before the run had started.
+        None if no child could be started, or if it died before the run had started.
         """
-        runs: list[Run] = []
+        if in_use.seconds >= self.deadline / 2:
+            in_use.close()
+        is_new = in_use.child is None
         try:
-            child = self._children.acquire()
+            child = in_use.get()
         except SpawnFailed:
-            return runs
-        try:
-            while len(runs) < len(seeds) and sum(run.seconds for run in runs) < self.deadline / 2:
-                seed = seeds[len(runs)]
-                child.send_job(encode_seed(seed) if runs else self._job(experiment, params, seed))
-                collector = run_to_end(self._collect(experiment, child, lambda: False))
-                if not collector.has_started:
-                    break
-                runs.append(collector.result(child.exit_code))
-                if runs[-1].status is not RunStatus.RAN or not runs[-1].used_rng:
-                    break
-        finally:
-            self._children.release(child)
-        return runs
+            return None
+        child.send_job(self._job(experiment, params, seed) if is_new else encode_again(params, seed))
+        collector = run_to_end(self._collect(experiment, child, lambda: False))
+        run = collector.result(child.exit_code) if collector.has_started else None
+        if run is None or run.status is not RunStatus.RAN:
+            in_use.close()
+        else:
+            in_use.seconds += run.seconds
+        return run
 
     def _job(self, experiment: Experiment, params: Params, seed: int) -> bytes:
         return encode_job(

@@ -1,8 +1,8 @@
 """The child process: the only code that executes a demo or imports torch.
 
 A child is forked ahead of need, waits for a job, closes the sandbox, then loads and runs the demo; after that it is
-killed, or runs it with another seed. Both directions of its pipe carry JSON, never pickles: a demo must not be able to
-run code in the parent. Python's JSON writes and reads inf and nan as Infinity and NaN.
+killed, or runs it again, with other parameters or another seed. Both directions of its pipe carry JSON, never pickles:
+a demo must not be able to run code in the parent. Python's JSON writes and reads inf and nan as Infinity and NaN.
 """
 
 import binascii
@@ -46,15 +46,16 @@ def encode_job(
     return json.dumps([path, source, code, dict(params), seed, deadline, mebibytes, confined]).encode()
 
 
-def encode_seed(seed: int) -> bytes:
-    """The message after a job that has a child repeat it with another seed."""
-    return json.dumps(seed).encode()
+def encode_again(params: Mapping[str, Any], seed: int) -> bytes:
+    """What follows a job: run the same demo again with these parameters and this seed."""
+    return json.dumps([dict(params), seed]).encode()
 
 
 def child_main(pipe: Connection) -> None:
     """Wait for a job, run it and send messages: started, rows…, then ran, raised or out_of_memory.
 
-    After ran it waits for another seed, with which all of that follows again, until the pipe is closed.
+    After ran it waits for other parameters and another seed, with which all of that follows again, until the pipe is
+    closed.
     Where the job is to be confined and cannot be, the only message is unconfined; where this Python has no torch, or
     one that is too old, it is no_torch.
     """
@@ -80,7 +81,7 @@ def child_main(pipe: Connection) -> None:
         while True:
             _run_job(pipe, path, source, code, params, seed)
             try:
-                seed = json.loads(pipe.recv_bytes())
+                params, seed = json.loads(pipe.recv_bytes())
             except EOFError:
                 return
     except CannotConfine as error:
@@ -175,7 +176,7 @@ def _unusable_torch() -> list[str]:
 
 
 def _run_job(pipe: Connection, path: str, source: str, code: list[str], params: Mapping[str, Any], seed: int) -> None:
-    """Load the demo and run it with this seed; sends started, rows…, ran."""
+    """Load the demo and run it with these parameters and this seed; sends started, rows…, ran."""
     import torch
 
     _send(pipe, "started", _versions())
@@ -228,7 +229,7 @@ def _packed(path: str, source: str) -> str:
 
 @lru_cache(maxsize=1)
 def _unpacked(path: str, source: str, bytecode: str, packed: str) -> CodeType:
-    """The source as code: as it came, if that is of this Python; else compiled here, once for all seeds."""
+    """The source as code: as it came, if that is of this Python; else compiled here, once for all runs."""
     if packed and bytecode == BYTECODE_FORMAT:
         code: CodeType = marshal.loads(binascii.a2b_base64(packed))  # noqa: S302  # from the service, and we are confined
         return code

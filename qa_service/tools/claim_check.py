@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qa_service.experiments.parameters import fill_defaults
@@ -10,6 +11,7 @@ from qa_service.lab.runner import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, Params, Run, Spread, Verdict, judge_claims
 
 Condition = Literal["params", "control"]
+_GROUPS_TOGETHER = 8  # so that no slot is left with one long experiment at the end
 _SIGNIFICANCE = 0.025  # level of a one-sided test: a correct claim is reported in at most 1 of 40 cases
 
 
@@ -88,11 +90,46 @@ def _run_key(planned: ClaimRun, experiments: Mapping[str, Experiment]) -> tuple[
 
 
 def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment], runner: Runner) -> list[ClaimResult]:
-    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides."""
+    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides.
+
+    The runs of the results have no rows: claims read metrics, and the rows of a whole library fill half a gigabyte.
+    """
     seeds = sorted({one.seed for one in group})
     experiment = experiments[group[0].block.experiment]
-    runs = runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds)
-    by_seed = dict(zip(seeds, runs, strict=False))
+    return _judge_group(group, runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds))
+
+
+def by_experiment(groups: Iterable[list[ClaimRun]]) -> list[list[list[ClaimRun]]]:
+    """Groups (`group_by_run`) of one experiment and the same seeds together, `_GROUPS_TOGETHER` at most."""
+    together: dict[tuple[str, tuple[int, ...]], list[list[ClaimRun]]] = {}
+    for group in groups:
+        key = group[0].block.experiment, tuple(sorted({one.seed for one in group}))
+        together.setdefault(key, []).append(group)
+    return [
+        part[start : start + _GROUPS_TOGETHER]
+        for part in together.values()
+        for start in range(0, len(part), _GROUPS_TOGETHER)
+    ]
+
+
+def check_groups(
+    groups: Sequence[list[ClaimRun]], experiments: Mapping[str, Experiment], runner: Runner
+) -> list[ClaimResult]:
+    """As `check_group`, of several groups as `by_experiment` gives them, in few processes."""
+    seeds = sorted({one.seed for one in groups[0]})
+    experiment = experiments[groups[0][0].block.experiment]
+    settings = [fill_defaults(experiment, group[0].params) for group in groups]
+    results: list[ClaimResult] = []
+    with closing(runner.run_settings(experiment, settings, seeds)) as measured:
+        for group, runs in zip(groups, measured, strict=True):
+            results += _judge_group(group, runs)
+    return results
+
+
+def _judge_group(group: Sequence[ClaimRun], measured: Sequence[Run]) -> list[ClaimResult]:
+    """Every verdict of a group; `measured` are its runs, one per seed, or one for all if it is not random."""
+    runs = [replace(run, rows=()) for run in measured]
+    by_seed = dict(zip(sorted({one.seed for one in group}), runs, strict=False))
     return [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
 
 

@@ -18,7 +18,8 @@ from qa_service.tools.claim_check import (
     ClaimResult,
     ClaimRun,
     ClaimSummary,
-    check_group,
+    by_experiment,
+    check_groups,
     group_by_run,
     plan_claim_runs,
     summarise_over_seeds,
@@ -55,16 +56,16 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         )
     experiments = service.knowledge.experiments
     planned = [one for entry in entries for one in plan_claim_runs(entry, range(seeds))]
-    groups = group_by_run(planned, experiments)
+    parts = by_experiment(group_by_run(planned, experiments))
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)
 
-    def measure(group: list[ClaimRun]) -> list[ClaimResult]:
-        return check_group(group, experiments, service.runner)
+    def measure(groups: list[list[ClaimRun]]) -> list[ClaimResult]:
+        return check_groups(groups, experiments, service.runner)
 
     with ThreadPoolExecutor(service.runner.slots) as pool:
-        measured = [result for batch in view.track_progress(pool.map(measure, groups), len(groups)) for result in batch]
+        measured = [result for batch in view.track_progress(pool.map(measure, parts), len(parts)) for result in batch]
     place = {entry.id: nth for nth, entry in enumerate(entries)}
     results = sorted(measured, key=lambda result: (place[result.entry], result.seed))
     summaries = summarise_over_seeds(results)
