@@ -53,10 +53,17 @@ PARTICULARS: Mapping[str, str] = {
     "zero_stage": r"(?<![a-z])zero[-_]?[0-3](?![\d.])|(?<![a-z])zero[-_ ](?:stage|optimi[sz])"
     r"|(?<![a-z])zero [0-3], ?[0-3]",
     "masked_language": r"(?<![a-z])mlm(?![a-z])|datacollatorforlanguagemodeling|masked[- ]language|掩码语言",
+    "nan_latents": r"latents?[^.\n]{0,14}(?<![a-z])nan|ksampler[^.\n]{0,40}(?<![a-z])nan"
+    r"|潜变量[^。\n]{0,8}nan|samples['\"]: tensor\(\[+ ?nan",
+    "adaptive_rate": r"(?<![a-z])d-?adapt|(?<![a-z])prodigy",
+    "no_input_grad": r"none of the inputs have requires_?grad",
+    "rknn": r"(?<![a-z])rknn|(?<![a-z])rk3[35]\d\d",
+    "tflite": r"(?<![a-z])tf-?lite|tensorflow lite|litert",
     "four_bit": r"load_in_4bit|bnb_4bit|(?<![a-z])qlora|quantization_bit[ =]+4|(?<![\w.])4[- ]?bit(?![a-z])",
     "eight_bit_optimiser": r"8[- _]?bit[ -]?(?:adam|optimi[sz]er|lion)|adamw?_?8bit|adamw_bnb"
     r"|8\s*(?:位|比特)的?\s*(?:adam|优化器)",
-    "half_weights": r"\.half\(\)|torch_dtype\s*=\s*torch\.(?:float16|half)|model\.to\(torch\.(?:float16|half)\)",
+    "half_weights": r"\.half\(\)|full_?fp16"
+    r"|torch_dtype\s*=\s*torch\.(?:float16|half)|model\.to\(torch\.(?:float16|half)\)",
     "sdxl": r"(?<![a-z])sd[-_ ]?xl",
     "boxes": r"(?<![a-z])(?:[gdc]iou|bbox(?:es)?|lbox|box_loss)(?![a-z])|bounding[- ]box|(?:faster|mask)[- ]?r-?cnn"
     r"|(?<![a-z])yolo(?!act)|目标检测|检测框|(?<![a-z])anchors?(?![a-z])|object detection",
