@@ -161,6 +161,7 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "nan_latents": Text("潜变量已是 nan", "latents already nan"),
         "adaptive_rate": Text("D-Adaptation、Prodigy", "D-Adaptation, Prodigy"),
         "no_input_grad": Text("None of the inputs have requires_grad", "None of the inputs have requires_grad"),
+        "trtexec": Text("trtexec", "trtexec"),
         "rknn": Text("RKNN", "RKNN"),
         "tflite": Text("TFLite", "TFLite"),
         "four_bit": Text("4 bit 加载", "loaded in 4 bits"),

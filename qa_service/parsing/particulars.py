@@ -47,7 +47,7 @@ PARTICULARS: Mapping[str, str] = {
     "mask_constant": r"(?<![\d.e])[-−] ?(?:1(?:\.0)?e\+?(?:9|[123]\d)|9{6,}\d*|10{8,})(?!\d)",
     "tiny_eps": r"(?<!adam_)(?<!adam )(?<!adam的)(?:eps|epsilon) ?(?:[=:]|是|为|of)? ?1e-(?:0?[89]|1\d)(?!\d)",
     "calibration": r"(?:entropy|minmax|percentile|histogram)_?calibrat|int8_?calibrat|校准(?:集|图|表|数据|算法|方法)"
-    r"|calibration (?:set|images?|data(?:set)?|cache|table|batch|method)"
+    r"|calibration (?:set|images?|data(?:set)?|cache|table|batch|method|script)"
     r"|(?:int ?8|量化|ptq|quanti[sz]\w+)(?:之?后|的|静态)? ?(?:校准|calibrat)",
     "label_smoothing": r"label[_ -]?smoothing|标签平滑",
     "zero_stage": r"(?<![a-z])zero[-_]?[0-3](?![\d.])|(?<![a-z])zero[-_ ](?:stage|optimi[sz])"
@@ -57,6 +57,7 @@ PARTICULARS: Mapping[str, str] = {
     r"|潜变量[^。\n]{0,8}nan|samples['\"]: tensor\(\[+ ?nan",
     "adaptive_rate": r"(?<![a-z])d-?adapt|(?<![a-z])prodigy",
     "no_input_grad": r"none of the inputs have requires_?grad",
+    "trtexec": r"(?<![a-z])trtexec(?![a-z])",
     "rknn": r"(?<![a-z])rknn|(?<![a-z])rk3[35]\d\d",
     "tflite": r"(?<![a-z])tf-?lite|tensorflow lite|litert",
     "four_bit": r"load_in_4bit|bnb_4bit|(?<![a-z])qlora|quantization_bit[ =]+4|(?<![\w.])4[- ]?bit(?![a-z])",
