@@ -118,6 +118,8 @@ NAMED = {
     "rk3588 上的 rknn 模型": "rknn",
     "calibration script for int8": "calibration",
     "TFLite int8": "tflite",
+    "FLUX.1-dev": "flux",
+    "the influx of data": "",
     "没有用 DeepSpeed，也没用 focal loss": "",
     "without FSDP and no VAE": "",
     "loss 变成 nan 怎么办": "",

@@ -162,6 +162,7 @@ SIGN_VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "adaptive_rate": Text("D-Adaptation、Prodigy", "D-Adaptation, Prodigy"),
         "no_input_grad": Text("None of the inputs have requires_grad", "None of the inputs have requires_grad"),
         "trtexec": Text("trtexec", "trtexec"),
+        "flux": Text("Flux", "Flux"),
         "rknn": Text("RKNN", "RKNN"),
         "tflite": Text("TFLite", "TFLite"),
         "four_bit": Text("4 bit 加载", "loaded in 4 bits"),

@@ -58,6 +58,7 @@ PARTICULARS: Mapping[str, str] = {
     "adaptive_rate": r"(?<![a-z])d-?adapt|(?<![a-z])prodigy",
     "no_input_grad": r"none of the inputs have requires_?grad",
     "trtexec": r"(?<![a-z])trtexec(?![a-z])",
+    "flux": r"(?<![a-z])flux(?:\.?[12])?(?![a-z])",
     "rknn": r"(?<![a-z])rknn|(?<![a-z])rk3[35]\d\d",
     "tflite": r"(?<![a-z])tf-?lite|tensorflow lite|litert",
     "four_bit": r"load_in_4bit|bnb_4bit|(?<![a-z])qlora|quantization_bit[ =]+4|(?<![\w.])4[- ]?bit(?![a-z])",
