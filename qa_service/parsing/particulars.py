@@ -53,7 +53,7 @@ PARTICULARS: Mapping[str, str] = {
     "zero_stage": r"(?<![a-z])zero[-_]?[0-3](?![\d.])|(?<![a-z])zero[-_ ](?:stage|optimi[sz])"
     r"|(?<![a-z])zero [0-3], ?[0-3]",
     "masked_language": r"(?<![a-z])mlm(?![a-z])|datacollatorforlanguagemodeling|masked[- ]language|掩码语言",
-    "nan_latents": r"latents?[^.\n]{0,14}(?<![a-z])nan|ksampler[^.\n]{0,40}(?<![a-z])nan"
+    "nan_latents": r"latents?[^.\n]{0,14}(?<![a-z])nan|(?<![a-z])nan latents?|ksampler[^.\n]{0,40}(?<![a-z])nan"
     r"|潜变量[^。\n]{0,8}nan|samples['\"]: tensor\(\[+ ?nan",
     "adaptive_rate": r"(?<![a-z])d-?adapt|(?<![a-z])prodigy",
     "no_input_grad": r"none of the inputs have requires_?grad",
