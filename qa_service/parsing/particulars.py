@@ -19,7 +19,7 @@ _MAX_FRAGMENT_CHARS = 60
 PARTICULARS: Mapping[str, str] = {
     "trainer_arguments": r"per_device_(?:train|eval)_batch_size|trainingarguments|logging_nan_inf_filter"
     r"|(?:sft|grpo|dpo|kto|reward|seq2seq)_?trainer|(?:hugging ?face|hf|transformers)['’]?s?[ .]trainer"
-    r"|llama[-_ ]?factory|['\"]grad_norm['\"]: [^,\n]{1,30}, ['\"]learning_rate['\"]",
+    r"|llama[-_ ]?factory|['\"](?:grad_norm|loss)['\"]: [^,\n]{1,30}, ['\"]learning_rate['\"]|['\"]eval_runtime['\"]",
     "accelerate": r"accelerate (?:launch|config|library)|accelerator\.|(?:hugging ?face|hf)['’]?s? accelerate"
     r"|(?:用|使用|with|using) accelerate(?![a-z])",
     "fsdp": r"(?<![a-z])fsdp2?(?![a-z])|fully[ _]?sharded",
@@ -34,10 +34,38 @@ PARTICULARS: Mapping[str, str] = {
     "vllm": r"(?<![a-z])vllm(?![a-z])",
     "tensorrt": r"tensorrt(?!-?llm)|trtexec|(?<![a-z])trt(?![a-z])",
     "onnx": r"onnx",
+    "unscale_fp16": r"unscale fp16 grad",
+    "llama_cpp": r"llama[._-]?cpp|(?<![a-z])(?:gguf|ggml|ollama)|n[-_]gpu[-_]layers|(?<![a-z])ngl(?![a-z])",
+    "gptq_awq": r"gptq|(?<![a-z])(?:auto)?awq(?![a-z])|exllama",
+    "t5": r"(?<![a-z\d])(?:m|by|um|flan[-_ ]?)?t5(?![a-z\d])",
+    "gemma": r"(?<![a-z])gemma",
+    "qwen": r"(?<![a-z])qwen",
+    "second_derivative": r"create_graph|double[- ]backward|gradient penalty|梯度惩罚"
+    r"|second[- ](?:order )?(?:derivative|gradient)s?"
+    r"|二阶(?:导|梯度)|autograd\.grad twice",
+    "no_half": r"--no-half",
+    "mask_constant": r"(?<![\d.e])[-−] ?(?:1(?:\.0)?e\+?(?:9|[123]\d)|9{6,}\d*|10{8,})(?!\d)",
+    "tiny_eps": r"(?<!adam_)(?<!adam )(?<!adam的)(?:eps|epsilon) ?(?:[=:]|是|为|of)? ?1e-(?:0?[89]|1\d)(?!\d)",
+    "calibration": r"(?:entropy|minmax|percentile|histogram)_?calibrat|int8_?calibrat|校准(?:集|图|表|数据|算法|方法)"
+    r"|calibration (?:set|images?|data(?:set)?|cache|table|batch|method|script)"
+    r"|(?:int ?8|量化|ptq|quanti[sz]\w+)(?:之?后|的|静态)? ?(?:校准|calibrat)",
+    "label_smoothing": r"label[_ -]?smoothing|标签平滑",
+    "zero_stage": r"(?<![a-z])zero[-_]?[0-3](?![\d.])|(?<![a-z])zero[-_ ](?:stage|optimi[sz])"
+    r"|(?<![a-z])zero [0-3], ?[0-3]",
+    "masked_language": r"(?<![a-z])mlm(?![a-z])|datacollatorforlanguagemodeling|masked[- ]language|掩码语言",
+    "nan_latents": r"latents?[^.\n]{0,14}(?<![a-z])nan|(?<![a-z])nan latents?|ksampler[^.\n]{0,40}(?<![a-z])nan"
+    r"|潜变量[^。\n]{0,8}nan|samples['\"]: tensor\(\[+ ?nan",
+    "adaptive_rate": r"(?<![a-z])d-?adapt|(?<![a-z])prodigy",
+    "no_input_grad": r"none of the inputs have requires_?grad",
+    "trtexec": r"(?<![a-z])trtexec(?![a-z])",
+    "flux": r"(?<![a-z])flux(?:\.?[12])?(?![a-z])",
+    "rknn": r"(?<![a-z])rknn|(?<![a-z])rk3[35]\d\d",
+    "tflite": r"(?<![a-z])tf-?lite|tensorflow lite|litert",
     "four_bit": r"load_in_4bit|bnb_4bit|(?<![a-z])qlora|quantization_bit[ =]+4|(?<![\w.])4[- ]?bit(?![a-z])",
     "eight_bit_optimiser": r"8[- _]?bit[ -]?(?:adam|optimi[sz]er|lion)|adamw?_?8bit|adamw_bnb"
     r"|8\s*(?:位|比特)的?\s*(?:adam|优化器)",
-    "half_weights": r"\.half\(\)|torch_dtype\s*=\s*torch\.(?:float16|half)|model\.to\(torch\.(?:float16|half)\)",
+    "half_weights": r"\.half\(\)|full_?fp16"
+    r"|torch_dtype\s*=\s*torch\.(?:float16|half)|model\.to\(torch\.(?:float16|half)\)",
     "sdxl": r"(?<![a-z])sd[-_ ]?xl",
     "boxes": r"(?<![a-z])(?:[gdc]iou|bbox(?:es)?|lbox|box_loss)(?![a-z])|bounding[- ]box|(?:faster|mask)[- ]?r-?cnn"
     r"|(?<![a-z])yolo(?!act)|目标检测|检测框|(?<![a-z])anchors?(?![a-z]|,? (?:and )?(?:the )?positive)"
@@ -49,7 +77,7 @@ PARTICULARS: Mapping[str, str] = {
     "mse": r"(?<![a-z])mse(?:loss|_loss)?(?![a-z])|mean[_ ]squared[_ ]error|squared (?:error|sum|loss)|均方误差"
     r"|平方误差|回归(?:任务|问题|模型|预测)|(?<!logistic )regression",
     "kl": r"kl[ _-]?div\w*|kl ?散度|(?<![a-z])kl[ _-]?loss|(?<![a-z])kld(?![a-z])",
-    "vae": r"(?<![a-z])vae(?![a-z]|[_.=])|variational auto|变分自编码",
+    "vae": r"(?<![a-z])(?<!no-half-)vae(?![a-z]|[_.=])|variational auto|变分自编码",
     "log_variance": r"log[_ ]?var(?![a-z])|logvar|gaussian_?nll|gaussiannll|log[_ -]?std|heteroscedastic",
     "wgan": r"(?<![a-z])(?:wgan|gan[-_ ]gp)|wasserstein|gradient penalty|梯度惩罚",
     "lsgan": r"(?<![a-z])ls-?gan|cycle-?gan|pix2pix|least[- ]squares gan",

@@ -154,6 +154,18 @@ def test_gradient_overflow_skipping_step(snippet):
     assert "False" in snippet.run(criterion=lambda out, y: out.sum() / 0).printed
 
 
+def test_calibration_set_for_int8(snippet):
+    x, _ = batch()
+    stray = x.clone()
+    stray[0, 0] = 1e4
+    wide, ratio = snippet.diagnose(x=x, calibration=stray).names.report["0"]
+    assert wide > 30 and ratio < 10, "one stray value"
+    _, ratio = snippet.diagnose(x=x, calibration=255 * x).names.report["0"]
+    assert ratio == pytest.approx(255, rel=0.01), "another preprocessing"
+    wide, ratio = snippet.diagnose(x=x, calibration=x.flip(0)).names.report["0"]
+    assert wide < 10 and ratio == pytest.approx(1, rel=0.1)
+
+
 def test_int8_int4_outliers(snippet):
     x, _ = batch()
     model = plain_model()
