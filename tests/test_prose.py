@@ -12,7 +12,7 @@ from qa_service.knowledge.library import Library
 from qa_service.model import Text
 from qa_service.retrieval.classifier import ranked_softmax
 from qa_service.retrieval.matcher import Matcher
-from qa_service.retrieval.prose import Prose
+from qa_service.retrieval.prose import ProseIndex
 
 TEXTS = [
     "torch.exp overflows in float16; subtract the maximum",
@@ -23,7 +23,7 @@ TEXTS = [
 
 def test_scores_are_bm25():
     """A score is the BM25 sum over the question's distinct words, relative to their weight; the longer text loses."""
-    assert Prose.of(TEXTS).scores("Shuffle, shuffle torch.exp!").tolist() == pytest.approx(
+    assert ProseIndex.of(TEXTS).scores("Shuffle, shuffle torch.exp!").tolist() == pytest.approx(
         [
             _bm25(occurrences=1, length=7, texts_with=2) / _weight(1, 2),
             _bm25(occurrences=1, length=6, texts_with=2) / _weight(1, 2),
@@ -48,7 +48,7 @@ def _bm25(occurrences: int, length: int, texts_with: int) -> float:
 
 def test_chinese_is_found_by_pairs_of_characters():
     """One character alone finds nothing; pairs do not reach over other signs."""
-    index = Prose.of([*TEXTS, "溢，出"])
+    index = ProseIndex.of([*TEXTS, "溢，出"])
     assert index.scores("为什么溢出").argmax() == 1
     assert index.scores("为什么溢出")[3] == 0
     assert not index.scores("溢").any()
@@ -56,14 +56,16 @@ def test_chinese_is_found_by_pairs_of_characters():
 
 @each_case("question", ["", "？！", "zzz unknown words", "x" * 100_000])
 def test_a_question_without_a_known_word_scores_nothing(question):
-    assert Prose.of(TEXTS).scores(question).tolist() == [0, 0, 0]
-    assert Prose.of(["", "。"]).scores(question).tolist() == [0, 0]
+    assert ProseIndex.of(TEXTS).scores(question).tolist() == [0, 0, 0]
+    assert ProseIndex.of(["", "。"]).scores(question).tolist() == [0, 0]
 
 
 def test_the_index_is_the_same_after_saving(tmp_path):
-    index = Prose.of(TEXTS)
+    index = ProseIndex.of(TEXTS)
     index.save(tmp_path / "p.npz")
-    assert np.array_equal(Prose.load(tmp_path / "p.npz").scores("exp shuffle 溢出"), index.scores("exp shuffle 溢出"))
+    assert np.array_equal(
+        ProseIndex.load(tmp_path / "p.npz").scores("exp shuffle 溢出"), index.scores("exp shuffle 溢出")
+    )
 
 
 def test_ranks_divide_the_probability_of_all_entries():
@@ -115,5 +117,5 @@ def test_an_edited_answer_is_searched_without_training_again(toy_service, word_h
     edited = replace(library["counting"], why=Text("别的", "other"), hash="edited")
     match(Library(dict(library) | {"counting": edited}, library.subjects))
     assert len(list(tmp_path.glob("classifier-*.npz"))) == 1
-    indexes = [Prose.load(path) for path in tmp_path.glob("prose-*.npz")]
+    indexes = [ProseIndex.load(path) for path in tmp_path.glob("prose-*.npz")]
     assert [int(index.count) for index in indexes] == [len(library)] * 2

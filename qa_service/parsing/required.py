@@ -75,11 +75,11 @@ def _required(pieces: Iterable[tuple[Any, Any]]) -> _Strings | None:
             run = _EMPTY if exact is None else exact
         else:
             run = longer
-    return max((each for each in (*found, run) if "" not in each), key=_rank, default=None)
+    return max((each for each in (*found, run) if "" not in each), key=_selectivity, default=None)
 
 
-def _rank(strings: _Strings) -> tuple[int, int]:
-    """Long strings are rare, and few are soon looked up."""
+def _selectivity(strings: _Strings) -> tuple[int, int]:
+    """The length of the shortest string and, negated, their number: long strings rule out most texts, few are cheap."""
     return min(_GRAM, *map(len, strings)), -len(strings)
 
 

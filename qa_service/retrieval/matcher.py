@@ -34,7 +34,7 @@ from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, Prediction
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import PhrasingIndex, map_vectors, open_vectors, save_vectors
-from qa_service.retrieval.prose import Prose
+from qa_service.retrieval.prose import ProseIndex
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 EXCLUSION_FACTOR = 0.05
@@ -340,7 +340,7 @@ class Matcher:
         )
 
     @cached_property
-    def _prose(self) -> Prose:
+    def _prose(self) -> ProseIndex:
         """The prose of the entries, both languages in one text, in alphabetical order of their ids."""
         entries = [self._library[name] for name in sorted(self._library)]
         path = (
@@ -348,11 +348,11 @@ class Matcher:
             / f"prose-{_content_hash(_source(prose), *(f'{entry.id} {entry.hash}' for entry in entries))}.npz"
         )
         with suppress(OSError, ValueError, KeyError, EOFError):
-            loaded = Prose.load(path)
+            loaded = ProseIndex.load(path)
             mark_used(path)
             return loaded
         texts = [" ".join(f"{entry.question[lang]} {entry.text(lang)}" for lang in LANGS) for entry in entries]
-        built = Prose.of([PLACEHOLDER.sub(" ", text) for text in texts])
+        built = ProseIndex.of([PLACEHOLDER.sub(" ", text) for text in texts])
         with suppress(OSError):  # without a cache the next process builds it again
             write_atomically(path, built.save)
             delete_unused(self._cache, "prose-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)

@@ -22,7 +22,7 @@ _RUN = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prose:
+class ProseIndex:
     """An inverted index: for each term the texts that have it. Term i has the postings starts[i] to starts[i + 1]."""
 
     term_ids: NDArray[np.uint32]
@@ -39,7 +39,7 @@ class Prose:
     """The number of texts, of shape ()."""
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> "Prose":
+    def of(cls, texts: Sequence[str]) -> "ProseIndex":
         """The index of at most 65,536 texts."""
         counts = [Counter(map(_term_id, _terms(text))) for text in texts]
         lengths = np.array([each.total() for each in counts], dtype=np.float64)
@@ -78,7 +78,7 @@ class Prose:
         save_arrays(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
-    def load(cls, path: Path) -> "Prose":
+    def load(cls, path: Path) -> "ProseIndex":
         """Map what `save` wrote into memory. Raises OSError, ValueError or KeyError for any other file."""
         arrays = map_arrays(path)
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})

@@ -36,13 +36,13 @@ def step_of(pairs: Pairs) -> tuple[float | None, float | None]:
         names = [name for name in names if name not in _LENGTHS]
         names = [name for name in names if name not in _EPISODES or not pairs.counter]
     if names:
-        name = min(names, key=_distance_from_run)
+        name = min(names, key=_counter_preference)
         return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
     return pairs.counter or (None, None)
 
 
-def _distance_from_run(name: str) -> int:
-    """A global step counts over the run, a batch mostly within an epoch."""
+def _counter_preference(name: str) -> int:
+    """Lower for names that count over the whole run, such as a global step, than for counts within an epoch."""
     if "global" in name or "update" in name or "total" in name:
         return 0
     return 3 if "batch" in name else 1 if "step" in name else 2
@@ -51,4 +51,4 @@ def _distance_from_run(name: str) -> int:
 def counter_of(pairs: Pairs) -> str:
     """Which counter gives the step of a line, so that steps of different counters are not mixed."""
     names = [name for name in pairs.values if meaning_of(name) == "step"]
-    return f"plain {min(names, key=_distance_from_run)}" if names else "plain counter"
+    return f"plain {min(names, key=_counter_preference)}" if names else "plain counter"

@@ -27,8 +27,8 @@ class LogRow:
     values: dict[str, float]
     """Name, as the file has it, → value."""
     step: float | None = None
-    of: float | None = None
-    """Steps per epoch, where the step is counted anew in each."""
+    steps_per_epoch: float | None = None
+    """Where the step is counted anew in each epoch."""
     epoch: float | None = None
     validation: bool = False
     counter: str = ""
@@ -103,7 +103,7 @@ def _place_validations(rows: Sequence[LogRow], steps: list[int | None]) -> None:
     for index, row in enumerate(rows):
         if not row.validation:
             last = steps[index] if steps[index] is not None else last
-        elif row.step is None or row.of is not None or row.in_epoch:
+        elif row.step is None or row.steps_per_epoch is not None or row.in_epoch:
             steps[index] = steps[index] if last is None and not row.in_epoch else last
 
 
@@ -130,9 +130,9 @@ def _add_epochs(rows: Sequence[LogRow], indices: Sequence[int], steps: list[int 
     offset, highest, last = 0, 0, -math.inf
     for index in indices:
         row, step = rows[index], steps[index] or 0
-        of = _whole(row.of)
-        if row.epoch is not None and math.isfinite(row.epoch) and of:
-            steps[index] = _whole(max(0, int(row.epoch) - base) * of + step)
+        steps_per_epoch = _whole(row.steps_per_epoch)
+        if row.epoch is not None and math.isfinite(row.epoch) and steps_per_epoch:
+            steps[index] = _whole(max(0, int(row.epoch) - base) * steps_per_epoch + step)
             continue
         if step < last:
             offset += highest

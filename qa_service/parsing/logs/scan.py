@@ -328,7 +328,7 @@ class _Scanner:
         epoch = parse_value(named["epoch"]) if "epoch" in named else epoch_of(pairs)
         if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
-        row = LogRow(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
+        row = LogRow(number, form.id, text, values, step=step, steps_per_epoch=of, epoch=epoch, counter=counter)
         in_epoch = form.step_in_epoch and updates is None and (of is not None or "epoch" in named)
         row.in_epoch = in_epoch or counter.startswith("bar ")
         return self._place(row)
@@ -339,7 +339,7 @@ class _Scanner:
         if is_of_validation(text) or row.number == self._validation_line + 1:
             row.validation = True
             row.values = {validation_name(name): value for name, value in row.values.items()}
-        if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
+        if row.epoch is None and (row.steps_per_epoch is not None or row.step is None or row.in_epoch):
             row.epoch = self._epoch
         return row
 
@@ -413,7 +413,7 @@ class _Scanner:
             return False
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             step, of = step_of(pairs)
-            row = LogRow(number, PLAIN_FORMAT.id, text, values, step=step, of=of, epoch=epoch_of(pairs))
+            row = LogRow(number, PLAIN_FORMAT.id, text, values, step=step, steps_per_epoch=of, epoch=epoch_of(pairs))
             row.counter = counter_of(pairs)
             self._keep_single(number, self._place(row))
             return False  # it may be a setting too
@@ -423,7 +423,9 @@ class _Scanner:
         counter = counter_of(pairs)
         if step is None and pairs.leading is not None:
             step, counter = pairs.leading, LEADING
-        row = LogRow(number, PLAIN_FORMAT.id, text, values, step=step, of=of, epoch=epoch_of(pairs), counter=counter)
+        row = LogRow(
+            number, PLAIN_FORMAT.id, text, values, step=step, steps_per_epoch=of, epoch=epoch_of(pairs), counter=counter
+        )
         row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
         row = self._place(row)
         if len(pairs.values) == 1 and step is None and not said:
