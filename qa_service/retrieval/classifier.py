@@ -24,7 +24,7 @@ from qa_service.retrieval.features import TermCounts, TermIds
 RBF_COEFFICIENT = 2.0
 """Of the Gaussian kernel exp(RBF_COEFFICIENT (u·v - 1)) of unit vectors; half of it is the usual gamma."""
 PROSE_FACTOR = 5.0
-"""Of the score of an entry's prose (see `ProseIndex`) among the ranks of entries: at 4 and 6 the accuracy is the same."""
+"""Of the score of an entry's prose (`ProseIndex`) among the ranks of entries: at 4 and 6 the accuracy is the same."""
 Reason = tuple[str, float]
 """(term, its contribution to the logit of a class relative to the average class)."""
 
