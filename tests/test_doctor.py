@@ -126,7 +126,7 @@ def test_the_version_of_the_store_is_compared(installation, tmp_path, revision, 
     assert state != "wrong" or (says_what_to_do(check) and "9999" in check.says.zh)
 
 
-HERE = {"slots": 2, "numstab": __version__, "environment": ["2.13.0"]}
+HERE = {"id": "a", "slots": 2, "numstab": __version__, "environment": ["2.13.0"]}
 OLD, OTHER = HERE | {"numstab": "0.0.9"}, HERE | {"environment": ["2.4.0"]}
 
 

@@ -225,7 +225,7 @@ def test_a_call_of_many_runs_counts_as_many_requests(open_app, version):
 
 def test_a_call_is_cancelled_by_its_own_client_only():
     calls, call = CallsInProgress(), ToolCall("en")
-    with calls.keep("mine", 7, call):
+    with calls.registered("mine", 7, call):
         calls.cancel("theirs", 7)
         calls.cancel("", 7)
         calls.cancel("mine", 8)

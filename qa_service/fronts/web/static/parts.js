@@ -37,11 +37,7 @@ export const PARTS = /** @type {const} */ ([
 
 /** @typedef {typeof PARTS[number]} PartName */
 
-/** The parts that are not just any element.
- * @typedef {{ controls: HTMLFormElement, "log-form": HTMLFormElement, "diagnosed-log": HTMLInputElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
- *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement,
- *   "language-switch": HTMLAnchorElement, composer: HTMLFormElement, question: HTMLTextAreaElement, "turn-template": HTMLTemplateElement, "run-all": HTMLButtonElement,
- *   "search-box": HTMLInputElement }} SpecialParts */
+/** @import { SpecialParts } from "./types.js" */
 
 /** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */
 

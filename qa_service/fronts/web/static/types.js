@@ -67,4 +67,10 @@
  * @typedef {["answer", AnswerData] | ["started", StartedData] | ["queued", QueuedData] | ["row", RowData] |
  *   ["evidence", EvidenceData] | ["done", DoneData] | ["error", { detail: string, field?: string }]} ServerEvent */
 
+/** The parts that are not just any element.
+ * @typedef {{ controls: HTMLFormElement, "log-form": HTMLFormElement, "diagnosed-log": HTMLInputElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
+ *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement,
+ *   "language-switch": HTMLAnchorElement, composer: HTMLFormElement, question: HTMLTextAreaElement, "turn-template": HTMLTemplateElement, "run-all": HTMLButtonElement,
+ *   "search-box": HTMLInputElement }} SpecialParts */
+
 export {};
