@@ -40,3 +40,14 @@ def test_an_answer_without_runs_imports_nothing_that_it_does_not_need(cache):
         "NUMSTAB_DEMOS": "tests/toys/demos",
     }
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120, env=env, capture_output=True)
+
+
+def test_a_log_is_read_without_the_schemas_of_traces():
+    code = (
+        "import sys\n"
+        "from qa_service.diagnosis.reading import read_training_run\n"
+        "assert read_training_run(b'step: 1 loss: 2.5\\n').series\n"
+        "assert 'pydantic' not in sys.modules\n"
+        "assert read_training_run(b'{\"schema\": \"numstab-trace/1\"}\\n').source == 'trace'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)

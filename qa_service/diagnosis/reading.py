@@ -25,7 +25,6 @@ from qa_service.diagnosis.records import (
     rows_of_json,
 )
 from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
-from qa_service.diagnosis.trace_file import read_trace
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
 from qa_service.model.training_run import Record, TrainingEvent, TrainingRun
@@ -174,6 +173,8 @@ def _damaged(error: Exception) -> UnreadableRun:
 
 def _read_trace(stream: BinaryIO, name: str) -> TrainingRun:
     """The run in a trace of the recorder, whose reader checks its limits; a name in the trace has priority."""
+    from qa_service.diagnosis.trace_file import read_trace  # imports pydantic, which a log does not need
+
     stream.seek(0)
     run = read_trace(stream.read(_MAX_TRACE_BYTES + 1))
     return replace(run, name=run.name or name)
