@@ -42,7 +42,10 @@ FOUND = {
         "batch-of-one-differs", "evaluating-in-train-mode", "good-in-train-bad-in-eval"
     },
     # fine in half precision, broken in int8
-    "float32 和 float16 的引擎检测都正常，校准成 int8 以后一大半目标没了": {"int8-int4-outliers", "calibration-set-for-int8"},
+    "float32 和 float16 的引擎检测都正常，校准成 int8 以后一大半目标没了": {
+        "int8-int4-outliers",
+        "calibration-set-for-int8",
+    },
     "float32 and float16 engines detect fine, calibrated to int8 more than half of the objects are gone": {
         "int8-int4-outliers",
         "calibration-set-for-int8",
