@@ -84,10 +84,10 @@ class UndefinedValue(Exception):
 
 
 def exact_value(tree: Node, point: Mapping[str, float]) -> Any:
-    """The value at a point as an mpf, right to more digits than a float64 has. Raises `Undefined`.
+    """The value at a point as an mpf, right to more digits than a float64 has. Raises `UndefinedValue`.
 
-    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision
-    is doubled until the bound at the root is far below the value, so that no cancellation or absorbed addend passes.
+    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision is
+    doubled until the bound at the root is far below the value, so that no cancellation or absorbed addend passes.
     """
     precision = 90
     while precision < 6_000:
@@ -159,7 +159,9 @@ _NEEDS_SIGN = frozenset({"div", "sqrt", "log", "rsqrt"})
 
 
 def exact_vector_value(tree: Node, point: Mapping[str, Any], precision: int = 4000) -> Any:
-    """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises `Undefined`."""
+    """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises
+    `UndefinedValue`.
+    """
     with mpmath.workprec(precision):
         try:
             value = _exact_value(tree, point)

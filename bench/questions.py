@@ -21,7 +21,7 @@ from bench.server import Server, cpu_seconds_of, free_port, run_server
 
 _CLIENTS = 16
 _QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "800"))
-"""A round; no question comes twice."""
+"""The number of questions in a round, no two alike."""
 _ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 BASELINE_CHECKOUT = os.environ.get("BENCH_AGAINST", "")
 """Another checkout whose server is measured in turn with this one."""

@@ -36,7 +36,7 @@ class Engine(Protocol):
         """The evidence of one run."""
 
     def formula(self, body: JsonObject, lang: Lang) -> Reply:
-        """A formula, measured."""
+        """The result of measuring a formula."""
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log or trace; `name` is the file's, "" for a text."""
@@ -60,7 +60,7 @@ def bilingual_tracebacks() -> Iterator[None]:
 
 
 class Client:
-    """The functions of the module `numstab`, of one engine. May be used from several threads."""
+    """The functions of the module `numstab` as methods, answered by one engine. May be used from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

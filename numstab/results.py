@@ -123,7 +123,7 @@ class Run(ApiResult, Table):
 
     @cached_property
     def metrics(self) -> dict[str, float | None]:
-        """Metric → value; None where there is none: it never overflowed."""
+        """Metric → value; None for an event that did not happen, such as an overflow."""
         return {name: _metric(each["value"]) for name, each in self.data["metrics"].items()}
 
     @cached_property

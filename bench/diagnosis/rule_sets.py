@@ -61,7 +61,7 @@ def _activations(run: RecordedRun, *classes: str) -> dict[str, list[dict[str, An
 
 
 def _sagemaker_units(run: RecordedRun) -> Iterator[Alarm]:
-    """The two rules that count units over time."""
+    """The alarms of the two rules that count units over time."""
     tanh, relu = _activations(run, "Tanh", "Sigmoid").values(), _activations(run, "ReLU").values()
     if any(sum(row["above9"] for row in rows) / len(rows) > 0.5 for rows in tanh):
         yield _alarm("SaturatedActivation", "saturated_activation")
@@ -227,7 +227,9 @@ def thedeepchecker(run: RecordedRun) -> list[Alarm]:
 
 
 def _growth(layers: Mapping[str, list[dict[str, Any]]]) -> Iterator[Alarm]:
-    """Weights or gradients that grow at least twofold, or gradients that halve below 1e-6, five checks in a row."""
+    """Alarms for weights or gradients that grow at least twofold, or gradients that halve below 1e-6, five checks in a
+    row.
+    """
     seen = set()
     for rows in layers.values():
         for five in (rows[index : index + 5] for index in range(len(rows) - 4)):
@@ -273,4 +275,4 @@ RULE_SETS: Mapping[str, RuleSet] = {
     "DeepDiagnosis": deepdiagnosis, "UMLAUT": umlaut, "TheDeepChecker": thedeepchecker, "losslint": losslint,
 }  # fmt: skip
 NAMES_NO_CAUSE = frozenset({"DeepLocalize"})
-"""Those that point to a place only."""
+"""Rule sets whose alarms point to a layer but name no cause."""

@@ -32,7 +32,9 @@ class Thread:
 
 
 THREAD_FILES = ("threads.toml", "threads_more.toml", "threads_like.toml", "threads_fresh.toml")
-"""In the order in which they were collected; each is halved by itself, so that a later one moves no thread."""
+"""The files of threads in the order in which they were collected. Each is halved separately, so that a new file leaves
+the halves of the others unchanged.
+"""
 
 
 def load_threads(name: str = THREAD_FILES[0]) -> list[Thread]:

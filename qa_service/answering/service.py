@@ -31,7 +31,9 @@ MATCH_COUNT = 5
 MAX_CONCURRENT_MATCHES = 32
 """Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
 MAX_BATCHED_CHARS = 900
-"""Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
+"""The length up to which a question is matched together with others; longer ones, such as logs, may take seconds to
+read.
+"""
 RUNS_PER_CHARGE = 10
 """A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
 _parse_short = lru_cache(64)(parse_question)  # those of one batch, which `prefetch_matches` has parsed already

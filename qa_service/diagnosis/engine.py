@@ -145,7 +145,7 @@ def _is_dense(run: TrainingRun) -> bool:
 
 
 def _has_weight(found: _Evidence) -> bool:
-    """Whether one finding speaks clearly for the cause, which is asked for where a run was merely stopped."""
+    """Whether one finding speaks clearly for the cause, as is required if the only harm is that the run was stopped."""
     return any(_at_expert_weight(each).weight >= _CLEAR for each in found.findings)
 
 
