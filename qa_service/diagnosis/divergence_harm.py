@@ -28,7 +28,9 @@ _LEAP = 1000
 
 
 def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
-    """The harm "diverging", unless the accuracy is still good or only the weight of the loss has changed."""
+    """The harms of a run whose loss diverges: the harm "diverging", unless the accuracy is still good or only the
+    weight of the loss has changed.
+    """
     points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 5:

@@ -27,7 +27,7 @@ _STILL_FALLS = 0.95
 
 
 def measured_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: that the run does not learn, with a measured property that explains it."""
+    """The harm of a run that does not learn, if a measured property explains it; one at most."""
     if not run.layers or not run.from_start or not loss_is_objective(run) or warms_up(run):
         return
     traced = TracedRun(run)

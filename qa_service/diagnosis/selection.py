@@ -44,7 +44,7 @@ class Selection:
     """The lines that are read."""
 
     pieces: list[Piece]
-    """In order."""
+    """The lines, or pieces of lines, in the order of the file."""
     total: int
     """All lines of the file."""
     cut: bool

@@ -24,7 +24,7 @@ _HUGE, _HUGE_SUM = 50, 5e3
 
 
 def first_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """The size of the gradient before anything was learned, by itself and against the loss."""
+    """Findings on the size of the gradient before anything was learned, by itself and against the loss."""
     norms, losses = finite_records(records(run, "grad_norm")), finite_records(records(run, "loss"))
     if norms and losses and run.from_start and losses[0].value > 20 and (losses[0].step or 0) <= 20:
         ratio = norms[0].value / losses[0].value
@@ -50,7 +50,7 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
 
 
 def first_loss(run: TrainingRun) -> Iterator[Finding]:
-    """The first loss against that of guessing."""
+    """Findings on the first loss compared with that of guessing."""
     points = finite_records(records(run, "loss"))
     if not points or not run.from_start or points[0].value <= 0 or (points[0].step or 0) > 20:
         return

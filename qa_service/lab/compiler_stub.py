@@ -49,7 +49,7 @@ class _SizesStub(_Stub):
 
     @staticmethod
     def expect_true(a: bool, *_: Any, **__: Any) -> bool:
-        """The value itself: it would be recorded of a program that is being compiled."""
+        """Returns `a`: it would be recorded as a condition only in a program that is being compiled."""
         return a
 
 

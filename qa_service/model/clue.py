@@ -20,11 +20,11 @@ class Clue:
 
     id: str
     signs: tuple[Sign, ...]
-    """All must be observed."""
+    """The signs that must all be observed."""
     excluded_by: tuple[Sign, ...] = ()
-    """None may be."""
+    """Signs of which none may be observed."""
     says: Text
-    """One sentence."""
+    """The inference in one sentence."""
     entry: str = ""
     """Id of the entry whose run shows it; "" where it only says how a step of the answer is written with a tool."""
     below: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ class Companion:
     experiment: str
     """Its slug."""
     params: Mapping[str, Value | tuple[str, ...]]
-    """Its parameters: a value, or a tuple of names for the product of this experiment's parameters of these names.
+    """Its parameters: a value, or a tuple of names of this experiment's parameters, whose product is the value.
 
     Parameters that are not given here and exist in both, except the compared one, have this experiment's values.
     """

@@ -202,7 +202,7 @@ class Entry:
     evidence: tuple[EvidenceBlock, ...]
     references: tuple[str, ...]
     related: tuple[str, ...]
-    """Ids of entries."""
+    """Ids of related entries."""
     hash: str
     """SHA-256 of the file, hexadecimal."""
     checked: CheckRecord | None = None

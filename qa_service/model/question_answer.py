@@ -68,7 +68,7 @@ class Request:
 
     question: str
     lang: Lang | None = None
-    """None: the language of the question."""
+    """The language of the answer; None means that of the question."""
     reader_lang: Lang | None = None
     """The language of the answer if the question's cannot be detected: "0.9?", a log."""
     params: Params = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Request:
     entry: str | None = None
     """Id of an entry to answer with instead of matching."""
     aspect: str = ""
-    """Id of the aspect of this entry that is asked; "" for the entry's own question."""
+    """Id of the aspect of the entry `entry` that is asked; "" for the entry's own question."""
     blocks: tuple[str, ...] | None = None
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
@@ -128,7 +128,7 @@ class Answer:
     entry: Entry | None
     """None unless the status is ANSWERED by an entry."""
     confidence: float
-    """0 to 1."""
+    """The probability that the entry answers the question, 0 to 1."""
     matches: tuple[Match, ...]
     params: NamedValues
     observations: tuple[Observation, ...] = ()

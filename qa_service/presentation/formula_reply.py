@@ -173,7 +173,7 @@ class ValueInFormat:
     exact: str
     ulps: str
     status: str
-    """exact, rounded, overflow, underflow, cancelled or nan."""
+    """One of exact, rounded, overflow, underflow, cancelled and nan."""
     outcome: str
     """The status in words."""
 

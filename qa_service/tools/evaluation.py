@@ -32,7 +32,7 @@ class LabelledQuestion:
     entries: tuple[str, ...] = ()
     """Ids of the accepted entries; empty if there is none, or if they are not labelled."""
     want: str = ""
-    """What a right answer must contain."""
+    """What a right answer must contain, as a note for the reader; "" if there is none."""
     missing: str = ""
     """The topic of the question, if no entry covers it yet; else empty."""
     params: Mapping[str, Any] = field(default_factory=dict)

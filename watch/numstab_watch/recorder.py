@@ -263,7 +263,9 @@ class Watch:
 
     @_guarded
     def backward_starts(self, root: Any) -> None:
-        """See `patches.Listener`."""
+        """Records the loss and its scale before a backward pass; if the loss is not finite, searches its graph for the
+        origin.
+        """
         if self._module_probes is not None:
             self._module_probes.stop()
         self._end_if_over()
@@ -295,7 +297,7 @@ class Watch:
 
     @_guarded
     def backward_ended(self, root: Any) -> None:
-        """See `patches.Listener`."""
+        """Records that a backward pass of a loss has ended; warns if the loss is not finite."""
         loss, self._loss = self._loss, None
         if loss is None:
             return
@@ -315,7 +317,7 @@ class Watch:
 
     @_guarded
     def clipped(self, parameters: list[Any], norm: Any, limit: float) -> None:
-        """See `patches.Listener`."""
+        """Records the limit and the norm of clipped gradients, and whether they still carry the loss scale."""
         if not parameters or id(parameters[0]) not in self._own:
             return
         self._trace.header["clip"] = limit
@@ -328,7 +330,7 @@ class Watch:
 
     @_guarded
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
-        """See `patches.Listener`."""
+        """Remembers the GradScaler, which is about to step."""
         if scaler.is_enabled():
             self._loss_scale.scaler = scaler
             self._trace.header.setdefault("scaler", scaler_settings(scaler))
@@ -336,7 +338,7 @@ class Watch:
 
     @_guarded
     def scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
-        """See `patches.Listener`."""
+        """Records that the GradScaler has skipped the step of an optimizer."""
         index = self._index(optimizer)
         if index is None or not scaler.is_enabled() or self._stopped_at != self._stepped_before:
             return
@@ -426,7 +428,7 @@ class Watch:
             self._end_iteration()
 
     def _end_iteration(self) -> None:
-        """Makes a row of the step, and begins the next."""
+        """Adds a row for the step, and begins the next."""
         iteration = self._iteration
         if iteration.modules is None and self._sampling and self._module_probes is not None:
             iteration.modules = self._module_probes.take()
@@ -447,7 +449,7 @@ class Watch:
             self._trace.write()
 
     def _measure_input(self, given: Any) -> None:
-        """The largest magnitude of the batch."""
+        """Records the largest magnitude of the batch."""
         if self._input_cadence.due(self._iteration.step):
             started = time.perf_counter()
             self._iteration.input_max = largest_magnitudes([given.detach()])[0]

@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def layer_findings(run: TrainingRun) -> Iterator[Finding]:
-    """The findings of all rules; none for a run without a trace."""
+    """The findings of all these rules on a run; none for a run without a trace."""
     if not run.layers and not run.settings.get("operations"):
         return
     traced = TracedRun(run)

@@ -132,7 +132,7 @@ class DeltaChoice(Body):
 
 
 class StatusData(Body):
-    """What is going on, in words."""
+    """The data of a report of progress, in words."""
 
     description: str
     done: bool
@@ -146,7 +146,7 @@ class StatusEvent(Body):
 
 
 class FollowUpsData(Body):
-    """Suggested questions."""
+    """The data of `FollowUpsEvent`: the suggested questions."""
 
     follow_ups: list[str]
 
@@ -206,13 +206,13 @@ class OutputMessage(Body):
 
 
 class CachedTokens(Body):
-    """None are cached."""
+    """How many tokens of the request came from a cache: always 0."""
 
     cached_tokens: Literal[0] = 0
 
 
 class ReasoningTokens(Body):
-    """None are spent on reasoning."""
+    """How many tokens were spent on reasoning: always 0."""
 
     reasoning_tokens: Literal[0] = 0
 
@@ -241,7 +241,7 @@ class ResponseFault(Body):
 
 
 class PlainText(Body):
-    """The format of the text."""
+    """The format of the text, which is always plain text."""
 
     type: Literal["text"] = "text"
 
