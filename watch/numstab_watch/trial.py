@@ -35,7 +35,7 @@ _MAX_NAMES = 20
 _MAX_NEW_TASKS = 512
 """Processes and threads that a model may start, as the workers of a loader."""
 _TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
-"""The shares of the deadline after which the training, and then the interventions, must have ended."""
+"""The largest shares of the deadline that the training, and then the interventions, may take."""
 
 
 def run_trial(

@@ -11,7 +11,7 @@ from qa_service.presentation.numbers import format_in_text
 def findings(
     feature: str, zh: str, en: str, *numbers: float, step: int | None = None, layer: str = "", **weights: float
 ) -> Iterator[Finding]:
-    """A finding for each cause in `weights`, with this weight. {0}, {1} … in the texts are the numbers, {layer} is the
+    """A finding for each cause in `weights`, with its weight. {0}, {1} … in the texts are the numbers, {layer} is the
     layer.
     """
 
