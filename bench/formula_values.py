@@ -104,7 +104,7 @@ def exact_value(tree: Node, point: Mapping[str, float]) -> Any:
 
 _ENOUGH = mpmath.mpf(2) ** -70
 _NOTHING = mpmath.mpf(2) ** -1200
-"""Far below the smallest float64."""
+"""An error bound far below the smallest float64: small enough even for an exact value of 0."""
 _Bounded = tuple[Any, Any]
 """A value, or a list of them, and the bound of its error, None where the precision does not suffice."""
 

@@ -89,7 +89,7 @@ def _without_id(reply: bytes) -> bytes:
 
 
 def format_rounds(name: str, rounds: Sequence[QuestionRound]) -> str:
-    """One line: medians over the rounds."""
+    """The results of several rounds as one line of medians."""
     cpu = statistics.median(each.cpu_each for each in rounds)
     rate = statistics.median(len(each.latencies) / each.seconds for each in rounds)
     latencies = [seconds * 1e3 for each in rounds for seconds in each.latencies]
@@ -104,7 +104,7 @@ def format_rounds(name: str, rounds: Sequence[QuestionRound]) -> str:
 
 @contextmanager
 def _serving(checkout: Path) -> Iterator[Server]:
-    """The server of a checkout."""
+    """Runs a server of the code in `checkout`, without a rate limit, for the duration of the block."""
     with run_server({"NUMSTAB_RATE": ""}, checkout=checkout) as server:
         yield server
 

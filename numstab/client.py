@@ -21,7 +21,7 @@ class Reply(NamedTuple):
     """The reply of an engine: JSON, and locally the value that it was made from."""
 
     data: JsonObject
-    """As in the HTTP API."""
+    """The reply as JSON, as in the HTTP API."""
     source: Any = None
     """The value of the model from which the JSON was made, where it is of this process."""
 
@@ -42,10 +42,10 @@ class Engine(Protocol):
         """The diagnosis of a log or trace; `name` is the file's, "" for a text."""
 
     def entries(self) -> list[JsonObject]:
-        """The entries."""
+        """Every entry, as JSON."""
 
     def experiments(self) -> list[JsonObject]:
-        """The experiments."""
+        """Every experiment, as JSON."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ _LOCK = threading.Lock()
 
 
 class LocalEngine:
-    """Answers in this process; experiments run in child processes of the lab, as everywhere."""
+    """Answers in this process; experiments run in child processes of the lab."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,13 +74,13 @@ class LocalEngine:
         return Reply(diagnosis_json(found, lang, measured).to_dict(), found)
 
     def entries(self) -> list[JsonObject]:
-        """The entries."""
+        """Every entry, as JSON."""
         from qa_service.schemas.catalogue import entry_json
 
         return [entry_json(each).to_dict() for each in self._service(runs=False).knowledge.library.values()]
 
     def experiments(self) -> list[JsonObject]:
-        """The experiments."""
+        """Every experiment, as JSON."""
         from qa_service.schemas.catalogue import experiment_json
 
         return [experiment_json(each).to_dict() for each in self._service(runs=False).knowledge.experiments.values()]

@@ -345,7 +345,7 @@ class Formula(ApiResult, Table):
 
     @property
     def values(self) -> dict[str, Any]:
-        """Format → value."""
+        """Format → the value of the formula in it."""
         return {dtype: json_number(each["value"]) for dtype, each in self.data["values"].items()}
 
     @property

@@ -1,4 +1,4 @@
-"""Checks that the page's templates and scripts meet in `data-part`, and that parts.js lists the parts."""
+"""Checks that the page's templates and scripts use the same names in `data-part`, and that parts.js lists them."""
 
 import re
 import sys

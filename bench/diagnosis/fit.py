@@ -53,9 +53,9 @@ class HarmTable(NamedTuple):
     offset: Any
     """(example, cause) → its prior and the weights that are not fitted."""
     truth: Any
-    """Index of the cause."""
+    """Example → the index of its true cause."""
     share: Any
-    """The weight of the example."""
+    """Example → its weight in the likelihood."""
     family: Any
 
 

@@ -11,7 +11,7 @@ from bench.diagnosis.runs import RecordedRun
 PRINT_INTERVAL = 5
 """Steps between the lines of the formats that print at an interval."""
 STEPS_PER_EPOCH = 20
-"""Steps in an epoch."""
+"""Steps in an epoch of the logs that are printed."""
 
 
 def _validation_at(run: RecordedRun, first: int, last: int) -> tuple[float, float | None] | None:
@@ -233,7 +233,7 @@ def _no_head(_: RecordedRun) -> str:
 
 
 def _namespace(run: RecordedRun) -> str:
-    """The arguments of a script of one's own, as argparse prints them."""
+    """The arguments of a user's own script, as argparse prints them."""
     return (
         f"Namespace(batch_size={run.batch}, epochs={math.ceil(len(run.loss) / STEPS_PER_EPOCH)}, lr={run.lr}, "
         f"optimizer='{run.optimizer}', precision='{_short(run.precision)}', seed={run.seed}, workers=4)\n"
@@ -289,6 +289,6 @@ HEAD_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": _hugging_face_head, "tqdm": _namespace, "keras": _no_head, "mmengine": _mmengine_head,
     "megatron": _megatron_head, "nanogpt": _nanogpt_head,
 }  # fmt: skip
-"""What stands above the first line of training, where the whole log is at hand: arguments, a configuration."""
+"""Printer → the function that gives the lines before the first line of training: arguments, or a configuration."""
 WITH_HEAD = " with its head"
 """Added to the id of a printer: the view of a log that begins with its head."""

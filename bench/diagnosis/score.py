@@ -59,7 +59,7 @@ class DiagnosedRun(NamedTuple):
     """`TRACE_VIEW`, `SERIES_VIEW`, or the id of the printer."""
     status: str
     causes: tuple[str, ...]
-    """At most two, the most probable first."""
+    """The named causes, at most two, the most probable first."""
     probability: float
     certainty: str = ""
 
@@ -96,7 +96,7 @@ class DiagnosedRun(NamedTuple):
 
 
 class TextAnswer(NamedTuple):
-    """The diagnosis of a log whose run is not available."""
+    """The diagnosis of a log of which there is only the text, and no recorded run."""
 
     status: str
     causes: tuple[str, ...]
@@ -161,7 +161,7 @@ def _judged(run: RecordedRun, view: str, diagnosis: Diagnosis) -> DiagnosedRun:
 
 
 def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[DiagnosedRun]:
-    """Healthy runs of which a logger prints an average that holds one old inf or nan for ever."""
+    """The diagnoses of healthy runs whose logger prints an average that stays inf or nan after a single bad value."""
     from qa_service.diagnosis.engine import diagnose
     from qa_service.diagnosis.reading import read_log_text
 

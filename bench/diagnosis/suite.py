@@ -69,7 +69,7 @@ def is_healthy_run(run: RecordedRun, below: float) -> bool:
 
 
 def make_family(name: str, seed: int, watch: WatchFactory | None = None) -> Iterator[RecordedRun]:
-    """Every admitted run of a family: those with faults, the harmless ones, the healthy grid."""
+    """The runs of a family that meet the criteria of the suite: harmful faults, harmless ones, and the healthy grid."""
     family = family_of(name)
     sound, _ = train(default_setup(family, seed))
     for fault in FAULTS:

@@ -17,7 +17,7 @@ class Thread:
     """A public thread: its log, and the cause that was found in it."""
 
     id: str
-    """Repository and number."""
+    """The id: the repository and the number of the thread."""
     cause: str
     """Its cause in the table of the diagnosis; "" if the run is healthy."""
     said_by: str

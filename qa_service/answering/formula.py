@@ -86,7 +86,7 @@ class FormulaStudy:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Variable → range."""
+        """Variable → its range (lowest, highest), for the variables that were given one."""
         return {
             name: (_float(each.low), _float(each.high)) for name, each in self.given.items() if isinstance(each, Range)
         }

@@ -1,4 +1,6 @@
-"""From a training run to its diagnosis: harm gate, rules, sums of evidence, explaining away, the report."""
+"""Diagnoses a training run: tests for harm, applies the rules, adds up their evidence, explains consequences by their
+causes, and reports.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -111,7 +113,7 @@ class _Evidence:
 
     cause: str
     findings: tuple[Finding, ...]
-    """One for each feature, the heaviest first."""
+    """One finding for each feature, the heaviest first."""
 
     @property
     def total(self) -> float:
@@ -282,7 +284,7 @@ _SUSPECTS: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("batch_norm", "overfitting", "chance_labels"),
     "stopped": ("step_too_large", "nonfinite_data"),
 }
-"""Harm → the usual suspects, which are listed as excluded where the run speaks against them."""
+"""Harm → the causes that come to mind first, which are listed as excluded if the run speaks against them."""
 
 
 def _excluded(

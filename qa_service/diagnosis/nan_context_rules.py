@@ -17,7 +17,7 @@ _LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", 
 _MIN_EPOCH_STEPS = 100
 """Steps that an epoch of a real data set has at least."""
 _RECENT = 6
-"""Accuracies before the nan, whose median is the usual one."""
+"""The number of accuracies before the nan whose median counts as the usual one."""
 _MIN_GAP = 20
 """Steps within which a run whose step is too large goes from a usual loss to nan."""
 

@@ -22,7 +22,7 @@ DTYPE_PATTERN = lazy_pattern(
     + r")(?![a-z0-9_])",
     re.IGNORECASE,
 )
-"""One name of a format, in a group of torch's name; the group `float8` stands for both float8 formats."""
+"""Matches a name of a format, in a group with torch's name of it; the group `float8` stands for both float8 formats."""
 
 
 def names_of(match: re.Match[str]) -> tuple[str, ...]:

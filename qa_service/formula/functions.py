@@ -36,7 +36,7 @@ constant     no argument → a number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function of the table."""
+    """One function of `FUNCTION_TABLE`."""
 
     name: str
     """The canonical name, which is torch's where torch has the function."""

@@ -56,7 +56,7 @@ _KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and",
 
 @dataclass(frozen=True, slots=True)
 class ParsedFormula:
-    """A parsed formula."""
+    """A parsed formula: its tree, and what its text says beside it."""
 
     tree: Node
     dtypes: tuple[str, ...] = ()

@@ -249,7 +249,9 @@ class _Search:
         return found
 
     def _complementary(self) -> list[Node]:
-        """Few forms that together lose least: greedily, each the one that helps most beside those before."""
+        """A few forms that together lose the fewest bits, chosen greedily: each is the one that helps most beside those
+        before.
+        """
         forms = heapq.nsmallest(600, self._lost, key=self._priority)
         forms += [form for form in self._approximate if form not in forms]
         lost = np.stack([self._lost[form] for form in forms])

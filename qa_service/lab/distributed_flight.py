@@ -129,7 +129,7 @@ class DistributedRunner(RunnerWrapper):
 
 
 class _NotFollowed(Exception):
-    """The run is executed here instead, without the others."""
+    """Raised where a flight cannot be followed: the run is then executed here, without the other services."""
 
 
 class _ShownRows:

@@ -68,7 +68,7 @@ def serve_interpreters(control: int, listening: int, preload: Sequence[str]) -> 
 
 
 class _ForkServer:
-    """The loop of the process."""
+    """The state of the fork server, and the loop that answers its requests."""
 
     def __init__(self, control: int, listening: int, woken: int) -> None:
         """Descriptors of the sockets, and of the pipe from which each SIGCHLD is read."""

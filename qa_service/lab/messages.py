@@ -12,7 +12,7 @@ MAX_RUN_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 16
 _SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
 ChildMessage = tuple[str, Any]
-"""(kind, content)."""
+"""A message of a child process: (kind, content)."""
 
 
 class MessageReader:

@@ -28,7 +28,7 @@ class Clue:
     entry: str = ""
     """Id of the entry whose run shows it; "" where it only says how a step of the answer is written with a tool."""
     below: tuple[str, ...] = ()
-    """Ids of the entries below whose short answer it stands; () for any."""
+    """Ids of the entries below whose short answer the clue is shown; () for any entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

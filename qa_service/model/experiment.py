@@ -58,7 +58,7 @@ class Companion:
 
     parameter: str
     experiment: str
-    """Its slug."""
+    """The slug of the experiment."""
     params: Mapping[str, Value | tuple[str, ...]]
     """Its parameters: a value, or a tuple of names of this experiment's parameters, whose product is the value.
 

@@ -8,7 +8,7 @@ from qa_service.model.evidence import Evidence
 from qa_service.model.experiment import RunStatus
 
 FORMULA_EXPERIMENT = "formula"
-"""The slug of that experiment."""
+"""The slug of the experiment that measures a formula."""
 Elements = float | tuple[float | None, ...] | None
 """A value: a number, possibly inf or nan, the elements of a vector, or None where it is not known."""
 
@@ -59,7 +59,7 @@ class FormulaNode:
     """The part of the formula that it computes."""
     exact: Elements
     values: Mapping[str, FormulaValue]
-    """Format → value."""
+    """Format → the value of the step in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

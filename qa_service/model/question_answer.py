@@ -85,7 +85,7 @@ class Request:
     blocks: tuple[str, ...] | None = None
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
-    """False answers with text only."""
+    """Whether experiments are run; False answers with text only."""
     brief: bool = False
     """Run only the evidence blocks that `FIRST_PARTS` need."""
     context: Context | None = None
@@ -126,7 +126,7 @@ class Answer:
     lang: Lang
     question: str
     entry: Entry | None
-    """None unless the status is ANSWERED by an entry."""
+    """The entry that answers; None unless the status is ANSWERED by an entry."""
     confidence: float
     """The probability that the entry answers the question, 0 to 1."""
     matches: tuple[Match, ...]

@@ -142,7 +142,7 @@ class Watch:
         self.window = FLUSH_STEPS
         """Steps between two flushes."""
         self.fault: dict[str, Any] | None = None
-        """Where the first inf or nan came from, once there is one and it was found."""
+        """The origin of the first inf or nan; None before there is one, or if it was not found."""
         self._pid = os.getpid()
         self._model = model
         self._optimizers = optimizers_in(optimizer)
@@ -353,7 +353,9 @@ class Watch:
 
     @_guarded
     def step_starts(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """An optimizer is about to update the weights."""
+        """Hook before an update: records learning rate and gradient norm; reads weights and gradients if they are
+        due.
+        """
         index = self._index(optimizer)
         if index is None:
             return
@@ -379,7 +381,7 @@ class Watch:
 
     @_guarded
     def step_ended(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
-        """An optimizer has updated the weights."""
+        """Hook after an update: adds the statistics of parameters if they were read, and finishes the step."""
         index = self._index(optimizer)
         if index is None:
             return

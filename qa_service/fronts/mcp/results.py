@@ -81,7 +81,7 @@ class EntryName(Body):
 
 
 class ToolResult(Body):
-    """Base of the results."""
+    """Base of the results of all tools."""
 
     left_out: list[str] = Field(description="the fields that were shortened to limit the size")
 

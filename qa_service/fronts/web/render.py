@@ -216,7 +216,7 @@ def page_event(
 
 
 def sentence_html(answer: Answer) -> Markup:
-    """For an answer without an entry: the verdict on a run, or the sentence above the nearest questions."""
+    """The HTML of an answer without an entry: the verdict on a run, or the sentence above the nearest questions."""
     if answer.is_verdict:
         return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
     return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
