@@ -76,7 +76,9 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
 
 
 def _measure_search(vectors: Vectors, questions: Vectors) -> None:
-    """Prints the time and recall of a FAISS search among all phrasings, which picking candidates by it would need."""
+    """Prints the time and recall of a FAISS search among all phrasings, a possible first stage that picks
+    candidates.
+    """
     import faiss
 
     exact = [np.argsort(-(vectors @ question))[:10] for question in questions]

@@ -474,7 +474,7 @@ class Listing(list[JsonObject], Table):
     """A list of entries or experiments as the API describes them, shown as a table."""
 
     def __init__(self, rows: Sequence[JsonObject], lang: Lang, columns: Mapping[str, str]) -> None:
-        """`columns` are those of the table, by field of the rows."""
+        """`columns`: field of the rows → the heading of its column in the table."""
         super().__init__(rows)
         self.lang = lang
         self._columns = columns

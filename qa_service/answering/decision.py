@@ -255,7 +255,8 @@ def _decide_verdict(diagnosis: Diagnosis, question: ParsedQuestion, found: Match
 def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
     """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered.
 
-    Entries that serve one question are no choice to be made: the first answers, the others are causes beside it.
+    Two entries on the same item, or related ones, are not unclear: the first answers, and the other may be another
+    cause.
     """
     best, second = matches[0], matches[1] if len(matches) > 1 else None
     if best.score < threshold:
@@ -406,8 +407,8 @@ def _topic(
 
 
 def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
-    """The entry that answers, as the answer to what is asked of it: the aspect that the request names, for a follow-up
-    that of the answer before, else the one that the question asks by its wording.
+    """The entry that answers, focused on the aspect that is asked: the one that the request names, for a follow-up that
+    of the answer before, else the one whose wording the question matches.
 
     Raises `BadField` for an aspect that the entry does not have, or without an entry.
     """

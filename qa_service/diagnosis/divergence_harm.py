@@ -23,7 +23,7 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _MIN_RECORDS = 5
 _UNUSUAL = 1e-3
-"""No loss starts below this unless it is multiplied by a small weight."""
+"""A first loss below this is unusual: it has been multiplied by a small weight."""
 _LEAP = 1000
 
 

@@ -81,7 +81,7 @@ class Cause:
     name: Text
     """The name as it follows "Cause: …", without a full stop."""
     entry: str
-    """The entry that explains it."""
+    """Id of the entry that explains the cause."""
     is_numerical: bool = True
     """False for a cause that is not numerical, such as overfitting."""
     consequences: frozenset[str] = frozenset()

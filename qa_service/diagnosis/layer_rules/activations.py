@@ -8,7 +8,9 @@ from qa_service.model.diagnosis import Finding
 
 
 def saturation(traced: TracedRun) -> Iterator[Finding]:
-    """Findings on sigmoid and tanh units on the flat part from the first steps on."""
+    """Findings on sigmoid and tanh units that are saturated, on the flat part of the function, from the first steps
+    on.
+    """
     if traced.most_saturated_module is None or not (traced.is_failing or traced.last_loss > 0.5 * traced.start_loss):
         return
     name, share = traced.most_saturated_module
