@@ -22,7 +22,7 @@ from qa_service.model.values import Text
 RULES: tuple[DiagnosticRule, ...] = (
     *log_rules.RULES, *onset_rules.RULES, *nan_context_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
-"""Functions of a run that yield findings."""
+"""The rules: functions of a run that yield findings."""
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
 """Causes that make no nan and no inf."""

@@ -27,7 +27,7 @@ _EARLY, _LATE = 12, 25
 _SOUND = 4.0
 """A gradient norm up to this many times the usual one is sound."""
 _LITTLE = 0.03
-"""A relative change of the validation loss below this is hardly one."""
+"""A relative change of the validation loss below this counts as none."""
 
 
 def finite_steps_before_nan(run: TrainingRun) -> Iterator[Finding]:

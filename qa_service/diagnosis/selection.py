@@ -14,14 +14,18 @@ from qa_service.parsing.logs.messages import find_message
 
 LOG_CHUNK_BYTES = 256 * 1024
 _MAX_PIECE_BYTES = 1024 * 1024
-"""A longer piece without a line break is split here; of each, only `_KEPT_OF_PIECE` bytes are kept."""
+"""The length in bytes at which a piece without a line break is split; of each part, only `_KEPT_OF_PIECE` bytes are
+kept.
+"""
 _KEPT_OF_PIECE = 8 * 1024
 END_BYTES, END_PIECES = 6 * 1024 * 1024, 20_000
 """The largest number of bytes, and of lines or pieces of lines, that are read completely at each end of the file."""
 SAMPLED_PIECES, _BLOCK_PIECES = 10_000, 100
 _BEFORE, _AFTER, _AFTER_TRACEBACK = 6, 2, 60
 _MAX_OF_KIND = 25
-"""Non-finite values under the same name, and messages of the same kind, that are looked for between the ends."""
+"""The number of non-finite values under one name, and of messages of one kind, after which no more are looked for
+between the ends.
+"""
 _MAX_TESTED = 20_000
 _MAX_KINDS = 600
 MAX_READ_BYTES = 1 << 30

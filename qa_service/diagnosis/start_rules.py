@@ -20,7 +20,9 @@ INTERVAL_MEAN_FORMATS = ("hf_trainer", "llama_factory", "trainer_state", "traine
 """Formats whose losses are means over the steps since the record before."""
 _HUGE_GRADIENT = 1e3
 _HUGE, _HUGE_SUM = 50, 5e3
-"""A first loss above it is huge; a sum of parts, each with a weight, has a scale of its own."""
+"""A first loss above the first number is huge; the second is for a sum of parts, to which their weights give a scale of
+its own.
+"""
 
 
 def first_gradient(run: TrainingRun) -> Iterator[Finding]:

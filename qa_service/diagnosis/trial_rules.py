@@ -17,7 +17,9 @@ from qa_service.model.values import Text
 _Rule = Callable[[TrainingRun], Iterable[Finding]]
 
 _CERTAIN, _STRONG, _LIKELY, _SOME = 7.0, 4.5, 2.5, 1.0
-"""Weights: a fact that hardly another cause explains; that few do; that the cause makes likelier; a hint."""
+"""Weights of facts: one that hardly any other cause explains; one that few explain; one that the cause makes likelier;
+a hint.
+"""
 _LOGARITHMS = frozenset({"log", "log2", "log10", "log1p", "xlogy", "logit", "special_xlogy"})
 _QUOTIENTS = frozenset(
     {"div", "reciprocal", "std", "var", "std_mean", "var_mean", "mean", "rsqrt", "atan2", "remainder"}

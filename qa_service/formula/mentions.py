@@ -21,7 +21,7 @@ from qa_service.formula.values import NumberOrRange
 from qa_service.patterns import lazy_pattern
 
 MAX_MENTION_CHARACTERS = 400
-"""A longer question is not searched: it describes a situation."""
+"""The length above which a question is not searched for formulas: it describes a situation."""
 MAX_FORMULAS = 3
 """The largest number of formulas in one question."""
 _MAX_VARIABLES = 3

@@ -13,9 +13,9 @@ from qa_service.model.observation import Observation
 from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
 MAX_CANDIDATES = 3
-"""Entries offered for choice when none matches clearly."""
+"""The largest number of entries offered for choice when none matches clearly."""
 MAX_SEEDS = 20
-"""Seeds with which one request may repeat its experiments."""
+"""The largest number of seeds with which one request may repeat its experiments."""
 MAX_RUNS = 200
 """The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
 

@@ -35,7 +35,7 @@ from numstab_watch.fault import (
 )
 
 _MAX_BUFFER_BYTES = 64 << 20
-"""Buffers beyond this are not copied, and so not restored."""
+"""The total size in bytes of the buffers that are copied; others are not restored."""
 _MAX_OPERANDS = 6
 _SELECTIONS = frozenset({"gather", "index", "index_select", "select", "slice", "nll_loss", "take", "narrow", "max"})
 """Operations that pick elements: the gradient of those that are not picked is 0 although nothing is masked."""

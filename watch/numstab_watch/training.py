@@ -15,7 +15,9 @@ from numstab_watch.problem import Problem
 
 StopReason = Literal["", "loss", "gradient", "weight", "time"]
 _MAX_SNAPSHOT_BYTES = 64 << 20
-"""Weights beyond this are not copied before each update; then the update itself is not replayed."""
+"""The total size in bytes above which weights are not copied before each update; then the update itself is not
+replayed.
+"""
 _NO_LEARNING_STEPS = 50
 _NO_LEARNING_SHARE = 0.02
 _CHANCE_SHARE = 0.03

@@ -34,7 +34,7 @@ from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
 MIN_SURE_CONFIDENCE = 0.9
-"""The least confidence at which the page does not show it."""
+"""The confidence from which on the page does not show its value."""
 NO_QUESTIONS: Mapping[str, str] = {}
 
 
