@@ -91,7 +91,7 @@ ADDED_FAMILIES: Mapping[str, Family] = {
 }  # fmt: skip
 _NOT_OF = {"dev_gelu": {"dead_bias"}}
 _LIKE = "vae"
-"""The family of the suite that these are treated like: the faults of a plain network without classes apply."""
+"""A family of the suite, a plain network without classes: the faults that apply to it apply to these families too."""
 _LABELLED = {"shuffled_labels", "distance_of_equal", "few_samples"}
 
 

@@ -374,8 +374,8 @@ def _topic(
     threshold: float,
     of_log: str = "",
 ) -> _Topic:
-    """The topic of a question. Its matches begin with an entry that is named or picked, then the entry `of_log`, then
-    that of the answer before if the question follows up, then those by the question's words.
+    """The topic of a question. Its first match is the entry that is named or picked, else the one `of_log`, else for a
+    follow-up that of the answer before, else the one that the words of the question match best.
     """
     context = request.context
     matches = found.matches if found else ()

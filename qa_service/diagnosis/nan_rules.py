@@ -169,7 +169,9 @@ def intermittent_nan_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """Findings on a gradient that is not finite while the loss still is, or that has grown before."""
+    """Findings on a gradient that is not finite while the loss still is, and on one that grew before a nan or a
+    divergence.
+    """
     norms = records(run, "grad_norm")
     first, loss = onset(run, "grad_norm"), onset(run, *loss_keys(run))
     if first is not None and hidden_nan(run) is None and not _loss_is_bad_at(run, first.bad):
