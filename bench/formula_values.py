@@ -84,10 +84,10 @@ class UndefinedValue(Exception):
 
 
 def exact_value(tree: Node, point: Mapping[str, float]) -> Any:
-    """The value at a point as an mpf, right to more digits than a float64 has. Raises `Undefined`.
+    """The value at a point as an mpf, right to more digits than a float64 has. Raises `UndefinedValue`.
 
-    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision
-    is doubled until the bound at the root is far below the value, so that no cancellation or absorbed addend passes.
+    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision is
+    doubled until the bound at the root is far below the value, so that no cancellation or absorbed addend passes.
     """
     precision = 90
     while precision < 6_000:
@@ -104,7 +104,7 @@ def exact_value(tree: Node, point: Mapping[str, float]) -> Any:
 
 _ENOUGH = mpmath.mpf(2) ** -70
 _NOTHING = mpmath.mpf(2) ** -1200
-"""Far below the smallest float64."""
+"""An error bound far below the smallest float64: small enough even for an exact value of 0."""
 _Bounded = tuple[Any, Any]
 """A value, or a list of them, and the bound of its error, None where the precision does not suffice."""
 
@@ -159,7 +159,9 @@ _NEEDS_SIGN = frozenset({"div", "sqrt", "log", "rsqrt"})
 
 
 def exact_vector_value(tree: Node, point: Mapping[str, Any], precision: int = 4000) -> Any:
-    """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises `Undefined`."""
+    """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises
+    `UndefinedValue`.
+    """
     with mpmath.workprec(precision):
         try:
             value = _exact_value(tree, point)

@@ -18,7 +18,7 @@ from qa_service.retrieval.embedder import Vectors, l2_normalise
 from qa_service.retrieval.index import PhrasingIndex, open_vectors, save_vectors
 
 _PHRASING_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
-"""Phrasings; an entry has ten."""
+"""The numbers of phrasings to measure with."""
 _CLASS_COUNTS = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
 MEASURES_SEARCH = bool(os.environ.get("BENCH_SEARCH"))
 """Whether to measure a search among all phrasings, too: building its index takes minutes."""
@@ -51,7 +51,9 @@ def index_sizes() -> None:
 
 
 def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Generator) -> None:
-    """As it is served: the vectors in a file, of which those of five entries are read and compared."""
+    """Prints how long it takes to find the nearest phrasings of five entries, with the vectors in a file, as when
+    served.
+    """
     made = _paraphrases(ours, size, random)
     questions = _paraphrases(made, QUESTION_COUNT, random)
     _, writing = _timed(lambda: save_vectors(path, made))
@@ -74,7 +76,9 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
 
 
 def _measure_search(vectors: Vectors, questions: Vectors) -> None:
-    """A search among all phrasings by FAISS, as a first stage that picks candidates would need."""
+    """Prints the time and recall of a FAISS search among all phrasings, a possible first stage that picks
+    candidates.
+    """
     import faiss
 
     exact = [np.argsort(-(vectors @ question))[:10] for question in questions]
@@ -136,7 +140,7 @@ def _measure_classifier(classes: int, random: np.random.Generator) -> None:
 
 
 def _paraphrases(ours: Vectors, size: int, random: np.random.Generator) -> Vectors:
-    """(size, d): mixtures of two phrasings, plus noise of a third of the norm."""
+    """Artificial phrasings, of shape (size, d): mixtures of two of `ours`, plus noise of a third of their norm."""
     vectors = np.empty((size, ours.shape[1]), dtype=np.float32)
     for start in range(0, size, 50_000):
         part = vectors[start : start + 50_000]

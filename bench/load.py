@@ -56,7 +56,7 @@ def _measure_workload(name: str, server: Server, bodies: list[dict[str, Any]]) -
 
 
 def format_results(results: list[ClientResult]) -> str:
-    """One line: errors, latency percentiles in seconds, numbers of runs, rows and queued events."""
+    """The results as one line: errors, latency percentiles in seconds, numbers of runs, rows and queued events."""
     errors = [one.error for one in results if one.error]
     text, done = [one.text for one in results if not one.error], [one.done for one in results if not one.error]
     runs = [run for one in results for run in one.runs]

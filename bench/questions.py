@@ -21,7 +21,7 @@ from bench.server import Server, cpu_seconds_of, free_port, run_server
 
 _CLIENTS = 16
 _QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "800"))
-"""A round; no question comes twice."""
+"""The number of questions in a round, no two alike."""
 _ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 BASELINE_CHECKOUT = os.environ.get("BENCH_AGAINST", "")
 """Another checkout whose server is measured in turn with this one."""
@@ -89,7 +89,7 @@ def _without_id(reply: bytes) -> bytes:
 
 
 def format_rounds(name: str, rounds: Sequence[QuestionRound]) -> str:
-    """One line: medians over the rounds."""
+    """The results of several rounds as one line of medians."""
     cpu = statistics.median(each.cpu_each for each in rounds)
     rate = statistics.median(len(each.latencies) / each.seconds for each in rounds)
     latencies = [seconds * 1e3 for each in rounds for seconds in each.latencies]
@@ -104,7 +104,7 @@ def format_rounds(name: str, rounds: Sequence[QuestionRound]) -> str:
 
 @contextmanager
 def _serving(checkout: Path) -> Iterator[Server]:
-    """The server of a checkout."""
+    """Runs a server of the code in `checkout`, without a rate limit, for the duration of the block."""
     with run_server({"NUMSTAB_RATE": ""}, checkout=checkout) as server:
         yield server
 

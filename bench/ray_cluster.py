@@ -54,7 +54,9 @@ class ClusterNode:
         self.log = log
 
     def pid_of(self, words: str) -> int:
-        """The process of this node whose command line begins with, or as a path ends its first word with, `words`."""
+        """The id of the process of this node whose command line begins with `words`, or whose program's path ends with
+        them.
+        """
         return next(
             pid for pid, line in session_processes(self.process.pid).items()
             if line.startswith(words) or line.partition(" ")[0].endswith(words)

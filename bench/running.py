@@ -59,7 +59,9 @@ def isolation_cost() -> None:
 
 
 def _print_cpu(in_process: Callable[[], None], runner: ProcessRunner, experiment: Experiment, params: Params) -> None:
-    """CPU of runs here and of as many isolated ones: all of it, with forking, preparing and ending their processes."""
+    """Prints the CPU time of runs in this process and of as many isolated ones, with forking, preparing and ending
+    their processes.
+    """
     here = isolated = 0.0
     _wait_until_filled(runner)
     before = _cpu_of_fork_servers()

@@ -228,7 +228,7 @@ def _listen(events: Iterator[Row | QueuePosition]) -> None:
 
 
 def _failures(valkey: ValkeyServer) -> None:
-    """Prints what the first run takes after the server was stopped or killed, and those after it."""
+    """Prints how long the first run takes after the server was stopped or killed, and how long later runs take."""
     experiment = load_specs(bundled("demos"))[SLUG]
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
         "silent": (valkey.pause, valkey.resume),

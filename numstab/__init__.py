@@ -160,7 +160,7 @@ def _local() -> "Client":
 
 
 def __getattr__(name: str) -> Any:
-    """`watch` and what else the recorder offers, which need torch and are imported when they are used."""
+    """Imports the recorder, which needs torch, when `numstab.watch` is first used; returns its function `watch`."""
     if name != "watch":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from numstab.recorder import load_recorder

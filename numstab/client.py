@@ -21,7 +21,7 @@ class Reply(NamedTuple):
     """The reply of an engine: JSON, and locally the value that it was made from."""
 
     data: JsonObject
-    """As in the HTTP API."""
+    """The reply as JSON, as in the HTTP API."""
     source: Any = None
     """The value of the model from which the JSON was made, where it is of this process."""
 
@@ -36,16 +36,16 @@ class Engine(Protocol):
         """The evidence of one run."""
 
     def formula(self, body: JsonObject, lang: Lang) -> Reply:
-        """A formula, measured."""
+        """The result of measuring a formula."""
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log or trace; `name` is the file's, "" for a text."""
 
     def entries(self) -> list[JsonObject]:
-        """The entries."""
+        """Every entry, as JSON."""
 
     def experiments(self) -> list[JsonObject]:
-        """The experiments."""
+        """Every experiment, as JSON."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def bilingual_tracebacks() -> Iterator[None]:
 
 
 class Client:
-    """The functions of the module `numstab`, of one engine. May be used from several threads."""
+    """The functions of the module `numstab` as methods, answered by one engine. May be used from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -18,14 +18,16 @@ from qa_service.model import Lang
 
 _HTML_LANG = {"zh": "zh-CN", "en": "en"}
 _TONES = {"holds": "#2e8b57", "fails": "#d2513b", "unknown": "#b7791f", "elsewhere": "#8a8f98"}
-"""Colours of verdicts, of a border: 3:1 against white and against near black."""
+"""Verdict → colour of the border of its claim; contrast 3:1 against white and against near black."""
 _QUIET = "opacity:.75;font-size:.9em"
 _CELL = "text-align:left;padding:.2em .8em .2em 0"
 _REFERENCE = re.compile(r'\bid="([^"]+)"')
 
 
 def answer_html(data: JsonObject, pictures: Sequence[str]) -> str:
-    """An answer: short answer, proof, what to do, how to tell; why, scope and further evidence are folded."""
+    """The HTML of an answer: short answer, proof, what to do, how to tell; why, scope and further evidence are
+    folded.
+    """
     lang: Lang = data["lang"]
     entry, parts = data["entry"], data["parts"] or {}
     blocks = [f"<h4>{escape(entry['question'])} <code>{escape(entry['id'])}</code></h4>"] if entry else []
@@ -52,7 +54,7 @@ def answer_html(data: JsonObject, pictures: Sequence[str]) -> str:
 
 
 def run_html(data: JsonObject, svg: str, lang: Lang) -> str:
-    """A run: chart, claims and metrics."""
+    """The HTML of a run: chart, claims and metrics."""
     metrics = _html_table([RESULT_WORDS["metric"][lang], RESULT_WORDS["value"][lang]], metric_rows(data, lang))
     return _document(
         [
@@ -68,7 +70,7 @@ def run_html(data: JsonObject, svg: str, lang: Lang) -> str:
 
 
 def comparison_html(runs: Sequence[JsonObject], pictures: Sequence[str], lang: Lang) -> str:
-    """The metrics that differ, and the chart of each run."""
+    """The HTML of a comparison: the metrics that differ, and the chart of each run."""
     head, rows = comparison_table(runs, lang)
     charts = "".join(
         f"<p><code>{escape(title)}</code></p>{_framed(svg)}" for title, svg in zip(head[1:], pictures, strict=True)
@@ -78,7 +80,7 @@ def comparison_html(runs: Sequence[JsonObject], pictures: Sequence[str], lang: L
 
 
 def formula_html(data: JsonObject, lang: Lang) -> str:
-    """A formula: its value in each format, where it breaks, and forms that hold."""
+    """The HTML of a formula: its value in each format, where it breaks, and forms that hold."""
     at = ", ".join(f"{name} = {number_text(value, lang)}" for name, value in data["at"].items())
     blocks = [
         f"<h4><code>{escape(data['expression'])}</code> {escape(at)}</h4>",
@@ -98,7 +100,9 @@ def formula_html(data: JsonObject, lang: Lang) -> str:
 
 
 def diagnosis_html(data: JsonObject, pictures: Sequence[str], lang: Lang) -> str:
-    """A report: the verdict, each cause with what speaks for it and its cure, the experiment at the run's numbers."""
+    """The HTML of a report: verdict, each cause with what speaks for it and its cure, the experiment at the run's
+    numbers.
+    """
     blocks = [f"<p><strong>{escape(data['summary'])}</strong></p>"]
     for cause in data["causes"]:
         because = "".join(f"<li>{escape(each)}</li>" for each in cause["because"])
@@ -114,7 +118,7 @@ def diagnosis_html(data: JsonObject, pictures: Sequence[str], lang: Lang) -> str
 
 
 def listing_html(rows: Sequence[JsonObject], lang: Lang) -> str:
-    """A table of entries or experiments."""
+    """The HTML of a list: a table of entries or experiments."""
     head = list(rows[0]) if rows else []
     return _document([_html_table(head, [[str(cell) for cell in row.values()] for row in rows])], lang)
 
@@ -147,7 +151,9 @@ def _document(blocks: Iterable[str], lang: Lang) -> str:
 
 
 def _framed(svg: str) -> str:
-    """The picture on its white ground, which it keeps on a dark page; as an image, which sanitisers leave alone."""
+    """HTML that shows an SVG as an image, which sanitisers keep, on a white ground, so that it is legible on a dark
+    page.
+    """
     if not svg:
         return ""
     label = re.search(r'aria-label="([^"]*)"', svg)
@@ -203,7 +209,9 @@ def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Safe HTML. Formulas are Unicode: of MathML a sanitiser leaves the letters, and of 1/√L so 1/L."""
+    """Markdown as safe HTML. Formulas become Unicode, not MathML: a sanitiser strips its tags, and 1/√L would become
+    1/L.
+    """
     from qa_service.fronts.terminal.formulas import markdown_to_unicode
     from qa_service.fronts.web.markup import markdown_to_html
 
@@ -211,6 +219,6 @@ def _markdown(text: str) -> str:
 
 
 def _inline(html: str) -> str:
-    """One paragraph without its own tags; more than one as they are."""
+    """HTML without its `<p>` tags if it is a single paragraph; unchanged if it is several."""
     stripped = html.strip()
     return stripped.removeprefix("<p>").removesuffix("</p>") if stripped.count("<p>") == 1 else stripped

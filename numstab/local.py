@@ -17,7 +17,7 @@ _LOCK = threading.Lock()
 
 
 class LocalEngine:
-    """Answers in this process; experiments run in child processes of the lab, as everywhere."""
+    """Answers in this process; experiments run in child processes of the lab."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class LocalEngine:
         return Reply(evidence_json(last.evidence, lang).to_dict(), last.evidence)
 
     def formula(self, body: JsonObject, lang: Lang) -> Reply:
-        """A formula, measured."""
+        """The result of measuring a formula."""
         from qa_service.answering.formula import FormulaStudy
         from qa_service.model.events import EvidenceReady
         from qa_service.schemas.formula import formula_json, read_formula_request
@@ -74,19 +74,21 @@ class LocalEngine:
         return Reply(diagnosis_json(found, lang, measured).to_dict(), found)
 
     def entries(self) -> list[JsonObject]:
-        """The entries."""
+        """Every entry, as JSON."""
         from qa_service.schemas.catalogue import entry_json
 
         return [entry_json(each).to_dict() for each in self._service(runs=False).knowledge.library.values()]
 
     def experiments(self) -> list[JsonObject]:
-        """The experiments."""
+        """Every experiment, as JSON."""
         from qa_service.schemas.catalogue import experiment_json
 
         return [experiment_json(each).to_dict() for each in self._service(runs=False).knowledge.experiments.values()]
 
     def _service(self, *, runs: bool = True) -> "Service":
-        """The service of the settings of the environment; where it `runs`, torch is imported while it is made."""
+        """The service of the environment's settings, built at the first call; with `runs`, torch is imported
+        meanwhile.
+        """
         with self._lock:
             if self._built is None:
                 from qa_service.answering.composition import build
@@ -103,6 +105,6 @@ def _client() -> Client:
 
 
 def local_client() -> Client:
-    """The one client of this process."""
+    """The client that this process shares, whose engine is a `LocalEngine`."""
     with _LOCK:
         return _client()

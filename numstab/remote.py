@@ -16,13 +16,13 @@ from qa_service.model import Lang
 
 _MAX_NAME_CHARS = 200
 MAX_REPLY_BYTES = 64 << 20
-"""Of a longer reply nothing is used; a hundred runs of many rows have a tenth of it."""
+"""A longer reply is refused; the reply with a hundred runs of many rows has a tenth of this size."""
 
 
 class ServerError(NumstabError):
     """The server refused a request, or cannot be reached. `code` is the server's, `status` that of HTTP, 0 for none.
 
-    The server says why in one language, the request's; both languages then have it.
+    The server gives its message in the language of the request; it stands for both languages here.
     """
 
     code: ClassVar[str] = "server_error"

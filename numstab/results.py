@@ -123,7 +123,7 @@ class Run(ApiResult, Table):
 
     @cached_property
     def metrics(self) -> dict[str, float | None]:
-        """Metric → value; None where there is none: it never overflowed."""
+        """Metric → value; None for an event that did not happen, such as an overflow."""
         return {name: _metric(each["value"]) for name, each in self.data["metrics"].items()}
 
     @cached_property
@@ -345,7 +345,7 @@ class Formula(ApiResult, Table):
 
     @property
     def values(self) -> dict[str, Any]:
-        """Format → value."""
+        """Format → the value of the formula in it."""
         return {dtype: json_number(each["value"]) for dtype, each in self.data["values"].items()}
 
     @property
@@ -474,7 +474,7 @@ class Listing(list[JsonObject], Table):
     """A list of entries or experiments as the API describes them, shown as a table."""
 
     def __init__(self, rows: Sequence[JsonObject], lang: Lang, columns: Mapping[str, str]) -> None:
-        """`columns` are those of the table, by field of the rows."""
+        """`columns`: field of the rows → the heading of its column in the table."""
         super().__init__(rows)
         self.lang = lang
         self._columns = columns

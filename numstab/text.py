@@ -1,4 +1,6 @@
-"""Results as text: what the terminal prints, where the model's values are at hand; else from the JSON; and Markdown."""
+"""Results as text: as the terminal prints them if the model's values are available, else from the JSON; and as
+Markdown.
+"""
 
 import io
 from collections.abc import Callable, Sequence
@@ -16,7 +18,9 @@ _NONFINITE = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}
 
 
 def answer_text(data: JsonObject, source: Any) -> str:
-    """An answer with its proof."""
+    """The text of an answer with its proof; `source` is the model's value that `data` was made from, None from a
+    server.
+    """
     if source is not None:
         return _as_terminal(source.lang, lambda view: view.print_finished(source))
     lang, entry, parts = data["lang"], data["entry"], data["parts"] or {}
@@ -35,7 +39,7 @@ def answer_text(data: JsonObject, source: Any) -> str:
 
 
 def answer_markdown(data: JsonObject) -> str:
-    """The whole text, then the proof's claims and its run."""
+    """The Markdown of an answer: the whole text, then the proof's claims and its run."""
     lang, entry = data["lang"], data["entry"]
     title = [f"### {entry['question']}"] if entry else []
     proof = data["evidence"][:1]
@@ -44,7 +48,7 @@ def answer_markdown(data: JsonObject) -> str:
 
 
 def run_text(data: JsonObject, source: Any, lang: Lang) -> str:
-    """One run."""
+    """The text of a run: its call, metrics and claims."""
     if source is not None:
         return _as_terminal(lang, lambda view: view.print_evidence(source))
     metrics = [f"  {title}  {shown}" for title, shown in metric_rows(data, lang)]
@@ -52,14 +56,14 @@ def run_text(data: JsonObject, source: Any, lang: Lang) -> str:
 
 
 def run_markdown(data: JsonObject, lang: Lang) -> str:
-    """One run, its metrics as a table."""
+    """The Markdown of a run, its metrics as a table."""
     table = _table([RESULT_WORDS["metric"][lang], RESULT_WORDS["value"][lang]], metric_rows(data, lang))
     claims = "\n".join(f"- {line}" for line in claim_lines(data, lang))
     return "\n\n".join(filter(None, [f"### {data['title']}", f"`{run_line(data, lang)}`", table, claims]))
 
 
 def comparison_text(runs: Sequence[JsonObject], lang: Lang) -> str:
-    """The metrics that differ, one column for each run."""
+    """The text of a comparison: the metrics that differ, one column for each run."""
     head, rows = comparison_table(runs, lang)
     return f"{runs[0]['title']}\n" + _as_terminal(lang, lambda view: view.print_table(head, rows))
 
@@ -71,7 +75,7 @@ def comparison_markdown(runs: Sequence[JsonObject], lang: Lang) -> str:
 
 
 def formula_text(data: JsonObject, source: Any, lang: Lang) -> str:
-    """A formula in every format."""
+    """The text of a formula: its value and error in every format."""
     if source is not None:
         from qa_service.fronts.terminal.formula import FormulaView
 
@@ -84,13 +88,13 @@ def formula_text(data: JsonObject, source: Any, lang: Lang) -> str:
 
 
 def formula_markdown(data: JsonObject, lang: Lang) -> str:
-    """A formula as a table in Markdown, with stable forms."""
+    """The Markdown of a formula: a table of its values by format, with stable forms."""
     forms = [f"{RESULT_WORDS['stable'][lang]}: `{each['torch']}`" for each in data["stable"][:2]]
     return "\n\n".join([f"### `{data['expression']}`", _table(*formula_table(data, lang)), *forms])
 
 
 def diagnosis_text(data: JsonObject, lang: Lang) -> str:
-    """A report in words."""
+    """The text of a report on a training run."""
     lines = [data["summary"]]
     for cause in data["causes"]:
         lines += ["", f"{cause['name']} ({cause['probability']:.0%})  → {cause['entry']}"]
@@ -103,7 +107,7 @@ def diagnosis_text(data: JsonObject, lang: Lang) -> str:
 
 
 def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
-    """A report as Markdown."""
+    """The Markdown of a report on a training run."""
     blocks = [f"**{data['summary']}**"]
     for cause in data["causes"]:
         because = "\n".join(f"- {each}" for each in cause["because"])
@@ -129,7 +133,7 @@ def verdict_of(claim: JsonObject) -> str:
 
 
 def run_line(data: JsonObject, lang: Lang) -> str:
-    """The run as a call, its seed, how long it took; why it did not finish."""
+    """A line of text: the run as a call, its seed, how long it took, and why it did not finish if so."""
     params = ", ".join(f"{name}={number_text(value, lang)}" for name, value in data["params"].items())
     line = f"{data['experiment']}({params})  seed={data['seed']}  {data['seconds']:.2g} {RESULT_WORDS['seconds'][lang]}"
     return line if data["status"] == "ran" else f"{line}  {data['status']}: {data['note']}"

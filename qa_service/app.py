@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
 _FORK_SERVER = "fork-server"
-"""The socket, in the folder that workers share, of the fork server that they share."""
+"""The file name of the socket of the fork server that workers share; it lies in their shared folder."""
 _COLLECT_AFTER = 20_000  # net allocations before a collection of the youngest generation: some twenty answers
 _MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
 

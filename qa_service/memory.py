@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 
 HUGE_PAGE = 2 << 20
-"""Bytes: the kernel may hold a file in pages of this size, which a process maps 512 times as fast as ordinary ones."""
+"""The size in bytes of a huge page: the kernel may hold a file in such pages, which a process maps 512 times as fast as
+ordinary ones.
+"""
 
 
 def kib_in_huge_pages(address: int) -> int:

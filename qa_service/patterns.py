@@ -32,6 +32,6 @@ class _LazyPattern:
 def lazy_pattern(pattern: str, flags: int = 0) -> re.Pattern[str]:
     """As `re.compile`, which is called at the first use; an error in the pattern is raised then.
 
-    What the functions of `re` itself are given must be the pattern's text or a compiled pattern, not this.
+    The functions of `re` itself do not accept the result: give them the pattern's text or a compiled pattern.
     """
     return cast("re.Pattern[str]", _LazyPattern(pattern, flags))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_NOT_DONE = 2
-"""The exit status where something could not be looked up: silence is no all-clear."""
+"""The exit status if a package could not be looked up, so that a failed look-up does not pass for a clean result."""
 
 
 def main(command: list[str]) -> int:

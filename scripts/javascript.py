@@ -88,7 +88,7 @@ def is_installed(package: str) -> bool:
 
 
 def report_missing(english: str, chinese: str) -> int:
-    """Says what the check needs; a failure in CI only."""
+    """Prints, in both languages, what the check lacks; returns exit status 1 with CI=true, else 0."""
     print(
         f"the types of the page's scripts are not checked; lacking {english} (没有检查页面脚本的类型：缺少 {chinese})"
     )

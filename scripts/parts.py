@@ -1,4 +1,4 @@
-"""Checks that the page's templates and scripts meet in `data-part`, and that parts.js lists the parts."""
+"""Checks that the page's templates and scripts use the same names in `data-part`, and that parts.js lists them."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ GET_ELEMENTS = re.compile(r"\bgetElement(?:ById|sByClassName)\b")
 
 
 def main() -> int:
-    """Prints where they do not meet; returns the exit status."""
+    """Prints the parts on which templates and scripts disagree; returns the exit status."""
     tests = [ROOT / "tests" / "browsing.py", *sorted((ROOT / "tests" / "pages").glob("*.py"))]
     problems = contract_problems(ROOT / "qa_service" / "fronts" / "web", tests)
     for problem in problems:
@@ -44,7 +44,7 @@ def contract_problems(web: Path, tests: list[Path]) -> list[str]:
 
 
 def groups_in(path: Path, pattern: re.Pattern[str]) -> set[str]:
-    """What the groups of a pattern match in a file."""
+    """The texts that the groups of a pattern match in a file."""
     return {group for match in pattern.finditer(path.read_text("utf-8")) for group in match.groups() if group}
 
 

@@ -146,7 +146,9 @@ def _is_healthy(run: RecordedRun, sound: RecordedRun) -> bool:
 
 
 def cure_runs(runs: Sequence[RecordedRun], seed: int = 0) -> Iterator[CureOutcome]:
-    """For each fault one of its recorded runs, drawn by lot: its first cause by the trace, and what the cure does."""
+    """The outcome for one recorded run of each fault, drawn at random: its first cause by the trace, and what the cure
+    of that does.
+    """
     torch.set_num_threads(1)
     draw = Random(seed)
     for fault in FAULTS:

@@ -29,9 +29,9 @@ from qa_service.model.training_run import TrainingRun
 PRIOR_STANDARD_DEVIATION = 0.5
 """Standard deviation of a correction, before anything is known."""
 _LEAST = 0.1
-"""Corrections below it are left out."""
+"""A correction whose absolute value is smaller is left out of the file."""
 _LOG = 1 / 5
-"""Weight of one of the twelve logs of a run, against that of its series."""
+"""Weight of an example that is one of a run's twelve logs; the example with its full series has weight 1."""
 CORRECTIONS_FILE = Path(weights.__file__).with_name("corrections.json")
 
 Corrections = dict[str, dict[str, float]]
@@ -53,9 +53,9 @@ class HarmTable(NamedTuple):
     offset: Any
     """(example, cause) → its prior and the weights that are not fitted."""
     truth: Any
-    """Index of the cause."""
+    """Example → the index of its true cause."""
     share: Any
-    """The weight of the example."""
+    """Example → its weight in the likelihood."""
     family: Any
 
 

@@ -1,4 +1,5 @@
-"""Three families more, whose losses have no known level: weights may be chosen by them, nothing is judged on them.
+"""Three more model families, whose losses have no known level: weights may be fitted on their runs, but no figure is
+reported for them.
 
 They are apart from `architectures`, so that the runs that are kept of the others stay valid.
 """
@@ -24,7 +25,7 @@ def _of_a_teacher(generator: Any) -> Data:
 
 
 def _spots(generator: Any) -> Data:
-    """Images of a spot with noise; the target is where it is."""
+    """Images that show one bright spot and noise; the target is the position of the spot."""
     centre = 1.6 * torch.rand(_SAMPLES, 2, generator=generator) - 0.8
     axis = torch.linspace(-1, 1, IMAGE)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
@@ -48,7 +49,7 @@ def _gelu() -> Any:
 
 
 class Spots(nn.Module):  # type: ignore[misc]
-    """Three convolutions and a linear layer to a place."""
+    """A model of three convolutions and a linear layer that outputs the position of the spot."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ ADDED_FAMILIES: Mapping[str, Family] = {
 }  # fmt: skip
 _NOT_OF = {"dev_gelu": {"dead_bias"}}
 _LIKE = "vae"
-"""A family to which the faults of a plain network without classes apply."""
+"""A family of the suite, a plain network without classes: the faults that apply to it apply to these families too."""
 _LABELLED = {"shuffled_labels", "distance_of_equal", "few_samples"}
 
 

@@ -11,7 +11,7 @@ from bench.diagnosis.runs import RecordedRun
 PRINT_INTERVAL = 5
 """Steps between the lines of the formats that print at an interval."""
 STEPS_PER_EPOCH = 20
-"""Steps in an epoch."""
+"""Steps in an epoch of the logs that are printed."""
 
 
 def _validation_at(run: RecordedRun, first: int, last: int) -> tuple[float, float | None] | None:
@@ -33,7 +33,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def hugging_face(run: RecordedRun) -> str:
-    """Hugging Face Trainer with its nan filter: a loss that is not finite is replaced by the mean so far."""
+    """The log of the Hugging Face Trainer with its nan filter: a loss that is not finite is replaced by the mean so
+    far.
+    """
     lines = []
     for first, last in _windows(run):
         total = 0.0
@@ -67,7 +69,7 @@ def _significant(value: float) -> str:
 
 
 def tqdm_postfix(run: RecordedRun) -> str:
-    """A loop with tqdm and set_postfix: every step, separated by carriage returns."""
+    """The output of a loop with tqdm and set_postfix: every step, separated by carriage returns."""
     epochs = []
     for start in range(0, len(run.loss), STEPS_PER_EPOCH):
         stop = min(start + STEPS_PER_EPOCH, len(run.loss))
@@ -95,7 +97,7 @@ def _keras_number(value: float) -> str:
 
 
 def keras(run: RecordedRun) -> str:
-    """Keras 3: the running mean of the epoch, which one nan makes nan. The line is redrawn in place."""
+    """The output of Keras 3: the running mean of the epoch, which one nan makes nan. The line is redrawn in place."""
     epochs = math.ceil(len(run.loss) / STEPS_PER_EPOCH)
     lines = []
     for epoch in range(epochs):
@@ -124,7 +126,7 @@ def keras(run: RecordedRun) -> str:
 
 
 def mmengine(run: RecordedRun) -> str:
-    """MMEngine: means over the interval, four decimals, fields separated by two spaces."""
+    """The log of MMEngine: means over the interval, four decimals, fields separated by two spaces."""
     lines = []
     for first, last in _windows(run):
         epoch, within = last // STEPS_PER_EPOCH + 1, last % STEPS_PER_EPOCH + 1
@@ -147,7 +149,9 @@ def mmengine(run: RecordedRun) -> str:
 
 
 def megatron(run: RecordedRun) -> str:
-    """Megatron-LM: the mean over updates that were made; a loss that is nan, or of skipped ones only, is absent."""
+    """The log of Megatron-LM: the mean over updates that were made; a loss that is nan, or of skipped ones only, is
+    absent.
+    """
     lines = []
     steps = len(run.loss)
     for first, last in _windows(run):
@@ -180,7 +184,7 @@ def megatron(run: RecordedRun) -> str:
 
 
 def nanogpt(run: RecordedRun) -> str:
-    """nanoGPT: the loss of single steps, four decimals; nothing but the loss."""
+    """The log of nanoGPT: the loss of single steps, four decimals; nothing but the loss."""
     lines = []
     for step, loss in enumerate(run.loss):
         if step % PRINT_INTERVAL == 0:
@@ -192,7 +196,9 @@ def nanogpt(run: RecordedRun) -> str:
 
 
 def metric_logger(run: RecordedRun) -> str:
-    """The MetricLogger of torchvision: the median of the last twenty, and in parentheses the mean of all so far."""
+    """The output of torchvision's MetricLogger: the median of the last twenty, and in parentheses the mean of all so
+    far.
+    """
     lines = []
     steps = len(run.loss)
     for first in range(0, steps, PRINT_INTERVAL):
@@ -233,7 +239,7 @@ def _no_head(_: RecordedRun) -> str:
 
 
 def _namespace(run: RecordedRun) -> str:
-    """The arguments of a script of one's own, as argparse prints them."""
+    """The arguments of a user's own script, as argparse prints them."""
     return (
         f"Namespace(batch_size={run.batch}, epochs={math.ceil(len(run.loss) / STEPS_PER_EPOCH)}, lr={run.lr}, "
         f"optimizer='{run.optimizer}', precision='{_short(run.precision)}', seed={run.seed}, workers=4)\n"
@@ -289,6 +295,6 @@ HEAD_PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": _hugging_face_head, "tqdm": _namespace, "keras": _no_head, "mmengine": _mmengine_head,
     "megatron": _megatron_head, "nanogpt": _nanogpt_head,
 }  # fmt: skip
-"""What stands above the first line of training, where the whole log is at hand: arguments, a configuration."""
+"""Printer → the function that gives the lines before the first line of training: arguments, or a configuration."""
 WITH_HEAD = " with its head"
 """Added to the id of a printer: the view of a log that begins with its head."""

@@ -61,7 +61,7 @@ def _activations(run: RecordedRun, *classes: str) -> dict[str, list[dict[str, An
 
 
 def _sagemaker_units(run: RecordedRun) -> Iterator[Alarm]:
-    """The two rules that count units over time."""
+    """The alarms of the two rules that count units over time."""
     tanh, relu = _activations(run, "Tanh", "Sigmoid").values(), _activations(run, "ReLU").values()
     if any(sum(row["above9"] for row in rows) / len(rows) > 0.5 for rows in tanh):
         yield _alarm("SaturatedActivation", "saturated_activation")
@@ -70,7 +70,7 @@ def _sagemaker_units(run: RecordedRun) -> Iterator[Alarm]:
 
 
 def sagemaker(run: RecordedRun) -> list[Alarm]:
-    """SageMaker Debugger's built-in rules with the defaults of its developer guide."""
+    """The alarms of SageMaker Debugger's built-in rules with the defaults of its developer guide."""
     parameters, modules = _rows(run, "parameter"), _rows(run, "module")
     alarms = list(_sagemaker_units(run))
     if any(0 <= row.get("grad_mean", 1) < 1e-7 for row in parameters):
@@ -97,7 +97,9 @@ def sagemaker(run: RecordedRun) -> list[Alarm]:
 
 
 def autotrainer(run: RecordedRun) -> list[Alarm]:
-    """AutoTrainer: looks only if the accuracy stays below 0.6; data, gradients, convergence, in this order."""
+    """The alarms of AutoTrainer, which looks only if the accuracy stays below 0.6; data, gradients, convergence, in
+    this order.
+    """
     if run.validation and (run.validation[-1][2] or 0.0) >= 0.6 and _finite(run.loss):
         return []
     alarms = []
@@ -131,7 +133,9 @@ def autotrainer(run: RecordedRun) -> list[Alarm]:
 
 
 def deeplocalize(run: RecordedRun) -> list[Alarm]:
-    """DeepLocalize: the first tensor that is not finite, layer by layer; "MDL" if the metric does not move."""
+    """The alarm of DeepLocalize: the first tensor that is not finite, layer by layer; "MDL" if the metric does not
+    move.
+    """
     for step, rows in sorted(_by_step(run.layers).items()):
         for row in rows:
             if row["kind"] == "module" and not math.isfinite(row["absmax"]):
@@ -149,7 +153,7 @@ def deeplocalize(run: RecordedRun) -> list[Alarm]:
 
 
 def deepdiagnosis(run: RecordedRun) -> list[Alarm]:
-    """DeepDiagnosis: eight symptoms at fixed thresholds, the first of which is mapped to a fix."""
+    """The alarms of DeepDiagnosis: eight symptoms at fixed thresholds, the first of which is mapped to a fix."""
     alarms = []
     modules, parameters = _rows(run, "module"), _rows(run, "parameter")
     if not _finite(run.loss):
@@ -175,7 +179,9 @@ def deepdiagnosis(run: RecordedRun) -> list[Alarm]:
 
 
 def umlaut(run: RecordedRun) -> list[Alarm]:
-    """UMLAUT: the heuristics that a run shows: range of inputs, learning rate, validation; not those on source code."""
+    """The alarms of UMLAUT, by the heuristics that a run shows: range of inputs, learning rate, validation; not those
+    on source code.
+    """
     alarms = []
     least, greatest, _ = run.inputs
     if math.isnan(least) or math.isnan(greatest):
@@ -197,7 +203,9 @@ def umlaut(run: RecordedRun) -> list[Alarm]:
 
 
 def thedeepchecker(run: RecordedRun) -> list[Alarm]:
-    """TheDeepChecker: start, activations, gradients, updates and loss, with the thresholds of its settings file."""
+    """The alarms of TheDeepChecker on start, activations, gradients, updates and loss, with the thresholds of its
+    settings file.
+    """
     alarms = []
     modules, parameters = _rows(run, "module"), _rows(run, "parameter")
     if run.classes and not abs(run.loss[0] - math.log(run.classes)) <= 0.5 * math.log(run.classes):
@@ -227,7 +235,9 @@ def thedeepchecker(run: RecordedRun) -> list[Alarm]:
 
 
 def _growth(layers: Mapping[str, list[dict[str, Any]]]) -> Iterator[Alarm]:
-    """Weights or gradients that grow at least twofold, or gradients that halve below 1e-6, five checks in a row."""
+    """Alarms for weights or gradients that grow at least twofold, or gradients that halve below 1e-6, five checks in a
+    row.
+    """
     seen = set()
     for rows in layers.values():
         for five in (rows[index : index + 5] for index in range(len(rows) - 4)):
@@ -244,7 +254,7 @@ def _growth(layers: Mapping[str, list[dict[str, Any]]]) -> Iterator[Alarm]:
 
 
 def losslint(run: RecordedRun) -> list[Alarm]:
-    """losslint: the checks of its page, on the loss, the gradient norm and the validation of a log."""
+    """The alarms of losslint: the checks of its page, on the loss, the gradient norm and the validation of a log."""
     alarms = []
     norms = [norm for norm in run.grad_norm if norm is not None]
     if not _finite(run.loss) or not _finite(norms):
@@ -273,4 +283,4 @@ RULE_SETS: Mapping[str, RuleSet] = {
     "DeepDiagnosis": deepdiagnosis, "UMLAUT": umlaut, "TheDeepChecker": thedeepchecker, "losslint": losslint,
 }  # fmt: skip
 NAMES_NO_CAUSE = frozenset({"DeepLocalize"})
-"""Those that point to a place only."""
+"""Rule sets whose alarms point to a layer but name no cause."""

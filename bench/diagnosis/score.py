@@ -15,16 +15,16 @@ from qa_service.model.training_run import TrainingRun
 
 SICK_STATUSES = frozenset({"sick", "not_numerics"})
 TRACE_VIEW, SERIES_VIEW = "trace", "series"
-"""Doors beside the six log formats: the recorder's file, and the series of every step without the layers."""
+"""Views of a run besides its six log formats: the recorder's file, and the series of every step without the layers."""
 
 
 Visibility = Literal["sudden nan", "no warning but slowness", "visible"]
-"""What of a fault's harm a log shows: a nan out of the blue, no more than slower learning, or something to go by."""
+"""What a log shows of a fault's harm: a sudden nan, only slower learning, or a sign that points to the cause."""
 SUDDEN_NAN_CAUSES = frozenset({
     "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
     "empty_attention_row", "forward_overflow", "adam_stale",
 })  # fmt: skip
-"""Causes of a nan out of the blue, among which a log without the operation does not tell."""
+"""Causes of a nan that comes without warning; a log that does not name the operation cannot tell them apart."""
 
 
 class Share(NamedTuple):
@@ -56,10 +56,10 @@ class DiagnosedRun(NamedTuple):
 
     run: RecordedRun
     view: str
-    """`TRACE`, `SERIES`, or the id of the printer."""
+    """`TRACE_VIEW`, `SERIES_VIEW`, or the id of the printer."""
     status: str
     causes: tuple[str, ...]
-    """At most two, the most probable first."""
+    """The named causes, at most two, the most probable first."""
     probability: float
     certainty: str = ""
 
@@ -69,7 +69,9 @@ class DiagnosedRun(NamedTuple):
 
     @property
     def accepted(self) -> frozenset[str]:
-        """The causes that count as right if a neighbouring link of the same chain is right too."""
+        """The causes that count as right if the neighbours of the true cause in its chain of causes are accepted
+        too.
+        """
         accepted = {self.run.cause, *self.run.also}
         if self.view.startswith("hf_trainer") and not all(math.isfinite(loss) for loss in self.run.loss):
             accepted.add("hidden_nan")
@@ -81,18 +83,20 @@ class DiagnosedRun(NamedTuple):
         return self.causes if self.status in SICK_STATUSES or self.status == "undecided" else ()
 
     def first_is_right(self, *, strict: bool) -> bool:
-        """Whether it says that the run is sick, and the first cause is the one."""
+        """Whether it says that the run is sick and its first cause is right: the true one, or unless `strict` an
+        accepted one.
+        """
         wanted = {self.run.cause} if strict else self.accepted
         return self.status in SICK_STATUSES and bool(wanted & set(self.causes[:1]))
 
     def two_are_right(self, *, strict: bool) -> bool:
-        """Whether one of the causes that it names is the one, even if it cannot tell them apart."""
+        """Whether one of the causes that it names is right, even if it cannot tell them apart; `strict` as above."""
         wanted = {self.run.cause} if strict else self.accepted
         return bool(wanted & set(self.named_causes))
 
 
 class TextAnswer(NamedTuple):
-    """The diagnosis of a log whose run is not available."""
+    """The diagnosis of a log of which there is only the text, and no recorded run."""
 
     status: str
     causes: tuple[str, ...]
@@ -157,7 +161,7 @@ def _judged(run: RecordedRun, view: str, diagnosis: Diagnosis) -> DiagnosedRun:
 
 
 def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[DiagnosedRun]:
-    """Healthy runs of which a logger prints an average that holds one old inf or nan for ever."""
+    """The diagnoses of healthy runs whose logger prints an average that stays inf or nan after a single bad value."""
     from qa_service.diagnosis.engine import diagnose
     from qa_service.diagnosis.reading import read_log_text
 

@@ -20,9 +20,11 @@ from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_r
 from qa_service.settings import Settings
 
 MIN_HARMFUL_LOSS, MAX_HARMLESS_LOSS = 0.5, 0.15
-"""Parts of what the sound run learns: a run that lacks `LOST` is harmed, one that lacks less than `KEPT` is not."""
+"""Shares of what the sound run learns: a run that lacks the first or more is harmed, one that lacks less than the
+second is not.
+"""
 MIN_HARMFUL_SKIPPED = 0.3
-"""The part of all updates that, when skipped, is harm by itself."""
+"""The share of skipped updates from which on skipping counts as harm by itself."""
 
 MEASURED_EVERY = 5
 """Steps between two measurements of parameters by the recorder: these runs are short, and its budget is of time."""
@@ -67,7 +69,7 @@ def is_healthy_run(run: RecordedRun, below: float) -> bool:
 
 
 def make_family(name: str, seed: int, watch: WatchFactory | None = None) -> Iterator[RecordedRun]:
-    """Every admitted run of a family: those with faults, the harmless ones, the healthy grid."""
+    """The runs of a family that meet the criteria of the suite: harmful faults, harmless ones, and the healthy grid."""
     family = family_of(name)
     sound, _ = train(default_setup(family, seed))
     for fault in FAULTS:

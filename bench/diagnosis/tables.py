@@ -69,7 +69,9 @@ def main(options: Sequence[str]) -> None:
 
 
 def _fit(seeds: int, watch: WatchFactory | None) -> None:
-    """Estimates the corrections, after measuring them on each family by those of the others; held-out ones see none."""
+    """Estimates the corrections from all families that are not held out, writes them, and first prints how each family
+    is diagnosed with corrections estimated without it.
+    """
     from bench.diagnosis import fit
 
     families = [name for name in (*FAMILIES, *ADDED_FAMILIES) if name not in HELD_OUT]

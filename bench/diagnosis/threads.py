@@ -17,7 +17,7 @@ class Thread:
     """A public thread: its log, and the cause that was found in it."""
 
     id: str
-    """Repository and number."""
+    """The id: the repository and the number of the thread."""
     cause: str
     """Its cause in the table of the diagnosis; "" if the run is healthy."""
     said_by: str
@@ -32,7 +32,9 @@ class Thread:
 
 
 THREAD_FILES = ("threads.toml", "threads_more.toml", "threads_like.toml", "threads_fresh.toml")
-"""In the order in which they were collected; each is halved by itself, so that a later one moves no thread."""
+"""The files of threads in the order in which they were collected. Each is halved separately, so that a new file leaves
+the halves of the others unchanged.
+"""
 
 
 def load_threads(name: str = THREAD_FILES[0]) -> list[Thread]:

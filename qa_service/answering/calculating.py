@@ -18,7 +18,7 @@ from qa_service.parsing import ParsedQuestion
 DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
 """The range of a variable without a value: "is log(1+exp(x)) safe?"."""
 _MAX_FORMS = 3
-"""Stabler forms that are measured beside it."""
+"""The largest number of stabler forms that are measured beside a formula."""
 
 
 def plan_calculation(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[PlannedRun, ...]]:

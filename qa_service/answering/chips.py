@@ -45,8 +45,8 @@ def used_by(
 def duplicate_chips(
     params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]
 ) -> set[str]:
-    """The chips that say what another one says, and are removed with it: of a parameter and the sign that is the
-    same, the one that nothing uses, else the sign.
+    """The chips that repeat another one and are removed with it. Of a parameter and a sign with the same meaning, that
+    is the one that nothing uses, else the sign.
     """
     found = set()
     for each in observations:

@@ -80,9 +80,9 @@ class Decision:
     calculation: Calculation | None = None
     """Formulas that the question asks to be computed, where they are the answer."""
     diagnosis: Diagnosis | None = None
-    """Of the log in the question."""
+    """The diagnosis of the log in the question."""
     related: tuple[Entry, ...] = ()
-    """Entries that may help beside it."""
+    """Further entries that may help."""
     alternatives: tuple[Entry, ...] = ()
     """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
     alternative_runs: tuple[tuple[Entry, PlannedRun], ...] = ()
@@ -216,7 +216,7 @@ def _decide_calculation(
     knowledge: Knowledge,
     threshold: float,
 ) -> Decision:
-    """The answer is the values of the formulas; entries that match the question are only related."""
+    """The decision to answer with the values of the formulas; entries that match the question are only related."""
     check_requested_parameters(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
     if wanted in FLOAT_DTYPES and not mention.dtypes:
@@ -237,7 +237,7 @@ def _decide_calculation(
 
 
 def _decide_verdict(diagnosis: Diagnosis, question: ParsedQuestion, found: MatchResult) -> Decision:
-    """The answer is that the run is healthy: no entry is about it."""
+    """The decision to answer that the run is healthy: no entry is about it."""
     return Decision(
         status=AnswerStatus.ANSWERED,
         lang=question.lang,
@@ -255,7 +255,8 @@ def _decide_verdict(diagnosis: Diagnosis, question: ParsedQuestion, found: Match
 def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
     """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered.
 
-    Entries that serve one question are no choice to be made: the first answers, the others are causes beside it.
+    Two entries on the same item, or related ones, are not unclear: the first answers, and the other may be another
+    cause.
     """
     best, second = matches[0], matches[1] if len(matches) > 1 else None
     if best.score < threshold:
@@ -334,7 +335,7 @@ def _changes(question: ParsedQuestion) -> bool:
 
 
 def _question_notes(question: ParsedQuestion | None) -> tuple[Text, ...]:
-    """Notes on what the question says: in a third language, or against itself."""
+    """Notes on the question: that it is in a third language, or that it contradicts itself."""
     if question is None:
         return ()
     times = {str(each.sign): each.text for each in question.observations if each.sign.kind == "when"}
@@ -373,7 +374,9 @@ def _topic(
     threshold: float,
     of_log: str = "",
 ) -> _Topic:
-    """An entry that is named or picked comes first, then the one `of_log`, that of a follow-up, and the matches."""
+    """The topic of a question. Its first match is the entry that is named or picked, else the one `of_log`, else for a
+    follow-up that of the answer before, else the one that the words of the question match best.
+    """
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)
@@ -404,8 +407,8 @@ def _topic(
 
 
 def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
-    """The entry that answers, as the answer to what is asked of it: the aspect that the request names, for a follow-up
-    that of the answer before, else the one that the question asks by its wording.
+    """The entry that answers, focused on the aspect that is asked: the one that the request names, for a follow-up that
+    of the answer before, else the one whose wording the question matches.
 
     Raises `BadField` for an aspect that the entry does not have, or without an entry.
     """
@@ -437,7 +440,7 @@ def _alternative_runs(
     knowledge: Knowledge,
     of_the_run: Collection[str],
 ) -> tuple[tuple[Entry, PlannedRun], ...]:
-    """The runs that the short answers of the alternatives quote, with the parameters that the question names."""
+    """Each alternative with the runs that its short answer quotes, with the parameters that the question names."""
     found = []
     for other in alternatives:
         quoted = tuple(block.id for block in other.short_blocks())

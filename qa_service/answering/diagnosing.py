@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 
 
 BYTES_PER_CHARGE = 1 << 15
-"""A file counts once more against the rate of its client for every so many bytes: a tenth of a second of CPU time."""
+"""The number of bytes for which a file counts once more against the rate of its client: a tenth of a second of CPU
+time.
+"""
 _AT_ONCE = 2
-"""Files read at once; more would only contend for the interpreter's lock."""
+"""The number of files read at once; more would only contend for the interpreter's lock."""
 _MAX_WAITING = 12
-"""Files that are read or wait: each has a thread, which over HTTP is one of those that all routes share."""
+"""The largest number of files that are read or wait: each takes a thread, over HTTP one of those that all routes
+share.
+"""
 reading_queue = FairQueue(_AT_ONCE)
 _admission = threading.Lock()
 
 
 class ExperimentService(Protocol):
-    """What runs a diagnosis' experiment: a `Service`."""
+    """The methods that running the experiment of a diagnosis needs; `Service` has them."""
 
     @property
     def knowledge(self) -> "Knowledge":
-        """The current snapshot."""
+        """The current snapshot of the knowledge base."""
         ...
 
     def run(

@@ -159,7 +159,7 @@ def _numeric_parameters(entry: Entry, experiments: Mapping[str, Experiment]) -> 
 
 
 def _scaled(value: float, factor: float) -> int | float:
-    """A whole number by at least 1, another to two digits."""
+    """The value times the factor: an integer changes by at least 1, any other number is rounded to two digits."""
     if type(value) is int:
         step = round(value * factor) - value
         return value + (step or (1 if factor > 1 else -1))
@@ -191,7 +191,7 @@ def _as_kind(parameter: Parameter, number: float) -> Value:
 
 
 def _replaced(earlier: NamedValues, number: float) -> str:
-    """The numeric parameter of `earlier` that a number resembles; "" if there is none."""
+    """The first numeric parameter of `earlier` of the same kind as a number, a count or not; "" if there is none."""
     numbers = [name for name, value in earlier.items() if type(value) in (int, float)]
     kind: type = int if _is_count(number) else float
     fitting = [name for name in numbers if type(earlier[name]) is kind] or numbers

@@ -38,14 +38,16 @@ if TYPE_CHECKING:
 
 DEFAULT_DTYPE = "float32"
 ALL_DTYPES = (*FLOAT_DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
-"""Those in which the experiment measures."""
+"""The formats in which the experiment `formula` measures."""
 _MAX_FORMS = 4
-"""Other forms that are measured."""
+"""The largest number of other forms that are measured."""
 MIN_GAIN = 0.3
-"""Bits, on average, from which on another form is called stable."""
+"""Average gain in bits from which on another form is called stable."""
 _FAR = 1e300
 _SOUGHT_IN = {"float64": _FAR, "float32": 1e38, "bfloat16": 1e38, "float16": 65504.0}
-"""The formats for which forms are sought, and how far; for a float8 format those of float16 are measured."""
+"""Format → the largest absolute value of inputs for which forms are sought in it; a float8 format uses that of
+float16.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class FormulaStudy:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Variable → range."""
+        """Variable → its range (lowest, highest), for the variables that were given one."""
         return {
             name: (_float(each.low), _float(each.high)) for name, each in self.given.items() if isinstance(each, Range)
         }
@@ -278,7 +280,7 @@ def _around(given: NumberOrRange) -> tuple[float, float]:
 
 
 def _float(exact: Fraction) -> float:
-    """The nearest float within what a search looks at."""
+    """The nearest float whose absolute value is at most `_FAR`, as the search for forms needs it."""
     return float(min(max(exact, -Fraction(_FAR)), Fraction(_FAR)))
 
 

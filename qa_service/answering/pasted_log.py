@@ -16,7 +16,7 @@ _SAYS_NOTHING_MORE = lazy_pattern(
     r"|看看?|一下|下面|以下|如下|上面|日志|输出|打印|训练|模型|跑|时候?|过程|出|现|问题|情况|怎么(?:回事|办|了|样)?|为什么|为何"
     r"|什么|原因|意思|哪里|错|毛病|不对|正常|健康|谁|能|可以|知道|解释|分析|然后|突然|谢谢|感谢|好|嘛|样|会|要|如何|解决)*+"
 )
-"""Words that ask what a log says, and nothing about it."""
+"""Matches the rest of a question that only asks what its log says, such as "hi all, please help"."""
 
 
 def entry_of_log(diagnosis: Diagnosis | None, *, alone: bool) -> str:

@@ -80,7 +80,7 @@ class Rewording:
     """How many sentences are the model's."""
     sentences: int
     refused: tuple[str, ...]
-    """Why the others are the entry's own, one word each, in order."""
+    """Why each of the other sentences was left as it is in the entry: one word for each, in order."""
 
 
 def reword(question: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, writer: Writer) -> Rewording:

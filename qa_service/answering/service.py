@@ -29,9 +29,13 @@ from qa_service.telemetry.subscribers import Subscribers
 MATCH_COUNT = 5
 """The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
-"""Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
+"""The largest number of questions parsed and matched at once; further threads wait, as they would only contend for the
+interpreter's lock.
+"""
 MAX_BATCHED_CHARS = 900
-"""Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
+"""The length up to which a question is matched together with others; longer ones, such as logs, may take seconds to
+read.
+"""
 RUNS_PER_CHARGE = 10
 """A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
 _parse_short = lru_cache(64)(parse_question)  # those of one batch, which `prefetch_matches` has parsed already
@@ -39,7 +43,7 @@ EventListener = Callable[[Event], None]
 
 
 def never_cancelled() -> bool:
-    """The `is_cancelled` of a caller that waits to the end."""
+    """Returns False: the `is_cancelled` of a caller that waits to the end."""
     return False
 
 
@@ -189,7 +193,7 @@ class Service:
                 yield event
 
     def _admit(self) -> None:
-        """Admission control; raises `Overloaded`, and `Unauthorized` for a client that may only read.
+        """Admits a run: raises `Overloaded` if too many wait, and `Unauthorized` for a client that may only read.
 
         One client's runs may fill half of the queue, not all of it.
         """

@@ -30,7 +30,7 @@ def _cause(
 
 
 def _steps() -> Iterator[Cause]:
-    """Size and schedule of the steps, and updates that are not made or not cleared."""
+    """Causes: size and schedule of the steps, and updates that are not made or not cleared."""
     yield _cause(
         "step_too_large",
         "步子太大（学习率过高）",
@@ -125,7 +125,7 @@ def _steps() -> Iterator[Cause]:
 
 
 def _signal() -> Iterator[Cause]:
-    """Initial weights, activations, and the propagation of signals and gradients through the layers."""
+    """Causes: initial weights, activations, and the propagation of signals and gradients through the layers."""
     yield _cause(
         "weights_too_large",
         "初始权重太大",
@@ -224,7 +224,7 @@ def _signal() -> Iterator[Cause]:
 
 
 def _data() -> Iterator[Cause]:
-    """Inputs, labels, and the way the loss is put together."""
+    """Causes: inputs, labels, and the way the loss is put together."""
     yield _cause(
         "summed_loss",
         "损失取了和，没有取平均",
@@ -302,7 +302,7 @@ def _data() -> Iterator[Cause]:
 
 
 def _formulas() -> Iterator[Cause]:
-    """Formulas that make inf or nan of finite numbers."""
+    """Causes: formulas that make inf or nan of finite numbers."""
     yield _cause(
         "log_of_zero",
         "对 0 取了对数",
@@ -393,7 +393,7 @@ def _formulas() -> Iterator[Cause]:
 
 
 def _formats() -> Iterator[Cause]:
-    """16-bit formats, loss scaling, and the machine."""
+    """Causes: 16-bit formats, loss scaling, and the machine."""
     yield _cause(
         "forward_overflow",
         "前向里有数超出 float16 的范围",

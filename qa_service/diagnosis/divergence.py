@@ -36,7 +36,7 @@ def divergence_kind(values: Sequence[float]) -> str | None:
 
 
 def _task_changes(smoothed: Sequence[float], first: float) -> bool:
-    """Down tenfold, a jump, then down to a fifth of the peak: the task, or the weight of the loss, has changed."""
+    """Whether the loss falls tenfold, jumps, and falls to a fifth of the peak: its task or its weight has changed."""
     best = smoothed.index(min(smoothed))
     after = smoothed[best:]
     top = max(after)
@@ -44,7 +44,7 @@ def _task_changes(smoothed: Sequence[float], first: float) -> bool:
 
 
 def _rises(values: Sequence[float], level: float, last: float, spread: float) -> bool:
-    """Up by more than noise explains, through the second half, to well above the start."""
+    """Whether the loss rises by more than noise explains, through the second half, to well above the start."""
     half = values[len(values) // 2 :] if len(values) >= 10 else values[-5:]
     ends = median(half[: max(1, len(half) // 3)]), median(half[-max(1, len(half) // 3) :])
     climbs = ends[1] - ends[0] > max(3 * spread, 0.05 * abs(ends[0]))
@@ -53,7 +53,7 @@ def _rises(values: Sequence[float], level: float, last: float, spread: float) ->
 
 
 def _levels_off(smoothed: Sequence[float]) -> bool:
-    """A smooth rise that slows down and ends below three times the start, as in adversarial training."""
+    """Whether the loss rises smoothly, slows down and ends below three times the start, as in adversarial training."""
     third = len(smoothed) // 3
     if third < 4 or smoothed[-1] > 3 * smoothed[0] or share_ascending(smoothed) < 0.75:
         return False
@@ -61,13 +61,13 @@ def _levels_off(smoothed: Sequence[float]) -> bool:
 
 
 def _hovers_high(values: Sequence[float], level: float) -> bool:
-    """Most of the second half far above the start."""
+    """Whether most of the second half lies far above the start."""
     half = sorted(values[len(values) // 2 :])
     return len(values) >= 8 and level > 0 and half[len(half) // 5] > 1.5 * level and median(half) > 2 * level
 
 
 def _is_lost(values: Sequence[float], smoothed: Sequence[float], level: float, spread: float) -> bool:
-    """Most of what had been learned is lost, and is not learned again."""
+    """Whether most of what had been learned is lost, and is not learned again."""
     best = min(smoothed)
     gained = level - best
     if len(values) < 8 or gained < max(6 * spread, 0.1 * abs(level)):
@@ -82,7 +82,7 @@ def _is_lost(values: Sequence[float], smoothed: Sequence[float], level: float, s
 
 
 def _stays_worse(smoothed: Sequence[float], spread: float) -> bool:
-    """Clearly above its best for the last fifth at least, without falling again, as it would after a harder task."""
+    """Whether the last fifth at least is clearly above the best, and does not fall again as after a harder task."""
     best = min(smoothed)
     after = smoothed[smoothed.index(best) + 1 :]
     far = max(0.25 * abs(best), 8 * spread)
@@ -95,7 +95,7 @@ def _stays_worse(smoothed: Sequence[float], spread: float) -> bool:
 
 
 def _forgets(smoothed: Sequence[float], first: float) -> bool:
-    """Back from almost nothing to a good part of the first loss, through the last sixth at least."""
+    """Whether the loss returns from almost nothing to a good part of the first loss, for the last sixth at least."""
     best = min(smoothed)
     after = smoothed[smoothed.index(best) + 1 :]
     tail = after[-max(6, len(smoothed) // 6) :]
@@ -103,7 +103,7 @@ def _forgets(smoothed: Sequence[float], first: float) -> bool:
 
 
 def _settles_high(smoothed: Sequence[float], first: float) -> bool:
-    """Back to more than half of the first loss after almost nothing, and hardly falling again in the last third."""
+    """Whether the loss, once almost nothing, is back above half of the first and hardly falls in the last third."""
     best = min(smoothed)
     sixth = len(smoothed) // 6
     if sixth < 5 or not 0 < 8 * best < 0.5 * first:
@@ -113,13 +113,13 @@ def _settles_high(smoothed: Sequence[float], first: float) -> bool:
 
 
 def _is_lost_for_long(smoothed: Sequence[float], first: float) -> bool:
-    """Once down to a tenth of the first loss, and in the last third never below four tenths of it."""
+    """Whether the loss, once a tenth of the first loss, is never below four tenths of it in the last third."""
     tail = smoothed[-(len(smoothed) // 3) :]
     return len(smoothed) >= 15 and 0 < 10 * min(smoothed) < first and min(tail) > 0.4 * first
 
 
 def _ends_worse(values: Sequence[float], smoothed: Sequence[float]) -> bool:
-    """The whole second half above the start, by more than noise explains, and nothing learned before."""
+    """Whether the whole second half is above the start, by more than noise explains, and nothing was learned before."""
     half = values[len(values) // 2 :]
     level = max(median(values[:3]), values[0])
     if len(values) < 30 or level <= 0 or min(smoothed) < 0.6 * level:
@@ -128,7 +128,7 @@ def _ends_worse(values: Sequence[float], smoothed: Sequence[float]) -> bool:
 
 
 def _jumps_at_start(values: Sequence[float], smoothed: Sequence[float]) -> bool:
-    """Far above the first loss early on, and never clearly below it."""
+    """Whether the loss is far above its first value early on, and never clearly below it."""
     far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
     stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
     if len(values) >= 15 and median(values[-len(values) // 5 :]) > 0.4 * values[0] and max(values) > 20 * values[0]:

@@ -23,12 +23,14 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _MIN_RECORDS = 5
 _UNUSUAL = 1e-3
-"""No loss starts below this unless it is multiplied by a small weight."""
+"""A first loss below this is unusual: it has been multiplied by a small weight."""
 _LEAP = 1000
 
 
 def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
-    """The harm "diverging", unless the accuracy is still good or only the weight of the loss has changed."""
+    """The harms of a run whose loss diverges: the harm "diverging", unless the accuracy is still good or only the
+    weight of the loss has changed.
+    """
     points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 5:

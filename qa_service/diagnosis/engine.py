@@ -1,4 +1,6 @@
-"""From a training run to its diagnosis: harm gate, rules, sums of evidence, explaining away, the report."""
+"""Diagnoses a training run: tests for harm, applies the rules, adds up their evidence, explains consequences by their
+causes, and reports.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +22,7 @@ from qa_service.model.values import Text
 RULES: tuple[DiagnosticRule, ...] = (
     *log_rules.RULES, *onset_rules.RULES, *nan_context_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
 )  # fmt: skip
-"""Functions of a run that yield findings."""
+"""The rules: functions of a run that yield findings."""
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
 """Causes that make no nan and no inf."""
@@ -111,7 +113,7 @@ class _Evidence:
 
     cause: str
     findings: tuple[Finding, ...]
-    """One for each feature, the heaviest first."""
+    """One finding for each feature, the heaviest first."""
 
     @property
     def total(self) -> float:
@@ -145,7 +147,7 @@ def _is_dense(run: TrainingRun) -> bool:
 
 
 def _has_weight(found: _Evidence) -> bool:
-    """Whether one finding speaks clearly for the cause, which is asked for where a run was merely stopped."""
+    """Whether one finding speaks clearly for the cause, as is required if the only harm is that the run was stopped."""
     return any(_at_expert_weight(each).weight >= _CLEAR for each in found.findings)
 
 
@@ -282,7 +284,7 @@ _SUSPECTS: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("batch_norm", "overfitting", "chance_labels"),
     "stopped": ("step_too_large", "nonfinite_data"),
 }
-"""Harm → the usual suspects, which are listed as excluded where the run speaks against them."""
+"""Harm → the causes that come to mind first, which are listed as excluded if the run speaks against them."""
 
 
 def _excluded(

@@ -36,7 +36,9 @@ def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
 
 
 def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: accuracy lost, a validation loss that stays non-finite, or a gap between the losses."""
+    """The harm of bad validation, one at most: accuracy lost, a validation loss that stays non-finite, or a gap between
+    the losses.
+    """
     train, held_out = finite_records(records(run, "loss")), records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return

@@ -15,7 +15,7 @@ _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 _MAX_RECORD_BYTES = 64 * 1024 * 1024
 _MAX_SUMMARY_BYTES = 1024 * 1024
-"""Larger records hold images or graphs."""
+"""The size in bytes above which a record is skipped: larger ones hold images or graphs."""
 MAX_SCALARS = 400_000
 _MAX_TAG_BYTES = 300
 _MIN_STREAM_BYTES = 24
@@ -27,7 +27,7 @@ _WHOLE = {3: "<i", 4: "<B", 6: "<b", 9: "<q"}
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value of a tag."""
+    """One value of a tag, the name of a series in TensorBoard, at a step."""
 
     tag: str
     step: int

@@ -58,7 +58,7 @@ def experiment_of(cause: str, run: TrainingRun) -> Reproduction | None:
 
 
 def _rate(run: TrainingRun) -> float | None:
-    """The learning rate where the run turns; None if it is not shown, or 0."""
+    """The learning rate at the turning point of the run (see `turning_point`); None if it is not shown, or 0."""
     rate = rate_at(run, turning_point(run))
     return rate if rate and math.isfinite(rate) and rate > 0 else None
 

@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
-    """The loss scale goes down to its floor, or more than three updates are skipped."""
+    """Findings if the loss scale goes down to its floor, or more than three updates are skipped."""
     scales = finite_records(records(run, "loss_scale"))
     if loss_scale_trend(run) == "staircase":
         text = format_text(
@@ -49,7 +49,7 @@ def loss_scale(run: TrainingRun) -> Iterator[Finding]:
 
 
 def number_format(run: TrainingRun) -> Iterator[Finding]:
-    """The number format: by the settings, by the grid of printed numbers, and of Adam's state."""
+    """Findings on the number format: from the settings, the grid of printed numbers, and that of Adam's state."""
     feature = (
         "bfloat"
         if uses_bfloat16(run)
@@ -91,7 +91,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
 
 
 def network_architecture(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the model is recurrent, by the settings or the name of the run."""
+    """Findings on whether the model is recurrent, by the settings or the name of the run."""
     names = " ".join([setting(run, "model"), setting(run, "architecture"), run.name.lower()])
     if re.search(r"\b(?:rnn|lstm|gru|seq2seq)", names):
         yield from feature_findings("recurrent", format_text("这是循环网络", "This is a recurrent net"))

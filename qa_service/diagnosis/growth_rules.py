@@ -78,7 +78,7 @@ def critical_rate(run: TrainingRun) -> tuple[float, float, float] | None:
 
 
 def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
-    """The loss grows by the same factor again and again."""
+    """Findings if the loss grows by the same factor again and again."""
     found = loss_growth(run)
     if found is None:
         return
@@ -108,7 +108,7 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
 
 
 def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
-    """A loss that rises from the start, or that loses what it had learned."""
+    """Findings on a loss that rises from the start, or that loses what it had learned."""
     first = onset(run, *loss_keys(run))
     points = first.before if first is not None else finite_records(records(run, "loss"))
     values = values_of(points)
@@ -141,7 +141,7 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
-    """The loss jumps far up in the first steps and returns only to where it began."""
+    """Findings if the loss jumps far up in the first steps and returns only to where it began."""
     points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) >= 10 and loss_is_objective(run) and divergence_kind(values) == "spiked":
@@ -157,7 +157,7 @@ def initial_loss_spike(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
-    """The gradient norm rises many times over while the loss falls."""
+    """Findings if the gradient norm rises many times over while the loss falls."""
     losses, norms = finite_records(records(run, "loss")), finite_records(records(run, "grad_norm"))
     values = values_of(losses)
     if len(values) < 9 or len(norms) < 9 or not run.from_start or not loss_is_objective(run):
@@ -185,7 +185,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
-    """The gradient norm grows in proportion to the number of steps, from the first one on."""
+    """Findings if the gradient norm grows in proportion to the number of steps, from the first one on."""
     norms = finite_records(records(run, "grad_norm"))
     first = norms[0].value if norms else 0.0
     values = rolling_medians(values_of(norms)[: max(8, len(norms) // 2)])

@@ -45,7 +45,9 @@ def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
 
 
 def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
-    """The first message or traceback that ends the run; or a numpy warning, if there is no loss and no other harm."""
+    """The harm "stopped": the first message or traceback that ends the run; or a numpy warning, if there is no loss and
+    no other harm.
+    """
     has_loss = bool(finite_records(records(run, "loss")))
     for event in run.events:
         fatal = event.kind in ("message", "traceback") and (event.name in _FATAL or event.kind == "traceback")

@@ -27,7 +27,7 @@ _STILL_FALLS = 0.95
 
 
 def measured_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: that the run does not learn, with a measured property that explains it."""
+    """The harm of a run that does not learn, if a measured property explains it; one at most."""
     if not run.layers or not run.from_start or not loss_is_objective(run) or warms_up(run):
         return
     traced = TracedRun(run)
@@ -75,7 +75,9 @@ def _near_guessing(traced: TracedRun) -> Text | None:
 
 
 def _does_not_improve(traced: TracedRun) -> Text | None:
-    """For a run whose loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
+    """The text of the harm if, in a run whose loss of guessing is unknown, neither loss nor validation loss
+    improves.
+    """
     held_out = values_of(finite_records(records(traced.run, "val_loss")))
     long = len(traced.losses) >= 1.5 * _STEPS
     if (
@@ -122,7 +124,9 @@ def _saturated(traced: TracedRun) -> Text | None:
 
 
 def _misscaled(traced: TracedRun) -> Text | None:
-    """A wrong scale of weights or inputs, a faded signal, a huge first update, or post-norm without warm-up."""
+    """The text of the harm if weights or inputs are badly scaled, the signal fades, the first update is huge, or
+    post-norm blocks are trained without warm-up; else None.
+    """
     share, normed, gain = _share(traced), traced.has_normalisation, traced.initial_gain or 1.0
     high_mean = (
         traced.chance_loss is not None
@@ -153,7 +157,9 @@ def _misscaled(traced: TracedRun) -> Text | None:
 
 
 def _overconfident(traced: TracedRun) -> Text | None:
-    """For an accurate model: its loss is still above half that of guessing, since its logits began far too large."""
+    """The text of the harm if an accurate model's loss stays above half that of guessing, as its logits began far too
+    large.
+    """
     if traced.large_first_loss and not traced.exceeds_mean_reduction and _share(traced) > _HALF_BASELINE:
         return format_text(
             "输出一开始就太大：多数答对了，答错的却极有把握",

@@ -13,7 +13,7 @@ _NO_PART = re.compile(
 
 
 def loss_terms(run: TrainingRun) -> Mapping[str, tuple[Record, ...]]:
-    """The series that are, by their names, terms of the loss: two or more, else an empty mapping."""
+    """The series that are, by their names, terms of the loss; empty if fewer than two are."""
     losses = len(records(run, "loss"))
     parts = {
         key: points

@@ -45,7 +45,7 @@ _IN_TRACEBACKS = (
 
 
 def known_messages(run: TrainingRun) -> Iterator[Finding]:
-    """Known messages and exceptions, each feature once."""
+    """Findings for the known messages and exceptions of a run, one set for each feature."""
     seen: set[str] = set()
     for event in run.events:
         if event.kind not in ("message", "traceback"):

@@ -17,13 +17,13 @@ _LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", 
 _MIN_EPOCH_STEPS = 100
 """Steps that an epoch of a real data set has at least."""
 _RECENT = 6
-"""Accuracies before the nan, whose median is the usual one."""
+"""The number of accuracies before the nan whose median counts as the usual one."""
 _MIN_GAP = 20
 """Steps within which a run whose step is too large goes from a usual loss to nan."""
 
 
 def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
-    """Whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
+    """Findings on whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
     first, parts = onset(run, *loss_keys(run)), loss_terms(run)
     if first is None or first.index == 0 or not parts:
         return
@@ -57,7 +57,9 @@ def _record_at(points: tuple[Record, ...], other: Record) -> Record | None:
 
 
 def sparse_records(run: TrainingRun) -> Iterator[Finding]:
-    """A nan without a rise before it, where the records are too far apart, or at unknown distances, to show a rise."""
+    """Findings on a nan without a rise before it, where the records are too far apart, or at unknown distances, to show
+    a rise.
+    """
     first = onset(run, *loss_keys(run))
     if first is None or len(first.before) < 3 or first.rise >= 2:
         return
@@ -88,7 +90,8 @@ def _steps_before(run: TrainingRun, first: Onset) -> int | None:
 
 
 def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the accuracy is lost at the step of the first nan loss, which tells spoilt weights from a bad loss.
+    """Findings on whether the accuracy is lost at the step of the first nan loss, which tells spoilt weights from a bad
+    loss.
 
     If the previous update made the weights nan, this step predicts at random; if only the loss is not finite, because
     of its formula or the labels, the accuracy of this step is the usual one.
@@ -128,7 +131,9 @@ def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
 
 
 def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
-    """(step, accuracy of that step); from a log of running means of the epoch, recovered by their differences."""
+    """(step, accuracy at that step) of each record; running means of an epoch are turned back into steps by their
+    differences.
+    """
     points = [point for point in finite_records(records(run, "accuracy")) if point.step is not None]
     shares = shares_of(points)
     steps = [point.step for point in points if point.step is not None]
@@ -147,7 +152,9 @@ def _accuracy_per_step(run: TrainingRun) -> list[tuple[int, float]]:
 
 
 def float16_nan_at_start(run: TrainingRun) -> Iterator[Finding]:
-    """A run in float16 whose first loss is not finite: no update has been made, so the forward pass overflows."""
+    """Findings on a run in float16 whose first loss is not finite: no update has been made, so the forward pass
+    overflows.
+    """
     first = onset(run, *loss_keys(run))
     if first is not None and first.index == 0 and run.from_start and uses_float16(run):
         text = format_text(
@@ -157,7 +164,9 @@ def float16_nan_at_start(run: TrainingRun) -> Iterator[Finding]:
 
 
 def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
-    """A first nan after two or more whole epochs without one: the same samples and labels did no harm before."""
+    """Findings on a first nan after two or more whole epochs without one: the same samples and labels did no harm
+    before.
+    """
     first = onset(run, *loss_keys(run))
     if first is None or first.bad.line is None:
         return
@@ -177,7 +186,7 @@ def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
 
 
 def log_likelihood_names(run: TrainingRun) -> Iterator[Finding]:
-    """A nan loss in a run that logs a likelihood or an entropy, by its name: the loss takes a logarithm."""
+    """Findings on a nan loss in a run that logs a likelihood or an entropy, by its name: the loss takes a logarithm."""
     first = onset(run, *loss_keys(run))
     name = next((key for key in run.series if _LOGARITHM.search(key)), "")
     if first is not None and first.index > 0 and name:

@@ -61,7 +61,7 @@ def onset(run: TrainingRun, *keys: str) -> Onset | None:
 
 
 def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
-    """The first line that is not finite, and what came before it."""
+    """Findings on the first loss that is not finite, and on what came before it."""
     first = onset(run, *loss_keys(run))
     if first is None:
         return
@@ -151,7 +151,7 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
 
 
 def intermittent_nan_loss(run: TrainingRun) -> Iterator[Finding]:
-    """Single nan losses with finite ones after them: the weights are finite."""
+    """Findings on single nan losses with finite ones after them: the weights are finite."""
     losses = records(run, "loss")
     index = first_nonfinite(losses)
     if index is None or hidden_nan(run):
@@ -169,7 +169,9 @@ def intermittent_nan_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """The gradient is not finite while the loss still is; or it has grown."""
+    """Findings on a gradient that is not finite while the loss still is, and on one that grew before a nan or a
+    divergence.
+    """
     norms = records(run, "grad_norm")
     first, loss = onset(run, "grad_norm"), onset(run, *loss_keys(run))
     if first is not None and hidden_nan(run) is None and not _loss_is_bad_at(run, first.bad):

@@ -83,7 +83,9 @@ def _is_nan_without_harm(run: TrainingRun, key: str) -> bool:
 
 
 def _recurring(run: TrainingRun) -> Iterator[Harm]:
-    """Single nan losses that recur, in a run without loss scaling and skipped updates, which would explain them."""
+    """The harm of single nan losses that recur, in a run without loss scaling and skipped updates, which would explain
+    them.
+    """
     points = records(run, "loss")
     bad = [index for index, point in enumerate(points) if math.isnan(point.value)]
     apart = [after for before, after in pairwise([-_SEPARATE, *bad]) if after - before >= _SEPARATE]
@@ -124,7 +126,7 @@ def hidden_nan(run: TrainingRun) -> Record | None:
 
 
 def _gradients(run: TrainingRun) -> Iterator[Harm]:
-    """A gradient norm that stays non-finite, unless the loss keeps changing after it."""
+    """The harm of a gradient norm that stays non-finite, unless the loss keeps changing after it."""
     norms, losses = records(run, "grad_norm"), finite_records(records(run, "loss"))
     bad = lasting_nonfinite(norms)
     if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):

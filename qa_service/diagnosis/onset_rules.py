@@ -27,11 +27,11 @@ _EARLY, _LATE = 12, 25
 _SOUND = 4.0
 """A gradient norm up to this many times the usual one is sound."""
 _LITTLE = 0.03
-"""A relative change of the validation loss below this is hardly one."""
+"""A relative change of the validation loss below this counts as none."""
 
 
 def finite_steps_before_nan(run: TrainingRun) -> Iterator[Finding]:
-    """The number of finite steps before the first nan."""
+    """Findings on the number of finite steps before the first nan."""
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is None or not run.from_start or run.settings.get("step_unit") == "epoch":
         return
@@ -56,7 +56,9 @@ def finite_steps_before_nan(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_before_nan(run: TrainingRun) -> Iterator[Finding]:
-    """A sound gradient norm in the last record before a non-finite loss: no large update has spoilt the weights."""
+    """Findings on a sound gradient norm in the last record before a non-finite loss: no large update has spoilt the
+    weights.
+    """
     first, norms = onset(run, *loss_keys(run)), records(run, "grad_norm")
     if first is None or not first.before:
         return
@@ -85,7 +87,7 @@ def _same_record(one: Record, other: Record) -> bool:
 
 
 def weights_after_nan(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the validation loss after the first nan is finite, which tells whether the weights are."""
+    """Findings on whether the validation loss after the first nan is finite, which tells whether the weights are."""
     first = onset(run, *loss_keys(run), "grad_norm") or _first_bad(run)
     if first is None:
         return
@@ -122,7 +124,7 @@ def _is_after(one: Record, other: Record) -> bool:
 
 
 def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
-    """In a log that prints nan as 0: whether that happened at once, or after the losses had become small."""
+    """Findings on a log that prints nan as 0: whether it did at once, or only after the losses had become small."""
     hidden, points = hidden_nan(run), records(run, "loss")
     if hidden is None or not run.from_start:
         return
@@ -143,7 +145,7 @@ def hidden_onset(run: TrainingRun) -> Iterator[Finding]:
 
 
 def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the validation loss is constant, hardly moves, or never falls below its first value."""
+    """Findings on whether the validation loss is constant, hardly moves, or never falls below its first value."""
     held_out = finite_records(records(run, "val_loss"))
     values = values_of(held_out)
     if len(values) < 4 or not run.from_start or values[0] <= 0 or len(values) < len(records(run, "val_loss")):
@@ -178,7 +180,7 @@ def validation_while_flat(run: TrainingRun) -> Iterator[Finding]:
 
 
 def validation_accuracy_drop(run: TrainingRun) -> Iterator[Finding]:
-    """A validation accuracy that was above 0.6 and ends more than 0.2 below its best."""
+    """Findings on a validation accuracy that was above 0.6 and ends more than 0.2 below its best."""
     points = finite_records(records(run, "val_accuracy"))
     shares = shares_of(points)
     if len(shares) >= 3 and max(shares) > 0.6 and shares[-1] < max(shares) - 0.2:
@@ -194,7 +196,7 @@ def validation_accuracy_drop(run: TrainingRun) -> Iterator[Finding]:
 
 
 def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
-    """A low validation accuracy: with a training accuracy or loss that is good, or throughout."""
+    """Findings on a low validation accuracy: with a training accuracy or loss that is good, or throughout."""
     train, held_out = (
         shares_of(finite_records(records(run, "accuracy"))),
         shares_of(finite_records(records(run, "val_accuracy"))),
@@ -222,7 +224,7 @@ def accuracy_gap(run: TrainingRun) -> Iterator[Finding]:
 
 
 def plateau_level(run: TrainingRun) -> Iterator[Finding]:
-    """The level at which the loss settles, relative to its first value."""
+    """Findings on the level at which the loss settles, relative to its first value."""
     points = finite_records(records(run, "loss"))
     values = values_of(points)
     if len(values) < 15 or not run.from_start or len(points) < len(records(run, "loss")) or values[0] <= 0:
@@ -255,7 +257,7 @@ def plateau_level(run: TrainingRun) -> Iterator[Finding]:
 
 
 def gradient_trend(run: TrainingRun) -> Iterator[Finding]:
-    """Whether the gradient norm shrinks to a fifth or stays the same, in a run whose loss does not fall."""
+    """Findings on whether the gradient norm shrinks to a fifth or stays the same, in a run whose loss does not fall."""
     norms = finite_records(records(run, "grad_norm"))
     values, losses = values_of(norms), values_of(finite_records(records(run, "loss")))
     if len(values) < 10 or len(losses) < 10 or not run.from_start or median(losses[-5:]) < 0.7 * losses[0]:
@@ -280,7 +282,7 @@ def _unscaled(points: Sequence[Record]) -> bool:
 
 
 def scale_of_one(run: TrainingRun) -> Iterator[Finding]:
-    """A loss scale that is 1 throughout: no scaling, so float32 or bfloat16."""
+    """Findings on a loss scale that is 1 throughout: no scaling, so float32 or bfloat16."""
     points = records(run, "loss_scale")
     if _unscaled(points):
         yield from feature_findings(

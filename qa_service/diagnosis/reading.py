@@ -38,9 +38,9 @@ from qa_service.parsing.logs.rows import LogRow, RowSeries, canonical_values, ma
 from qa_service.parsing.logs.scan import LogScan, scan_log
 
 MAX_RUN_FILE_BYTES = 1 << 30
-"""Larger files are refused."""
+"""The size in bytes above which a file is refused."""
 MAX_JSON_BYTES = 48 * 1024 * 1024
-"""Larger documents are read by lines and records."""
+"""The size in bytes above which a JSON document is read by lines and records, not as a whole."""
 _MAX_TRACE_BYTES = 64 * 1024 * 1024
 _HEAD_BYTES = 64 * 1024
 _MAX_EXCERPT = 400

@@ -30,7 +30,9 @@ _SPIKE = 8.0
 
 
 def turning_point(run: TrainingRun) -> Record | None:
-    """The last record before the first nan, else the lowest loss of one that diverges; None if neither happens."""
+    """The turning point of a run: the last record before the first nan, else the lowest loss if it diverges; None
+    otherwise.
+    """
     first = onset(run, *loss_keys(run), "grad_norm")
     if first is not None:
         return first.before[-1] if first.before else first.bad
@@ -49,7 +51,9 @@ def _start_of_rise(run: TrainingRun, turn: Record) -> Record:
 
 
 def turn_by_schedule(run: TrainingRun) -> Iterator[Finding]:
-    """The run turns at the end of the warm-up, or where the learning rate has gone up again."""
+    """Findings on where the run turns (`turning_point`): at the end of the warm-up, or where the learning rate rose
+    again.
+    """
     turn = turning_point(run)
     rates = finite_records(records(run, "lr"))
     if turn is None and (lost := lost_at_rate_jump(run)):
@@ -94,7 +98,7 @@ def turn_by_schedule(run: TrainingRun) -> Iterator[Finding]:
 
 
 def loss_after_restart(run: TrainingRun) -> Iterator[Finding]:
-    """The loss is higher after a restart than before it."""
+    """Findings if the loss is higher after a restart than before it."""
     events = [event for event in run.events if event.kind == "restart"]
     points = records(run, "loss")
     for event in events:
@@ -116,7 +120,7 @@ def loss_after_restart(run: TrainingRun) -> Iterator[Finding]:
 
 
 def unusual_learning_rate(run: TrainingRun) -> Iterator[Finding]:
-    """The learning rate, compared with what is usual for the optimizer."""
+    """Findings on the learning rate, compared with what is usual for the optimizer."""
     turn = turning_point(run)
     rate = rate_at(run, turn)
     if rate is None:
@@ -139,7 +143,9 @@ def unusual_learning_rate(run: TrainingRun) -> Iterator[Finding]:
 
 
 def loss_spikes(run: TrainingRun) -> Iterator[Finding]:
-    """A sudden turn after more than 1000 quiet steps, and two or more single losses far above the others."""
+    """Findings on a sudden turn after more than 1000 quiet steps, and two or more single losses far above the
+    others.
+    """
     turn = turning_point(run)
     points = [
         each
@@ -180,7 +186,7 @@ def loss_spikes(run: TrainingRun) -> Iterator[Finding]:
 
 
 def single_loss_jump(run: TrainingRun) -> Iterator[Finding]:
-    """One record far above all before it, in a run that was learning and whose loss diverges."""
+    """Findings on one record far above all before it, in a run that was learning and whose loss diverges."""
     points = finite_records(records(run, "loss"))
     values = values_of(points)
     if not loss_is_objective(run) or len(values) < 10 or divergence_kind(values) is None:

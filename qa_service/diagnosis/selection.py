@@ -14,18 +14,22 @@ from qa_service.parsing.logs.messages import find_message
 
 LOG_CHUNK_BYTES = 256 * 1024
 _MAX_PIECE_BYTES = 1024 * 1024
-"""A longer piece without a line break is split here; of each, only `_KEPT_OF_PIECE` bytes are kept."""
+"""The length in bytes at which a piece without a line break is split; of each part, only `_KEPT_OF_PIECE` bytes are
+kept.
+"""
 _KEPT_OF_PIECE = 8 * 1024
 END_BYTES, END_PIECES = 6 * 1024 * 1024, 20_000
-"""At each end of the file, all is read up to either bound."""
+"""The largest number of bytes, and of lines or pieces of lines, that are read completely at each end of the file."""
 SAMPLED_PIECES, _BLOCK_PIECES = 10_000, 100
 _BEFORE, _AFTER, _AFTER_TRACEBACK = 6, 2, 60
 _MAX_OF_KIND = 25
-"""Non-finite values under the same name, and messages of the same kind, that are looked for between the ends."""
+"""The number of non-finite values under one name, and of messages of one kind, after which no more are looked for
+between the ends.
+"""
 _MAX_TESTED = 20_000
 _MAX_KINDS = 600
 MAX_READ_BYTES = 1 << 30
-"""Of a longer stream, the rest is left unread."""
+"""The number of bytes after which the rest of a stream is left unread."""
 _NONFINITE = re.compile(rb"(?<![A-Za-z(])(?:nan|NaN|NAN|inf|Inf|INF|Infinity)(?![A-Za-z]| iterations)")
 _NONFINITE_HINTS = (b"nan", b"NaN", b"NAN", b"inf", b"Inf", b"INF")
 _MESSAGE_HINTS = (
@@ -41,14 +45,14 @@ Piece = tuple[int, bytes]
 
 @dataclass(slots=True)
 class Selection:
-    """The lines that are read."""
+    """The lines of a file that were selected to be read."""
 
     pieces: list[Piece]
-    """In order."""
+    """The lines, or pieces of lines, in the order of the file."""
     total: int
-    """All lines of the file."""
+    """The number of all lines of the file."""
     cut: bool
-    """Whether some are left out."""
+    """Whether some lines are left out."""
 
 
 @dataclass(slots=True)

@@ -49,7 +49,9 @@ def _is_cumulative(run: TrainingRun) -> bool:
 
 
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
-    """One harm at most: a loss scale that falls to its floor, or updates still skipped after the first steps."""
+    """The harm of updates that do not happen, one at most: a loss scale that falls to its floor, or updates still
+    skipped after the first steps.
+    """
     scales = finite_records(records(run, "loss_scale"))
     if loss_scale_trend(run) == "staircase":
         yield harm_of_records(
@@ -93,7 +95,9 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
-    """In a run that logs for each step whether it was skipped: more than a tenth after step 50, also at the end."""
+    """The harm of skipped updates in a run that logs each step: more than a tenth are skipped after step 50, also at
+    the end.
+    """
     flags = finite_records(records(run, "skipped"))
     late = [flag for flag in flags if flag.step is not None and flag.step > _MIN_STEPS]
     if len(late) < 20 or any(flag.value not in (0, 1) for flag in flags):

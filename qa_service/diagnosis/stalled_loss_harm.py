@@ -30,7 +30,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
-    """The harm "no_learning", at most once, with the clearest sign that the loss does not fall."""
+    """The harm "no_learning" with the clearest sign that the loss does not fall; one at most."""
     points = finite_records(records(run, "loss"))
     if loss_is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):
@@ -134,7 +134,7 @@ def stalled_loss_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
-    """An accuracy that stays at exactly 1/2, or at 0, while no loss says otherwise."""
+    """The harm of an accuracy that stays at exactly 1/2, or at 0, while no loss says otherwise."""
     losses = values_of(finite_records(records(run, "loss")))
     falls = len(losses) >= 4 and end_level(losses) < 0.9 * losses[0]
     for key in ("accuracy", "val_accuracy"):

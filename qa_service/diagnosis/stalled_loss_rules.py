@@ -36,7 +36,7 @@ _SCALED_GRADIENT = 2e3
 
 
 def loss_at_chance(run: TrainingRun) -> Iterator[Finding]:
-    """The loss stays at ln C."""
+    """Findings if the loss stays at ln C, the loss of guessing among C classes."""
     classes = classes_at_chance(run)
     if classes is None:
         return
@@ -60,7 +60,7 @@ def loss_at_chance(run: TrainingRun) -> Iterator[Finding]:
 
 
 def flat_loss(run: TrainingRun) -> Iterator[Finding]:
-    """The loss is constant to all digits, stands at a clamp, or hardly moves."""
+    """Findings if the loss is constant to all digits, stands at a clamp, or hardly moves."""
     if tail := stuck_at_clamp(run):
         value = median(values_of(tail))
         by_accuracy = wrong_at_clamp(run, value)
@@ -138,7 +138,7 @@ def _does_not_move(run: TrainingRun) -> bool:
 
 
 def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
-    """The size of the gradient where the loss does not move."""
+    """Findings on the size of the gradient where the loss does not move."""
     norms = finite_records(records(run, "grad_norm"))
     if len(norms) < 2 or not _does_not_move(run):
         return
@@ -197,7 +197,7 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
 
 
 def zero_loss(run: TrainingRun) -> Iterator[Finding]:
-    """A loss of 0 that hides a nan, or that comes from a batch without labels."""
+    """Findings on a loss of 0 that hides a nan, or that comes from a batch without labels."""
     if hidden := hidden_nan(run):
         text = format_text(
             "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
@@ -215,7 +215,9 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
-    """A training loss that is tiny from the first record on, while the validation loss is not and does not move."""
+    """Findings on a training loss that is tiny from the first record on, while the validation loss is not and does not
+    move.
+    """
     losses, held_out = finite_records(records(run, "loss")), finite_records(records(run, "val_loss"))
     if len(losses) < 8 or len(held_out) < 3 or not run.from_start:
         return
@@ -232,7 +234,7 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def constant_accuracy(run: TrainingRun) -> Iterator[Finding]:
-    """The accuracy stays at that of one class, from the start or after having been higher."""
+    """Findings if the accuracy stays at that of one class, from the start or after having been higher."""
     for key in ("accuracy", "val_accuracy"):
         points = finite_records(records(run, key))
         tail = equal_tail(points)

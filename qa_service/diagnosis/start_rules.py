@@ -20,11 +20,13 @@ INTERVAL_MEAN_FORMATS = ("hf_trainer", "llama_factory", "trainer_state", "traine
 """Formats whose losses are means over the steps since the record before."""
 _HUGE_GRADIENT = 1e3
 _HUGE, _HUGE_SUM = 50, 5e3
-"""A first loss above it is huge; a sum of parts, each with a weight, has a scale of its own."""
+"""A first loss above the first number is huge; the second is for a sum of parts, to which their weights give a scale of
+its own.
+"""
 
 
 def first_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """The size of the gradient before anything was learned, by itself and against the loss."""
+    """Findings on the size of the gradient before anything was learned, by itself and against the loss."""
     norms, losses = finite_records(records(run, "grad_norm")), finite_records(records(run, "loss"))
     if norms and losses and run.from_start and losses[0].value > 20 and (losses[0].step or 0) <= 20:
         ratio = norms[0].value / losses[0].value
@@ -50,7 +52,7 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
 
 
 def first_loss(run: TrainingRun) -> Iterator[Finding]:
-    """The first loss against that of guessing."""
+    """Findings on the first loss compared with that of guessing."""
     points = finite_records(records(run, "loss"))
     if not points or not run.from_start or points[0].value <= 0 or (points[0].step or 0) > 20:
         return

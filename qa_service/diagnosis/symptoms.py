@@ -13,7 +13,7 @@ _ENTRIES = {
     "skipping": "loss-scale-keeps-falling",
     "evaluation": "good-in-training-bad-in-evaluation",
 }
-"""Harm → the entry that tells its causes apart."""
+"""Harm → the id of the entry that distinguishes its causes."""
 
 
 def symptom_entry(diagnosis: Diagnosis) -> str:

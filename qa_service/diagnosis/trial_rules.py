@@ -17,7 +17,9 @@ from qa_service.model.values import Text
 _Rule = Callable[[TrainingRun], Iterable[Finding]]
 
 _CERTAIN, _STRONG, _LIKELY, _SOME = 7.0, 4.5, 2.5, 1.0
-"""Weights: a fact that hardly another cause explains; that few do; that the cause makes likelier; a hint."""
+"""Weights of facts: one that hardly any other cause explains; one that few explain; one that the cause makes likelier;
+a hint.
+"""
 _LOGARITHMS = frozenset({"log", "log2", "log10", "log1p", "xlogy", "logit", "special_xlogy"})
 _QUOTIENTS = frozenset(
     {"div", "reciprocal", "std", "var", "std_mean", "var_mean", "mean", "rsqrt", "atan2", "remainder"}
@@ -49,7 +51,7 @@ _SETTLED, _FLOOR_SHARE = 40, 0.005
 
 
 def faulty_operation(run: TrainingRun) -> Iterator[Finding]:
-    """The causes that the operation with the first inf or nan points to."""
+    """Findings on the causes that the operation with the first inf or nan points to."""
     fault = run.fault
     if fault is None or _is_consequence(run, fault):
         return
@@ -78,7 +80,7 @@ def _is_consequence(run: TrainingRun, fault: OperationFault) -> bool:
 
 
 def _nonfinite_input(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
-    """The value was there before any operation: in the batch, the targets or the weights."""
+    """Findings on an inf or nan that was there before any operation: in the batch, the targets or the weights."""
     if fault.phase == "data" and run.settings.get("bad_targets") and not run.settings.get("bad_inputs"):
         yield _finding(run, "given_in_targets", "bad_labels", _CERTAIN)
     elif fault.phase == "data":
@@ -131,7 +133,7 @@ def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
-    """A result beyond the largest number of its format."""
+    """Findings on a result beyond the largest number of its format."""
     if fault.dtype.startswith(_SMALL_RANGE):
         yield _finding(run, "reduced_overflow", "forward_overflow", _CERTAIN if run.source == "trial" else _STRONG)
         failed = {each.id for each in run.interventions if not each.healthy}
@@ -149,7 +151,9 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def evidence_of_cures(run: TrainingRun) -> Iterator[Finding]:
-    """Evidence of interventions: for causes whose cure makes the run healthy, against those whose cure does not."""
+    """Findings from the interventions: for causes whose cure makes the run healthy, against those whose cure does
+    not.
+    """
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
         return
@@ -176,7 +180,9 @@ def evidence_of_cures(run: TrainingRun) -> Iterator[Finding]:
 def _independent_cures(
     run: TrainingRun, tried: dict[str, Intervention], cured: set[str], *, smaller: bool
 ) -> Iterator[Finding]:
-    """Cures that no smaller step explains; where a smaller step cures too, eps, loss and eval mode are no evidence."""
+    """Findings from cures that no smaller step explains; if a smaller step cures too, eps, loss and eval mode are no
+    evidence.
+    """
     if "skip_sample" in cured:
         yield _cure(tried["skip_sample"], "nonfinite_data", _LIKELY)
     for id_, cause, weight in (
@@ -192,7 +198,9 @@ def _independent_cures(
 
 
 def _scale_cures(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:
-    """The scale of inputs, weights or a summed loss: each makes the step too large, so a smaller step cures too."""
+    """Findings from scaling inputs, weights or a summed loss: each makes the step too large, so a smaller step cures
+    too.
+    """
     if "inputs" in cured:
         yield _cure(tried["inputs"], "inputs_not_scaled", _STRONG)
     elif "inputs" in tried:
@@ -208,7 +216,7 @@ def _scale_cures(tried: dict[str, Intervention], cured: set[str], *, smaller: bo
 
 
 def _output_layer(run: TrainingRun) -> Iterator[Finding]:
-    """Probabilities where the loss takes logits, a softmax over one unit, targets that are far from 1."""
+    """Findings on probabilities where the loss takes logits, a softmax over one unit, targets that are far from 1."""
     settings = run.settings
     if settings.get("softmax_before_cross_entropy") is True:
         yield _setting("probabilities_into_cross_entropy", "wrong_output", _CERTAIN)
@@ -225,8 +233,8 @@ def _output_layer(run: TrainingRun) -> Iterator[Finding]:
 
 
 def setup_faults(run: TrainingRun) -> Iterator[Finding]:
-    """Faults that are there before the first step: in outputs, the weights that the optimizer holds, statistics of too
-    few values.
+    """Findings on faults that are there before the first step: in outputs, the weights that the optimizer holds,
+    statistics of too few values.
     """
     if run.source != "trial":
         return

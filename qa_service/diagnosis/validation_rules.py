@@ -23,7 +23,7 @@ _SWING = 1.5
 
 
 def bad_validation(run: TrainingRun) -> Iterator[Finding]:
-    """Validation is bad or not finite where training is good."""
+    """Findings if validation is bad or not finite where training is good."""
     held_out = records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return

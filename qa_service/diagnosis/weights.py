@@ -385,7 +385,7 @@ Measured on families held out from the estimate of the weights, and set slightly
 CALIBRATION_OF_MEASURED = (
     (0.0, 0.0), (0.3, 0.4), (0.5, 0.6), (0.7, 0.75), (0.8, 0.85), (0.9, 0.92), (0.96, 0.96), (0.99, 0.97), (1.0, 0.99),
 )  # fmt: skip
-"""The same for runs of which layers were measured, or an operation is named."""
+"""As `CALIBRATION`, for runs of which layers were measured, or an operation is named."""
 
 CERTAIN_PROBABILITY, LIKELY_PROBABILITY = 0.95, 0.75
 """Probabilities from which on the report says certain, likely; below, possible."""

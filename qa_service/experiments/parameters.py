@@ -18,7 +18,7 @@ _NONFINITE_WORDS = {
 }  # fmt: skip
 
 _MAX_FORMULAS = 50
-"""Of a text with one on each line."""
+"""The largest number of formulas in a text that has one on each line."""
 _TEXTS: dict[str, Text] = {
     "formula": Text(
         "一个公式，例如 log(1+exp(x))，最多 {} 个字符", "a formula such as log(1+exp(x)), of at most {} characters"
@@ -146,7 +146,9 @@ def _schema(parameter: Parameter) -> dict[str, Any]:
 
 
 def _coerce(parameter: Parameter, given: Any) -> Value | None:
-    """The value converted to the parameter's type; None if it cannot be converted exactly, and of a text."""
+    """The value converted to the parameter's type; None if it cannot be converted exactly, or if the parameter is a
+    text.
+    """
     if parameter.kind == "text":
         return None
     if parameter.kind == "choice":
@@ -171,7 +173,7 @@ def _coerce(parameter: Parameter, given: Any) -> Value | None:
 
 
 def _read_text(parameter: Parameter, given: str) -> str:
-    """The canonical text: formulas as S-expressions, values exactly."""
+    """The canonical form of a text: formulas as S-expressions, values written exactly."""
     try:
         match parameter.grammar:
             case "formula":

@@ -41,7 +41,7 @@ class Operand:
 
 
 def number_operand(value: Fraction | float, *, literal: bool = False) -> Operand:
-    """A constant."""
+    """The operand of a constant."""
     return Operand(Number(value if isinstance(value, float) else Fraction(value)), literal=literal)
 
 
@@ -69,7 +69,7 @@ def takes_several(name: str) -> bool:
 
 
 def negate(operand: Operand, token: Token) -> Operand:
-    """−operand, in canonical form."""
+    """The operand −`operand`, in canonical form."""
     node = negative(operand.node)
     return Operand(node) if isinstance(node, Number) else apply_function("neg", [operand], token)
 
@@ -273,7 +273,7 @@ def _defined(
 
 
 def _clamped(given: Mapping[str, Operand], token: Token) -> Operand:
-    """`clamp`, without the bound that is not given."""
+    """The call that `clamp` stands for, without the bound that is not given."""
     clamped = given["x"]
     for parameter, function in (("min", "max"), ("max", "min")):
         if parameter in given:

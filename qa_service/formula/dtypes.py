@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from qa_service.patterns import lazy_pattern
 
 FLOAT_DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
-"""torch's names, from the widest to the narrowest."""
+"""The float formats, under torch's names, from the widest to the narrowest."""
 _PATTERNS = {
     "float8_e4m3fn": r"(?:float|fp|f)8[_ -]?e4m3(?:fn)?|e4m3(?:fn)?",
     "float8_e5m2": r"(?:float|fp|f)8[_ -]?e5m2|e5m2",
@@ -22,7 +22,7 @@ DTYPE_PATTERN = lazy_pattern(
     + r")(?![a-z0-9_])",
     re.IGNORECASE,
 )
-"""One name of a format, in a group of torch's name; the group `float8` stands for both float8 formats."""
+"""Matches a name of a format, in a group with torch's name of it; the group `float8` stands for both float8 formats."""
 
 
 def names_of(match: re.Match[str]) -> tuple[str, ...]:

@@ -5,21 +5,21 @@ from functools import cache
 from typing import Literal
 
 MAX_FORMULA_CHARACTERS = 10_000
-"""Of the text of a formula."""
+"""The largest number of characters in the text of a formula."""
 MAX_DEPTH = 200
-"""Nodes from the root of a tree to a leaf."""
+"""The largest number of nodes from the root of a tree to a leaf."""
 MAX_NESTING = 100
-"""Brackets and functions of a text within each other."""
+"""The largest number of brackets and functions within each other in a text."""
 MAX_NODES = 500
-"""Nodes of a tree."""
+"""The largest number of nodes in a tree."""
 MAX_ELEMENTS = 64
-"""Elements of a vector."""
+"""The largest number of elements in a vector."""
 MAX_DECIMAL_EXPONENT = 1_000
-"""Of a number: 1e1000 is the largest, 1e-1000 the smallest in absolute value."""
+"""The largest decimal exponent of a number: 1e1000 is the largest number, 1e-1000 the smallest in absolute value."""
 MAX_NAME_CHARACTERS = 40
-"""Of the name of a variable."""
+"""The largest number of characters in the name of a variable."""
 MAX_DIGITS = 500
-"""Of a number."""
+"""The largest number of digits in a number."""
 
 FunctionKind = Literal["elementwise", "comparison", "reduction", "map", "vector", "item", "constant"]
 """What a function does with vectors:
@@ -36,7 +36,7 @@ constant     no argument → a number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function of the table."""
+    """One function of `FUNCTION_TABLE`."""
 
     name: str
     """The canonical name, which is torch's where torch has the function."""

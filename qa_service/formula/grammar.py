@@ -49,14 +49,14 @@ _MAX_STAND_INS = 8
 _LATEX = lazy_pattern(r"\\[A-Za-z]|[\^_]\{")
 _OF_X = lazy_pattern(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
 _MAX_LETTERS = 3
-"""Of a product without signs, such as abc."""
+"""The largest number of letters of a word that is read as a product without signs, such as abc."""
 _KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and", "frac", "lam", "eps"))
-"""Words that are no product of their letters."""
+"""Words that are not read as a product of their letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFormula:
-    """A parsed formula."""
+    """A parsed formula: its tree, and what its text says beside it."""
 
     tree: Node
     dtypes: tuple[str, ...] = ()
@@ -265,7 +265,7 @@ class _Parser:
         raise self.unexpected()
 
     def bracketed(self, opened: Token) -> Operand:
-        """An expression in brackets, or a vector: [1, 2] and (1, 2)."""
+        """Reads an expression in brackets, or a vector: [1, 2] or (1, 2); `opened` is the bracket that was taken."""
         elements = self.list_until(opened)
         if len(elements) == 1 and (opened.text != "[" or elements[0].length is not None):
             return replace(elements[0], literal=False)
@@ -285,7 +285,7 @@ class _Parser:
         return elements
 
     def between_bars(self, opened: Token) -> Operand:
-        """|x|, and ‖x‖ or ||x||, the norm of a vector."""
+        """Reads the rest of |x|, or of ‖x‖ or ||x||, the norm of a vector."""
         self.bars.append(opened.text)
         inner = self.expression(0)
         if opened.text == "||" and self.accept("|"):  # the first of ||x| - 1| opened two
@@ -299,7 +299,7 @@ class _Parser:
         return apply_function("norm" if opened.text == "||" and inner.length is not None else "abs", [inner], opened)
 
     def root(self, token: Token) -> Operand:
-        r"""√x, and LaTeX's \sqrt[n]{x}."""
+        r"""Reads the operand of √x or of LaTeX's \sqrt[n]{x}, and returns the root."""
         if not self.at("["):
             return apply_function("sqrt", [self.factor()], token)
         degree = self.bracketed(self.take())
@@ -309,7 +309,7 @@ class _Parser:
         return apply_function("pow", [self.factor(), exponent], token)
 
     def factor(self) -> Operand:
-        """An operand with its powers, without what is multiplied with it."""
+        """Reads an operand with its powers, without what is multiplied with it."""
         self.enter()
         operand = self.postfixed(self.prefix())
         if self.at("^", "**") and not self.closes_bar():
@@ -318,7 +318,7 @@ class _Parser:
         return operand
 
     def argument(self) -> Operand:
-        """A product without signs: the argument of a function without brackets, as in sin 2x."""
+        """Reads a product without signs: the argument of a function without brackets, as in sin 2x."""
         operand = self.factor()
         while self.is_product_without_sign() and self.token.text.lower() not in calls.known_names():
             operand = apply_function("mul", [operand, self.factor()], self.token)
@@ -351,7 +351,7 @@ class _Parser:
         return Operand(Variable(name))
 
     def braced(self) -> Operand:
-        r"""A group of \frac: {…}, or a single digit as in \frac12."""
+        r"""Reads a group of \frac: {…}, or a single digit as in \frac12."""
         opened = self.take()
         if opened.kind == "number" and opened.text.isdigit():
             if len(opened.text) > 1:
@@ -370,7 +370,7 @@ class _Parser:
         return elements[0]
 
     def called(self, token: Token, module: str = "") -> Operand:
-        """A function with its arguments in brackets, some of them by keyword."""
+        """Reads a function with its arguments in brackets, some of them by keyword."""
         arguments, keywords = self.arguments(self.take())
         if module == "nn" and token.text[:1].isupper() and not arguments and self.at("("):  # nn.Softmax(dim=-1)(x)
             arguments, keywords = self.arguments(self.take())
@@ -425,8 +425,8 @@ class _Parser:
         return True
 
     def applied_without_brackets(self, token: Token) -> Operand:
-        """A function applied by juxtaposition (log x, sin 2x, log of x) or after an exponent (sin² x, sin²(x)), or to a
-        brace group.
+        """Reads a function applied by juxtaposition (log x, sin 2x, log of x) or after an exponent (sin² x, sin²(x)),
+        or to a brace group.
         """
         power = None
         if self.at("^") and self.ahead().kind == "number":
@@ -473,7 +473,7 @@ class _Parser:
         return calls.item(operand, elements[0], opened)
 
     def method(self, operand: Operand) -> Operand:
-        """x.exp(), x.half(), x.to(torch.float16), x.item()."""
+        """Reads a method called on an operand: x.exp(), x.half(), x.to(torch.float16), x.item()."""
         token = self.take()
         if not self.at("("):
             raise self.unexpected()
@@ -486,7 +486,7 @@ class _Parser:
         return resolve(token.text, [operand, *arguments], token, keywords)
 
     def chinese_suffix(self, operand: Operand) -> Operand:
-        """2的平方, 2的10次方, 5的阶乘, 2开方, -200的sigmoid."""
+        """Reads a Chinese operation behind an operand: 2的平方, 2的10次方, 5的阶乘, 2开方, -200的sigmoid."""
         self.accept("的")
         token = self.take()
         if token.kind == "number" or token.text == "-":

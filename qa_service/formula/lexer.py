@@ -26,7 +26,7 @@ class Token:
     start: int
     end: int
     value: Fraction = Fraction(0)
-    """Of a number."""
+    """The value of a number; 0 for a token of another kind."""
     mathematical: bool = False
     """Whether a sign is written as in mathematics (×, ², ^) and not as in a program (*, **)."""
 
@@ -209,7 +209,9 @@ class _Lexer:
         return []
 
     def _vulgar_fraction(self, value: Fraction) -> list[Token]:
-        """½ is the decimal 0.5; ⅓, which is no decimal, is the quotient of 1 and 3, computed in the format."""
+        """The tokens of a fraction character: ½ is the decimal 0.5; ⅓, which is no decimal, is 1 divided by 3 in the
+        format.
+        """
         start, end = self.position, self.position + 1
         if value.denominator in (2, 4, 5, 8, 10, 1):
             return [self._valued(value, end)]

@@ -21,15 +21,15 @@ from qa_service.formula.values import NumberOrRange
 from qa_service.patterns import lazy_pattern
 
 MAX_MENTION_CHARACTERS = 400
-"""A longer question is not searched: it describes a situation."""
+"""The length above which a question is not searched for formulas: it describes a situation."""
 MAX_FORMULAS = 3
-"""Of one question."""
+"""The largest number of formulas in one question."""
 _MAX_VARIABLES = 3
-"""Of a formula that is looked at over a range."""
+"""The largest number of variables in a formula that is examined over a range."""
 _MAX_ATTEMPTS = 120  # to read a part of a run of signs as a formula
 _MAX_SIGNS = 80
 _MAX_BASE = 12
-"""Characters of a number that is raised to a power in the value of a variable."""
+"""The largest number of characters of a number that is raised to a power in the value of a variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Mention:
 
     formulas: tuple[Node, ...]
     values: Mapping[str, NumberOrRange] = field(default_factory=dict)
-    """Of variables in them."""
+    """Variable of these formulas → its value or range."""
     dtypes: tuple[str, ...] = ()
     """The formats it names, each once."""
     gradient: bool = False

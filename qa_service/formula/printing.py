@@ -139,12 +139,12 @@ def _is_plain(tree: Node) -> bool:
 
 
 def _tensor(tree: Node) -> str:
-    """Torch code that is a tensor."""
+    """The torch code of a tree, written so that its value is a tensor."""
     return f"torch.tensor({_float(tree)})" if _is_plain(tree) else _torch(tree)[0]
 
 
 def _float(tree: Node) -> str:
-    """Torch code of a number that is a float, which makes a tensor of floats."""
+    """The torch code of a number as a Python float, so that a tensor made of it holds floats."""
     text = _torch(tree)[0]
     return f"{text}.0" if text.lstrip("-").isdigit() else text
 

@@ -27,7 +27,7 @@ class Segments:
     """Average bits lost, with `BRANCH_COST` for each threshold."""
 
     def tree(self, candidates: list[Node]) -> Node:
-        """The formula with its branches."""
+        """The formula that chooses one of `candidates` by the key: `where` calls, one for each threshold."""
         made = candidates[self.choices[-1]]
         for threshold, choice in reversed(list(zip(self.thresholds, self.choices[:-1], strict=True))):
             made = Call("where", (Call("lt", (self.key, Number(threshold))), candidates[choice], made))

@@ -23,13 +23,13 @@ from qa_service.formula.tree import Call, Node, Number, nodes, size, transform, 
 _BEAM = 32
 _DEPTH = 7
 _MAX_TREES = 2500
-"""Trees that a search keeps."""
+"""The largest number of trees that a search keeps."""
 _MAX_NODES = 60_000
-"""Nodes of all trees that a search looks at, those that it has seen before included: about two seconds."""
+"""The largest number of nodes in all trees of a search, those seen before included: about two seconds."""
 _MAX_SERIES_SIZE = 40
-"""Nodes of a part whose series is sought."""
+"""The largest number of nodes in a part whose series is sought."""
 _MAX_SIZE = 120
-"""Nodes of a formula for which forms are sought."""
+"""The largest number of nodes in a formula for which forms are sought."""
 _POINTS = 256
 _WRONG_COST = 2.0
 """Bits by which a series that is wrong at a point counts as worse than an overflow there."""
@@ -131,7 +131,7 @@ class _Search:
         return not len(next(iter(self._points.values())))
 
     def run(self) -> None:
-        """Rules first, then series of what still loses bits."""
+        """Searches for forms: by rules first, then by series of what still loses bits."""
         frontier = [self._start]
         for _ in range(_DEPTH):
             made: list[Node] = []
@@ -170,7 +170,7 @@ class _Search:
         return bool((wrong & known).any())
 
     def _add_series(self) -> None:
-        """Series of the given formula, and of parts of the best forms that lose bits."""
+        """Adds series of the given formula, and of parts of the best forms that lose bits."""
         best = heapq.nsmallest(3, self._lost, key=self._priority)
         places: tuple[ExpansionPoint, ...] = ("0", "inf", "-inf")
         reference, accuracy = self._reference()
@@ -249,7 +249,9 @@ class _Search:
         return found
 
     def _complementary(self) -> list[Node]:
-        """Few forms that together lose least: greedily, each the one that helps most beside those before."""
+        """A few forms that together lose the fewest bits, chosen greedily: each is the one that helps most beside those
+        before.
+        """
         forms = heapq.nsmallest(600, self._lost, key=self._priority)
         forms += [form for form in self._approximate if form not in forms]
         lost = np.stack([self._lost[form] for form in forms])

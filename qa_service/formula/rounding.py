@@ -28,7 +28,7 @@ WORST_BITS = 64.0
 TOLERATED_BITS = 2.0
 """Bits that are not counted: the bound of a few roundings, which the errors seldom reach."""
 SAMPLED_VECTOR_LENGTH = 3
-"""Elements of a variable that is a vector, in the samples."""
+"""The number of elements that a vector variable has in the samples."""
 TRUNCATED_SERIES = "truncated"
 """An internal function of two arguments: a partial sum of a series, and the first term that it leaves out."""
 
@@ -38,19 +38,19 @@ class EmulatedFormat:
     """A binary floating-point format whose arithmetic is imitated by rounding float64 values."""
 
     significand_bits: int
-    """Of the significand, the hidden one included."""
+    """The number of bits of the significand, the hidden one included."""
     smallest: float
     """The smallest positive normal number."""
     largest: float
 
     @property
     def unit_roundoff(self) -> float:
-        """The unit roundoff."""
+        """Half the distance between 1 and the next larger number, the largest relative error of a rounding."""
         return 2.0**-self.significand_bits
 
     @property
     def tiny(self) -> float:
-        """The smallest positive number."""
+        """The smallest positive number, a subnormal one."""
         return self.smallest * 2.0 ** (1 - self.significand_bits)
 
     def round(self, value: Array) -> Array:

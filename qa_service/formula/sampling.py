@@ -37,7 +37,9 @@ def _elements(node: Node) -> set[str]:
 def sample(
     tree: Node, count: int, over: Mapping[str, tuple[float, float]] | None = None, dtype: str = "float64"
 ) -> dict[str, Array]:
-    """Name → numbers of the format, of shape (count,), or (count, ELEMENTS) for a vector; within `over` where given."""
+    """Name → numbers of the format, of shape (count,), or (count, `SAMPLED_VECTOR_LENGTH`) for a vector; within `over`
+    where given.
+    """
     form = EMULATED_FORMATS[dtype]
     random = np.random.default_rng(_SEED)
     vectors = vector_variables(tree)
@@ -71,7 +73,7 @@ def _vectors(random: np.random.Generator, count: int, form: EmulatedFormat) -> A
 
 
 def _within(random: np.random.Generator, count: int, low: float, high: float) -> Array:
-    """Half uniform, half with magnitudes of every order down to 1e-20 of the larger bound."""
+    """Random numbers between `low` and `high`: half uniform, half with magnitudes down to 1e-20 of the larger bound."""
     uniform = random.uniform(low, high, count)
     largest = max(abs(low), abs(high)) or 1.0
     signs = random.choice([-1.0, 1.0], count)

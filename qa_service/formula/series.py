@@ -22,11 +22,11 @@ ExpansionPoint = Literal["0", "inf", "-inf"]
 Coefficient = Fraction | Node
 
 _ORDER = 12
-"""Terms that are computed, those that turn out to be zero included."""
+"""The number of terms that are computed, those that turn out to be zero included."""
 _SYMBOLIC_ORDER = 6
-"""The same where coefficients contain other variables."""
+"""The number of terms where coefficients contain other variables."""
 _MAX_COEFFICIENT_SIZE = 40
-"""Nodes of a coefficient; the series ends before a larger one."""
+"""The largest number of nodes in a coefficient; the series ends before a larger one."""
 
 
 class _NoSeries(Exception):
@@ -310,7 +310,7 @@ class _Expansion:
         return made if leading == 1 else _add(made, _constant(_plain(Call("log", (_tree(leading),)))))
 
     def circular(self, argument: Node, function: str) -> _Series:
-        """Sin or cos of a series with any constant term."""
+        """The series of sin or cos (`function`) of a series with any constant term."""
         constant, rest = self.split(self.of(argument))
         sine, cosine = _compose(_taylor("sin"), rest), _compose(_taylor("cos"), rest)
         if constant == 0:

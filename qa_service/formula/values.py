@@ -62,7 +62,7 @@ def values_text(values: Mapping[str, NumberOrRange]) -> str:
 
 
 def number_or_range_text(given: NumberOrRange) -> str:
-    """One number or range exactly."""
+    """A number or range as text, without rounding."""
     if isinstance(given, Range):
         return f"{exact_number_text(given.low)}..{exact_number_text(given.high)}"
     return exact_number_text(given)

@@ -1,4 +1,4 @@
-"""For operators: liveness and readiness probes, metrics, and the settings in force."""
+"""What operators need: liveness and readiness probes, metrics, and the settings in force."""
 
 import threading
 from argparse import ArgumentParser, Namespace
@@ -86,7 +86,7 @@ async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mappin
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """/livez, /readyz, /metrics."""
+    """The routes /livez, /readyz and /metrics."""
     import asyncio
 
     from fastapi import APIRouter, Request, Response

@@ -10,7 +10,7 @@ from qa_service.patterns import lazy_pattern
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A pattern of what is not written, and the term that is written instead."""
+    """A pattern of wrong wordings, and the term to be written instead."""
 
     wrong: str
     right: str

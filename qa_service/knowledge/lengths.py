@@ -7,28 +7,30 @@ from qa_service.model import LANGS, PARTS, PLACEHOLDER, Entry, Lang, Part
 from qa_service.patterns import lazy_pattern
 
 MAX_LIVE_NUMBERS = 2
-"""Placeholders in the short answer."""
+"""The largest number of placeholders in the short answer."""
 MAX_STEPS = 5
-"""Steps of what to do."""
+"""The largest number of steps in what to do."""
 MAX_CODE_LINES = 15
-"""Lines of code in what to do, without blank ones."""
+"""The largest number of lines of code in what to do, without blank ones."""
 _MAX_ROWS = 6
-"""Rows of `tell`, which distinguish the entry from its neighbours."""
+"""The largest number of rows of `tell`, which distinguish the entry from its neighbours."""
 MAX_ASPECTS = 5
-"""Further questions of an entry."""
+"""The largest number of aspects, the further questions of an entry."""
 MAX_FIRST_CLAIMS = 2
-"""Claims of the first evidence block that prove the short answer."""
+"""The largest number of claims of the first evidence block that prove the short answer."""
 MAX_WORDS: dict[Part, dict[Lang, int]] = {
     "short": {"en": 40, "zh": 60},  # of the entry's question and of each aspect
     "do": {"en": 110, "zh": 165},
     "why": {"en": 150, "zh": 225},
     "scope": {"en": 60, "zh": 90},
 }
-"""Words in English; in Chinese characters, of which a number, a formula or a word in Latin letters counts as two."""
+"""Part → the largest number of words in English; in Chinese of characters, a number, formula or Latin word counting as
+two.
+"""
 MAX_CELL_WORDS: dict[Lang, int] = {"en": 16, "zh": 26}
-"""The same for each side of a row."""
+"""The largest length, in the same units, of each side of a row of `tell`."""
 MAX_CLUE_WORDS: dict[Lang, int] = {"en": 30, "zh": 60}
-"""The same for the sentence of a clue."""
+"""The largest length, in the same units, of the sentence of a clue."""
 
 _CODE = lazy_pattern(r"```[^\n]*\n(.*?)```", re.DOTALL)
 _FORMULA = lazy_pattern(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)

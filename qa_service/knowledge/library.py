@@ -46,7 +46,7 @@ _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MIN_ASPECT_PHRASINGS = 3
 _SIMILAR_IDS = 3  # named when an id is unknown
 MAX_VISIBLE, MAX_SERIES = 2, 3
-"""Parameters, and series of a chart, that an evidence block may put forward."""
+"""The largest number of parameters that an evidence block shows, and of series in its chart."""
 SUBJECTS_FOLDER = "not_covered"
 """The subfolder of kb/ that holds subjects instead of entries."""
 
@@ -261,7 +261,9 @@ class _EntryReader(TomlReader):
         )
 
     def _check_aspects(self, entry: Entry) -> None:
-        """The ids differ, the blocks exist, and no wording belongs to two of the entry's questions."""
+        """Adds a problem for an id that aspects share, an unknown block, or a wording that belongs to two of the
+        entry's questions.
+        """
         blocks = {block.id for block in entry.evidence}
         ids: set[str] = set()
         wordings = {text for lang in LANGS for text in (entry.question[lang], *entry.phrasings[lang])}

@@ -22,7 +22,7 @@ def parse_toml(source: str) -> Mapping[str, Any]:
 
 
 class TomlReader:
-    """One file. A wrong value is noted in `problems`, and an empty one of its type takes its place."""
+    """Reads one file. A wrong value is noted in `problems`, and an empty one of its type takes its place."""
 
     def __init__(self, path: Path, parsed: ParseCache) -> None:
         self.path = path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 def _charge_nothing(_requests: int) -> None:
-    """For a client that has no rate."""
+    """Does nothing: how a client without a rate limit is charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Client:
 
 
 CLIENT: ContextVar[Client] = ContextVar("client", default=Client())  # noqa: B039, as it is immutable
-"""Whose request is being served; threads that serve it run in a copy of its `contextvars` context."""
+"""The client whose request is being served; threads that serve it run in a copy of its `contextvars` context."""
 
 
 class ClientNames:

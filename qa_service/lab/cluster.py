@@ -243,7 +243,7 @@ class RayRunner:
         self._queue = FairQueue(local.slots)
         self._connected = threading.Event()
         self.choose_machine: Callable[[Sequence[Machine]], Machine] = self._least_busy
-        """Where a run begins, of the machines that it may; called with the lock held."""
+        """Chooses the machine on which a run begins, from those that may execute it; called with the lock held."""
         self._driver = DriverProcess(driver, self._set_machines)
         self._driver.start()
 
@@ -293,11 +293,11 @@ class RayRunner:
         return self._driver.session_id
 
     def wait_until_connected(self, seconds: float) -> bool:
-        """Waits until a machine of the cluster takes jobs; whether one does."""
+        """Waits until a machine of the cluster takes jobs, `seconds` at most; returns whether one does."""
         return self._connected.wait(seconds)
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
-        """None: it keeps no run."""
+        """Always None, as this runner keeps no runs."""
         return None
 
     def close(self) -> None:
@@ -414,7 +414,9 @@ class RayRunner:
         return job.model_dump_json().encode()
 
     def _take(self, tried: set[str], kind: Environment | None = None) -> Machine | None:
-        """The machine that is chosen of those not tried, preferably of this kind; None if there is none."""
+        """Chooses a machine of those not `tried`, preferably of this kind, and reserves a slot; None if there is
+        none.
+        """
         with self._lock:
             usable = [each for each in self._machines if each.id not in tried]
             usable = [each for each in usable if each.environment == kind] or usable

@@ -164,7 +164,7 @@ class Driver:
     async def _admit(self, node: str) -> None:
         """Waits until the machine's actor answers, and has it take jobs; forgets a machine whose actor cannot start.
 
-        One that has left since it was listed is not said to refuse.
+        A machine that has left since it was listed is not reported as refusing jobs.
         """
         while node in self._actors:
             try:

@@ -30,9 +30,9 @@ class ClusterJob(_Sent):
     params: dict[str, Value] = {}
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     deadline: float
-    """In seconds."""
+    """The time limit of one run, in seconds."""
     memory: int
-    """In MiB."""
+    """The memory limit of one run, in MiB."""
     clients: list[str] = []
     """Hashes of the names of those who wait for it, which is enough for their turns in the queue."""
 

@@ -17,17 +17,17 @@ _SIZES = "torch.fx.experimental.symbolic_shapes"
 
 
 class _Stub(ModuleType):
-    """A module that has not been imported."""
+    """A stand-in for a module, which is imported when an attribute is used that the stand-in lacks."""
 
     def __getattr__(self, name: str) -> Any:
-        """An attribute of the module, which is imported for it."""
+        """An attribute of the module; imports the module."""
         if name.startswith("__"):  # the import system looks these up in any module
             raise AttributeError(name)
         return getattr(_imported(self.__name__), name)
 
 
 class _CompilerStub(_Stub):
-    """The module `torch._dynamo` of a process that has not compiled anything."""
+    """A stand-in for the module `torch._dynamo`, in a process that has not compiled anything."""
 
     @staticmethod
     def graph_break(msg: str = "") -> None:
@@ -40,7 +40,7 @@ class _CompilerStub(_Stub):
 
 
 class _SizesStub(_Stub):
-    """The module `symbolic_shapes` of a process whose sizes are all numbers."""
+    """A stand-in for the module `symbolic_shapes`, in a process whose sizes are all numbers."""
 
     @staticmethod
     def sym_eq(x: Any, y: Any) -> bool:
@@ -49,7 +49,7 @@ class _SizesStub(_Stub):
 
     @staticmethod
     def expect_true(a: bool, *_: Any, **__: Any) -> bool:
-        """The value itself: it would be recorded of a program that is being compiled."""
+        """Returns `a`: it would be recorded as a condition only in a program that is being compiled."""
         return a
 
 

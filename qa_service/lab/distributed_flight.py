@@ -129,7 +129,7 @@ class DistributedRunner(RunnerWrapper):
 
 
 class _NotFollowed(Exception):
-    """The run is executed here instead, without the others."""
+    """Raised where a flight cannot be followed: the run is then executed here, without the other services."""
 
 
 class _ShownRows:
@@ -165,10 +165,14 @@ class _LedFlight:
     def __init__(self, flight: Flight, changed: threading.Condition) -> None:
         self.flight = flight
         self.is_over = False
-        """No longer ours: it has ended, another service leads, nobody listens, or the server is away."""
+        """Whether this service no longer leads the flight: it has ended, another leads, nobody listens, or the server
+        is away.
+        """
         self.run: Run | None = None
         self.is_given_up = self.is_questioned = False
-        """Questioned: the caller here has left, and the publisher is to ask whether others listen."""
+        """Whether the run has ended without a result; and whether the caller here has left, so that the publisher is to
+        ask if anyone else listens.
+        """
         self._changed = changed
         self._rows: list[Row] = []
         self._first = self._position = 0

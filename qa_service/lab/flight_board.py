@@ -23,7 +23,7 @@ LEASE_SECONDS = 2.0
 """A leader or listener that is not renewed within this time counts as gone."""
 KEEP_SECONDS = 7 * 86400
 KEEP_BYTES = 256 << 20
-"""Of all services together; the least recently used are dropped."""
+"""The largest total size of the runs that are kept, of all services together; the least recently used are dropped."""
 _LINGER_SECONDS = 30  # for which the rows of a flight are kept after its last entry
 _USED, _SIZES = f"{KEY_PREFIX}runs-used", f"{KEY_PREFIX}runs-size"
 
@@ -108,7 +108,7 @@ class Flight:
 
     @property
     def rows(self) -> str:
-        """The name of its stream."""
+        """The name of the stream that holds the rows of the run."""
         return f"{KEY_PREFIX}rows:{self.token}"
 
 

@@ -317,7 +317,9 @@ class ForkedProcess:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes in the block with SIGINT blocked, until they set their own handler and unblock it."""
+    """Blocks SIGINT for the duration of the block, so that processes that start in it have it blocked until they set
+    their own handler.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

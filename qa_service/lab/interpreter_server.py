@@ -68,10 +68,12 @@ def serve_interpreters(control: int, listening: int, preload: Sequence[str]) -> 
 
 
 class _ForkServer:
-    """The loop of the process."""
+    """The state of the fork server, and the loop that answers its requests."""
 
     def __init__(self, control: int, listening: int, woken: int) -> None:
-        """Descriptors of the sockets, and of the pipe from which each SIGCHLD is read."""
+        """`control` and `listening` are descriptors of sockets, `woken` is that of the pipe from which each SIGCHLD is
+        read.
+        """
         self._control = socket.socket(fileno=control)
         self._listening = socket.socket(fileno=listening) if listening >= 0 else None
         self._woken = woken

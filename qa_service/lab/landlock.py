@@ -66,7 +66,9 @@ class Ruleset:
         self.allow_reading(_THIS_PROCESS)
 
     def allow_reading(self, path: str) -> None:
-        """Allow a file, or a folder and all below it; does nothing if there is no such place. It stays open."""
+        """Allow to read a file, or a folder and all below it; does nothing if there is no such place. Its descriptor
+        stays open.
+        """
         if opened := _rule(path):
             self._add(opened[1])
 

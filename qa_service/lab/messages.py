@@ -8,11 +8,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 MAX_RUN_BYTES = 2 << 20
-"""What one run may send in all; the shipped experiments send at most 60 kB."""
+"""The largest number of bytes that one run may send; the shipped experiments send at most 60 kB."""
 _CHUNK_BYTES = 1 << 16
 _SURROGATE_ESCAPES = (b"\\ud", b"\\uD")
 ChildMessage = tuple[str, Any]
-"""(kind, content)."""
+"""A message of a child process: (kind, content)."""
 
 
 class MessageReader:

@@ -55,7 +55,7 @@ class FairQueue:
         return slot
 
     def position(self, slot: "QueueSlot") -> int:
-        """1 for the next in the queue; 0 once the slot is granted."""
+        """The position of a request in the queue, 1 for the next; 0 once its slot is granted."""
         with self._lock:
             if self._positions is None:
                 ordered = sorted(self._tags(), key=lambda tagged: tagged[0])  # stable: equal tags by arrival
@@ -108,7 +108,7 @@ class QueueSlot:
 
     @property
     def position(self) -> int:
-        """1 for the next in the queue; 0 once the slot is granted."""
+        """The position of this request in the queue, 1 for the next; 0 once its slot is granted."""
         return 0 if self.granted.is_set() else self._queue.position(self)
 
     def __enter__(self) -> Self:

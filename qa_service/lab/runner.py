@@ -27,7 +27,9 @@ from qa_service.telemetry.timing import Timings
 CLI_PRELOAD = ("torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
 SERVER_PRELOAD = (*CLI_PRELOAD, "qa_service.lab.preload")
-"""The same for a server, which calls ahead, once for all children, what experiments call."""
+"""Modules that the fork server of a service imports; the last one calls, once for all children, what experiments
+call.
+"""
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
@@ -166,17 +168,17 @@ class RunnerWrapper:
         return self._runner.timings
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """Execute the experiment to its end, here and now."""
+        """Execute the experiment to its end; the run is neither shared nor taken from those that are kept."""
         return self._runner.run(experiment, params, seed)
 
     def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
-        """As `Runner.run_seeds`, here and now."""
+        """As `Runner.run_seeds`; the runs are neither shared nor taken from those that are kept."""
         return self._runner.run_seeds(experiment, params, seeds)
 
     def run_settings(
         self, experiment: Experiment, settings: Iterable[Params], seeds: Sequence[int]
     ) -> Generator[list[Run], None, None]:
-        """As `Runner.run_settings`, here and now."""
+        """As `Runner.run_settings`; the runs are neither shared nor taken from those that are kept."""
         return self._runner.run_settings(experiment, settings, seeds)
 
 

@@ -167,7 +167,9 @@ def _if_one_of(index: int, values: Sequence[int]) -> list[Instruction]:
 
 
 def _reading_own_limits() -> list[Instruction]:
-    """prlimit(0, which, NULL, …): the process is this one, and the address of new limits is zero in both halves."""
+    """Instructions that allow prlimit(0, which, NULL, …), which only reads: the process is this one, and the address of
+    new limits is zero in both halves.
+    """
     zero = [
         (argument, (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _DENY))
         for argument in (_argument(0), _argument(2), _argument(2, half=1))

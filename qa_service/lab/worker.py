@@ -47,7 +47,7 @@ def encode_job(
 
 
 def encode_again(params: Mapping[str, Any], seed: int) -> bytes:
-    """What follows a job: run the same demo again with these parameters and this seed."""
+    """The message, as JSON, that has a child run the demo of its last job again with these parameters and this seed."""
     return json.dumps([dict(params), seed]).encode()
 
 

@@ -20,15 +20,15 @@ class Clue:
 
     id: str
     signs: tuple[Sign, ...]
-    """All must be observed."""
+    """The signs that must all be observed."""
     excluded_by: tuple[Sign, ...] = ()
-    """None may be."""
+    """Signs of which none may be observed."""
     says: Text
-    """One sentence."""
+    """The inference in one sentence."""
     entry: str = ""
     """Id of the entry whose run shows it; "" where it only says how a step of the answer is written with a tool."""
     below: tuple[str, ...] = ()
-    """Ids of the entries below whose short answer it stands; () for any."""
+    """Ids of the entries below whose short answer the clue is shown; () for any entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

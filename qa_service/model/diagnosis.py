@@ -47,10 +47,10 @@ class Hypothesis:
 
     cause: str
     probability: float
-    """Calibrated on runs whose cause is known; 0 to 1."""
+    """The probability of the cause, 0 to 1, calibrated on runs whose cause is known."""
     certainty: Certainty
     findings: tuple[Finding, ...]
-    """The heaviest first."""
+    """The findings about the cause, the heaviest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,9 @@ class Cause:
 
     id: str
     name: Text
-    """As in "Cause: …", without a full stop."""
+    """The name as it follows "Cause: …", without a full stop."""
     entry: str
-    """The entry that explains it."""
+    """Id of the entry that explains the cause."""
     is_numerical: bool = True
     """False for a cause that is not numerical, such as overfitting."""
     consequences: frozenset[str] = frozenset()
@@ -112,10 +112,10 @@ class Diagnosis:
     """The verdict in one sentence."""
     harms: tuple[Harm, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
-    """At most two, the most probable first."""
+    """The causes that are named, at most two, the most probable first."""
     excluded: tuple[ExcludedCause, ...] = ()
     harmless_anomalies: tuple[Text, ...] = ()
-    """Of a healthy run: what looks alarming and is not, such as skipped updates. Information, never a warning."""
+    """What looks alarming in a healthy run and is not, such as skipped updates; information, never a warning."""
     question: Text | None = None
     """If two causes fit: the question whose answer tells them apart."""
     line_to_add: str = ""

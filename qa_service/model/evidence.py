@@ -62,13 +62,13 @@ class Evidence:
     mark: str | None = None
     """The metric whose value is marked on the x axis of the chart."""
     compared: Params = field(default_factory=dict)
-    """Of a comparison: the parameters in which this run differs from the others."""
+    """The parameters in which this run differs from the others of a comparison; empty outside one."""
     variant: int = 0
     """The index of this run in the comparison."""
     spreads: tuple[Spread, ...] = ()
-    """One per claim if the run was repeated with other seeds, else empty."""
+    """One spread per claim if the run was repeated with other seeds, else empty."""
     verdicts: tuple[Verdict, ...] = ()
-    """One per claim; UNKNOWN if the run did not finish."""
+    """One verdict per claim; UNKNOWN if the run did not finish."""
     not_testable_here: tuple[Claim, ...] = ()
     """The claims whose verdict is not the expected one, if the run had other parameters than the entry's."""
 

@@ -58,9 +58,9 @@ class Companion:
 
     parameter: str
     experiment: str
-    """Its slug."""
+    """The slug of the experiment."""
     params: Mapping[str, Value | tuple[str, ...]]
-    """Its parameters: a value, or a tuple of names for the product of this experiment's parameters of these names.
+    """Its parameters: a value, or a tuple of names of this experiment's parameters, whose product is the value.
 
     Parameters that are not given here and exist in both, except the compared one, have this experiment's values.
     """

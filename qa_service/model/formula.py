@@ -8,7 +8,7 @@ from qa_service.model.evidence import Evidence
 from qa_service.model.experiment import RunStatus
 
 FORMULA_EXPERIMENT = "formula"
-"""The slug of that experiment."""
+"""The slug of the experiment that measures a formula."""
 Elements = float | tuple[float | None, ...] | None
 """A value: a number, possibly inf or nan, the elements of a vector, or None where it is not known."""
 
@@ -18,7 +18,7 @@ class FormulaRequest:
     """A formula to be measured."""
 
     expression: str
-    """As people write it, or as an S-expression."""
+    """The formula as people write it, or as an S-expression."""
     at: Mapping[str, str] = field(default_factory=dict)
     """Variable → its value: a decimal, a quotient such as 1/3, inf, -inf or nan."""
     over: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class FormulaValue:
     None if there is no exact value.
     """
     status: str
-    """exact, rounded, overflow, underflow, cancelled or nan."""
+    """One of exact, rounded, overflow, underflow, cancelled and nan."""
     how: str = ""
     """The fault of the step itself: overflow, underflow, pole, domain, cancellation, absorbed, amplification or ""."""
 
@@ -59,7 +59,7 @@ class FormulaNode:
     """The part of the formula that it computes."""
     exact: Elements
     values: Mapping[str, FormulaValue]
-    """Format → value."""
+    """Format → the value of the step in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,9 @@ class MapPoint:
     dtype: str
     x: float
     bits: float | None
-    """None where the formula has no exact value."""
+    """The bits that are lost; None where the formula has no exact value."""
     form: int = 0
-    """0 is the formula itself, 1 the first of the alternatives that were measured."""
+    """The number of the form: 0 is the formula itself, 1 the first of the alternatives that were measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class StableForm:
     expression: str
     sexpr: str
     torch: str
-    """As torch code."""
+    """The form as torch code."""
     functions: tuple[str, ...]
     """Functions of torch that it uses and the formula did not."""
     rules: tuple[str, ...]
@@ -118,9 +118,9 @@ class StableForm:
     bits: Mapping[str, float]
     """Format → bits that it loses on average; 0 is correct rounding."""
     bits_gained: float
-    """In the format for which forms are compared, on average."""
+    """The bits gained on average, in the format for which forms are compared."""
     where: tuple[FormulaRegion, ...]
-    """Where it wins, in that format; where it gains most first."""
+    """The regions where the form wins, in that format; the one with the largest gain first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ class FormulaResult:
     bits: Mapping[str, float]
     """Format → bits that the formula loses on average."""
     stable: tuple[StableForm, ...]
-    """The best first."""
+    """The stable forms, the best first."""
     evidence: Evidence
 
     @property

@@ -82,7 +82,7 @@ class EvidenceBlock:
 
     id: str
     experiment: str
-    """Its slug."""
+    """The slug of the experiment."""
     params: Params
     fixed: frozenset[str]
     """Parameters that keep their value when a question names another."""
@@ -193,7 +193,7 @@ class Entry:
     why: Text
     """The mechanism, with the formula."""
     scope: Text | None
-    """Where it does not hold."""
+    """Where the answer does not hold."""
     signs: tuple[Sign, ...]
     """The observations that this entry is about."""
     excluded_by: tuple[Sign, ...]
@@ -202,11 +202,11 @@ class Entry:
     evidence: tuple[EvidenceBlock, ...]
     references: tuple[str, ...]
     related: tuple[str, ...]
-    """Ids of entries."""
+    """Ids of related entries."""
     hash: str
     """SHA-256 of the file, hexadecimal."""
     checked: CheckRecord | None = None
-    """None if its claims have not been checked over several seeds."""
+    """The last check of the claims; None if they have not been checked over several seeds."""
     aspects: tuple[Aspect, ...] = ()
     """Further questions that it answers."""
     aspect: str = ""

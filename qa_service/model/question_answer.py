@@ -13,9 +13,9 @@ from qa_service.model.observation import Observation
 from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
 MAX_CANDIDATES = 3
-"""Entries offered for choice when none matches clearly."""
+"""The largest number of entries offered for choice when none matches clearly."""
 MAX_SEEDS = 20
-"""Seeds with which one request may repeat its experiments."""
+"""The largest number of seeds with which one request may repeat its experiments."""
 MAX_RUNS = 200
 """The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
 
@@ -68,7 +68,7 @@ class Request:
 
     question: str
     lang: Lang | None = None
-    """None: the language of the question."""
+    """The language of the answer; None means that of the question."""
     reader_lang: Lang | None = None
     """The language of the answer if the question's cannot be detected: "0.9?", a log."""
     params: Params = field(default_factory=dict)
@@ -81,11 +81,11 @@ class Request:
     entry: str | None = None
     """Id of an entry to answer with instead of matching."""
     aspect: str = ""
-    """Id of the aspect of this entry that is asked; "" for the entry's own question."""
+    """Id of the aspect of the entry `entry` that is asked; "" for the entry's own question."""
     blocks: tuple[str, ...] | None = None
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
-    """False answers with text only."""
+    """Whether experiments are run; False answers with text only."""
     brief: bool = False
     """Run only the evidence blocks that `FIRST_PARTS` need."""
     context: Context | None = None
@@ -126,9 +126,9 @@ class Answer:
     lang: Lang
     question: str
     entry: Entry | None
-    """None unless the status is ANSWERED by an entry."""
+    """The entry that answers; None unless the status is ANSWERED by an entry."""
     confidence: float
-    """0 to 1."""
+    """The probability that the entry answers the question, 0 to 1."""
     matches: tuple[Match, ...]
     params: NamedValues
     observations: tuple[Observation, ...] = ()

@@ -32,7 +32,7 @@ class TrainingEvent:
     step: int | None = None
     line: int | None = None
     name: str = ""
-    """Of a message, its id in `parsing/logs/messages.py`; of a traceback, the exception."""
+    """The id of a message, as in `parsing/logs/messages.py`; the exception of a traceback."""
 
 
 class LayerRecord(NamedTuple):

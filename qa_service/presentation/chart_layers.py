@@ -190,7 +190,7 @@ def _heights_of_marks(points: Sequence[Mapping[str, Cell]]) -> dict[str, tuple[f
 
 
 def _step(low: float, high: float) -> float:
-    """The round distance between at most six ticks."""
+    """The distance between ticks: a round number by which at most six ticks lie between `low` and `high`."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -306,7 +306,7 @@ def make_room(encoding: Encoding, across: Sequence[float], names: Iterable[str])
 
 
 def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[float, float]:
-    """The domain from `low` on of which the fraction `share` lies beyond `high`."""
+    """The domain that begins at `low` and of which the fraction `share` lies beyond `high`."""
     if log:
         _, end = _extended(math.log10(low), math.log10(high), share, log=False)
         return low, 10**end

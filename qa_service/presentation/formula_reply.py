@@ -173,7 +173,7 @@ class ValueInFormat:
     exact: str
     ulps: str
     status: str
-    """exact, rounded, overflow, underflow, cancelled or nan."""
+    """One of exact, rounded, overflow, underflow, cancelled and nan."""
     outcome: str
     """The status in words."""
 
@@ -230,7 +230,9 @@ def _steps(evidence: Evidence, dtype: str) -> list[Row]:
 
 
 def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
-    """The value in the formats asked for, and the cause of its error; without one, the values in half precision."""
+    """The sentences on the value in the formats asked for, and the cause of its error; without an error, on the values
+    in half precision.
+    """
     written = _with_values(formula, calculation, lang)
     dtypes = calculation.dtypes or DEFAULT_DTYPES
     found = {dtype: steps for dtype in dtypes if (steps := _steps(evidence, dtype))}
@@ -404,7 +406,7 @@ def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -
 
 
 def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
-    """Where the formula breaks in the formats asked for, and a form that loses fewer bits."""
+    """The sentences on where the formula breaks in the formats asked for, and on a form that loses fewer bits."""
     written = f"`{formula}`"
     if len(calculation.over) > 1:
         yield from _breaking_input(written, calculation, evidence, lang)
@@ -429,7 +431,7 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
 
 
 def _breaking_input(written: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
-    """For several variables: the value of the formula at an input that breaks it, and the cause."""
+    """The sentences for a formula of several variables: its value at an input that breaks it, and the cause."""
     dtype = (*calculation.dtypes, *DEFAULT_DTYPES)[0]
     rows = [row for row in evidence.run.rows if row.get("kind") == "break" and row.get("dtype") == dtype]
     steps = _steps(evidence, dtype)

@@ -35,7 +35,7 @@ VERDICTS: Mapping[DiagnosisStatus, RunVerdict] = {
 """Status → verdict in the JSON. Routes for programs refuse an unreadable run; the page shows its report, too."""
 
 MAX_LOG_BYTES = 5_000_000
-"""The largest body of a request."""
+"""The size in bytes of the largest request body."""
 _MAX_POINTS = 400
 """A longer series is thinned out to this number of points, at equal distances, with the first and the last one."""
 _CURVES = ("loss", "val_loss", "grad_norm", "lr", "loss_scale", "accuracy", "val_accuracy")

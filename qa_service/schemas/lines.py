@@ -57,7 +57,7 @@ class EvaluationLine(RequestBody):
 
     @model_validator(mode="after")
     def _has_question_and_items(self) -> Self:
-        """A question, and items if and only if it is covered."""
+        """Raises `BadField` unless there is a question, and items if and only if it is of the kind "in"."""
         if not self.turns and self.q is None:
             raise bad_field("q", _SENTENCE)
         if (self.kind == "in") != bool(self.items):

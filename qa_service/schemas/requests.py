@@ -69,7 +69,7 @@ class ContextRequest(RequestBody):
 
     @model_validator(mode="after")
     def _has_subject(self) -> Self:
-        """A context is about an entry, candidates or a formula."""
+        """Raises `BadField` unless the context has an entry, candidates or a formula."""
         if self.entry is None and not self.candidates and "expression" not in self.params:
             raise bad_field("context.entry", allowed.ENTRY)
         return self

@@ -22,7 +22,7 @@ class ModelMessage(Body):
 
 
 class JsonFormat(Body):
-    """The reply is to be a JSON object."""
+    """The request for a reply that is a JSON object."""
 
     type: Literal["json_object"] = "json_object"
 

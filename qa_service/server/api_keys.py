@@ -41,7 +41,7 @@ class ApiKey:
     scopes: tuple[Scope, ...]
     sha256: str
     made: str
-    """When it was created (ISO 8601), in the file and the database too."""
+    """The time of creation, in ISO 8601."""
 
     def allows(self, scope: Scope) -> bool:
         """Whether its scopes include or imply this one."""

@@ -30,7 +30,7 @@ class TextPriority:
         return self._pending > 0
 
     def call_in_pauses(self, seconds: float, call: Callable[[], None]) -> None:
-        """Have this called in the event loop whenever no text has been pending for so long since the last one."""
+        """Has the event loop call `call` once no text has been pending for `seconds`, after each text."""
         self._on_pause = seconds, call
 
     @contextmanager

@@ -70,9 +70,9 @@ _Result = TypeVar("_Result")
 
 
 class _in_time(Generic[_Result]):  # noqa: N801  # awaited as a function would be
-    """The result of an awaitable; raises TimeoutError after so many seconds.
+    """Awaits an awaitable; raises TimeoutError if that takes longer than `seconds`.
 
-    What need not wait is given no timer, which would cost more than all else.
+    No timer is started for one that need not wait, as that would cost more than all else.
     """
 
     def __init__(self, awaitable: Awaitable[_Result], seconds: float) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
 MAX_INFLATED_BYTES = 60_000_000
-"""The largest decompressed size of a body."""
+"""The largest decompressed size of a body, in bytes."""
 _FILE_TYPES = frozenset({
     "text/plain", "text/csv", "text/tab-separated-values", "application/x-ndjson", "application/jsonl",
     "application/gzip", "application/x-gzip", "application/octet-stream",

@@ -32,7 +32,7 @@ class LabelledQuestion:
     entries: tuple[str, ...] = ()
     """Ids of the accepted entries; empty if there is none, or if they are not labelled."""
     want: str = ""
-    """What a right answer must contain."""
+    """What a right answer must contain, as a note for the reader; "" if there is none."""
     missing: str = ""
     """The topic of the question, if no entry covers it yet; else empty."""
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -196,7 +196,7 @@ def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, An
 
 
 def aspect_report(left_out: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """How often the nearest other wording of its entry belongs to the same question as a wording itself.
+    """How often the wording of an entry that is nearest to another of its wordings belongs to the same question.
 
     `left_out` are pairs (aspect of the wording, aspect of the nearest other one). In the report, `own` is about
     wordings of entries' own questions, `aspect` about those of aspects.

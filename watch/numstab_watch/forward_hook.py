@@ -11,11 +11,13 @@ class ForwardListener(Protocol):
     """The method of a watch that the hook calls."""
 
     def forward_starts(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The model is called with these arguments, to be trained."""
+        """Called when the model begins a forward pass with these arguments, to be trained."""
 
 
 class ForwardHook:
-    """Hook before the forward pass. A copy of the model, in memory or in a file, does not take the watch with it."""
+    """A hook that tells its watch of each forward pass; a copy of the model, in memory or in a file, gets a hook that
+    does nothing.
+    """
 
     def __init__(self, owner: ForwardListener) -> None:
         self._owner = weakref.ref(owner)

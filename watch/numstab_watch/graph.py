@@ -11,13 +11,14 @@ _GUARDED = ("Log", "Log2", "Log10", "Sqrt", "Rsqrt", "Pow")
 _RISKY = ("Sqrt", "Pow", "Norm", "LinalgVectorNorm", "Div", "Log", "Acos", "Asin", "Cdist", "Std", "Where")
 _REDUCTIONS = ("none", "mean", "sum")
 _ERRORS = ("MseLoss", "SmoothL1Loss", "HuberLoss")
-"""Nodes that save the outputs and the targets."""
+"""Nodes of losses on numbers: each saves the outputs and the targets."""
 _MOST = 1_000_000
-"""Elements of the targets that are looked at."""
+"""The largest number of elements of the targets that are examined."""
 
 
 def loss_facts(loss: Any) -> dict[str, Any]:
-    """`operations`: names of the nodes nearest to the loss, breadth first; `reduction`, if a loss node tells it.
+    """Facts about a loss from its graph; an empty dictionary without a graph. `operations`: the names of the nodes
+    nearest to the loss, breadth first; `reduction`, if a loss node tells it.
 
     `kind` is that node's name. Of a cross-entropy also `classes`; `labels`, their number; `ignored`, a share of them;
     of the others `least_label`, `largest_label` and `kinds_of_labels`, the number of different ones. `risky` counts

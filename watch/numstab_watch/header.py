@@ -77,5 +77,5 @@ def is_distributed() -> bool:
 
 
 def is_compiled(model: Any) -> bool:
-    """Whether hooks on its layers would not be called, or break its graph."""
+    """Whether a model is compiled, so that hooks on its layers would not be called, or would break its graph."""
     return hasattr(model, "_orig_mod") or isinstance(model, torch.jit.ScriptModule)

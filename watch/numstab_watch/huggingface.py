@@ -1,4 +1,4 @@
-"""For the Trainer of transformers: `Trainer(…, callbacks=[HuggingFaceCallback()])`."""
+"""The callback for the Trainer of transformers: `Trainer(…, callbacks=[HuggingFaceCallback()])`."""
 
 import math
 from typing import Any

@@ -31,11 +31,13 @@ from numstab_watch.training import (
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
 _LEAST_SHARE = 4
-"""An intervention may take a quarter of the time that is left: of a slow model the last ones are not tried."""
+"""The reciprocal of the share of the remaining time that one intervention may take: a slow model may not get the last
+ones.
+"""
 _CURED_FALL = 1e-3
-"""Share by which the loss must fall where it was not finite or diverged before."""
+"""The share by which the loss must fall to count as cured, in a run whose loss was not finite or diverged."""
 _LEARNS_FALL = 0.05
-"""Share by which it must fall where it stood still before."""
+"""The share by which the loss must fall to count as cured, in a run whose loss did not move."""
 _MAX_BAD_ROWS = 8
 _EPS = 1e-4
 _NORM_EPS = 1e-3
@@ -137,7 +139,9 @@ def _rate(factor: float) -> _Change:
 
 
 def _wider_format(problem: Problem) -> str | None:
-    """Float32 for what is narrower, without autocast; float64 where everything is float32 already."""
+    """Changes the format to float32 where it is narrower or autocast is used, else to float64; returns the change in
+    words.
+    """
     dtypes = {weight.dtype for weight in problem.model.parameters() if weight.is_floating_point()}
     with _autocast_seen() as seen:
         problem.loss(0)
@@ -151,7 +155,9 @@ def _wider_format(problem: Problem) -> str | None:
 
 
 def _standardised(problem: Problem) -> str | None:
-    """Each feature of the inputs to mean 0 and standard deviation 1; images and sequences as a whole."""
+    """Standardises each feature of the inputs, images and sequences as a whole; returns the change in words, or
+    None.
+    """
     inputs, keywords, _ = split_batch(problem.batches[0])
     first = next((each for each in (*inputs, *keywords.values()) if _is_numbers(each)), None)
     if first is None or nonfinite_kind(first):
@@ -170,14 +176,16 @@ def _standardised(problem: Problem) -> str | None:
 
 
 def scaled_inputs(batch: Any, factor: float) -> Any:
-    """The batch with its first input of floats multiplied."""
+    """The batch with its first floating-point input multiplied by `factor`."""
     inputs, keywords, _ = split_batch(batch)
     first = next((each for each in (*inputs, *keywords.values()) if _is_numbers(each)), None)
     return batch if first is None else _with_input(batch, first.shape[1:], lambda each: each * factor)
 
 
 def _mean_loss(problem: Problem) -> str | None:
-    """The mean in the place of a sum: where half the batch gives half the loss."""
+    """Replaces a loss that is a sum (half the batch gives half the loss) by the mean; returns the change in words, or
+    None.
+    """
     rows = _rows(problem.batches[0])
     if rows < 4:
         return None
@@ -198,7 +206,9 @@ def _mean_loss(problem: Problem) -> str | None:
 
 
 def _stable_loss(problem: Problem) -> str | None:
-    """The loss from logits, where the given one is recognised as a cross-entropy of classes or of probabilities."""
+    """Replaces a cross-entropy of classes or probabilities by a stable form; returns the change in words, None for
+    other losses.
+    """
     if problem.loss_fn is None or takes_model_and_batch(problem.loss_fn):
         return None
     inputs, keywords, target = split_batch(problem.batches[0])
@@ -239,7 +249,9 @@ def _stable_classes(problem: Problem, output: torch.Tensor, removed: str) -> str
 
 
 def _initialised(problem: Problem) -> str | None:
-    """He's initialisation where the model has ReLU-like activations, else Xavier's; other parameters are rescaled."""
+    """Initialises the weights anew: He's if there are no tanh-like activations, else Xavier's; returns the change in
+    words, or None.
+    """
     names = [type(module).__name__ for module in problem.model.modules()]
     like_relu = not any(name in ("Tanh", "Sigmoid", "Softsign") for name in names)
     changed = 0
@@ -275,7 +287,9 @@ def _clipped(_problem: Problem) -> str | None:
 
 
 def _larger_eps(problem: Problem) -> str | None:
-    """Eps of the optimizer to 1e-4, of normalisation layers to 1e-3, where they are smaller."""
+    """Raises eps of the optimizer to 1e-4, of normalisation layers to 1e-3; returns the change in words, None if none
+    was smaller.
+    """
     words = []
     for group in problem.optimizer.param_groups:
         if isinstance(group.get("eps"), float) and group["eps"] < _EPS:
@@ -291,7 +305,9 @@ def _larger_eps(problem: Problem) -> str | None:
 
 
 def _skipped_samples(problem: Problem) -> str | None:
-    """Without the samples whose loss or gradient alone is not finite at the first weights; found by bisection."""
+    """Leaves out the samples whose loss or gradient alone is not finite, found by bisection; returns their rows in
+    words, or None.
+    """
     kept, words = [], []
     problem.model.eval()
     for number, batch in enumerate(problem.batches):
@@ -360,12 +376,12 @@ _RUNGS: tuple[tuple[str, _Change], ...] = (
     ("lr*10", _rate(10.0)),
     ("lr*100", _rate(100.0)),
 )
-"""The most telling first, for the time may not suffice for all."""
+"""(id, change) of each intervention, the most telling first, as the time may not suffice for all."""
 
 
 @contextlib.contextmanager
 def _autocast_seen() -> Iterator[list[bool]]:
-    """A list that is not empty once autocast has been entered."""
+    """Yields a list that is not empty once autocast has been entered in the block."""
     seen: list[bool] = []
     original = torch.amp.autocast_mode.autocast.__enter__
 
@@ -382,7 +398,7 @@ def _autocast_seen() -> Iterator[list[bool]]:
 
 @contextlib.contextmanager
 def _without_autocast() -> Iterator[None]:
-    """While it is entered, autocast does nothing."""
+    """Disables autocast for the duration of the block."""
     kind = torch.amp.autocast_mode.autocast
     enter, leave = kind.__enter__, kind.__exit__
     kind.__enter__ = lambda self: self
@@ -394,7 +410,9 @@ def _without_autocast() -> Iterator[None]:
 
 
 def _remove_output_activation(model: nn.Module) -> str:
-    """Puts an identity in the place of a softmax or sigmoid that ends an `nn.Sequential`; its class, or ""."""
+    """Replaces a softmax or sigmoid that ends an `nn.Sequential` by an identity; returns its class, "" if there is
+    none.
+    """
     last: nn.Module = model
     while isinstance(last, nn.Sequential) and len(last):
         final = last[-1]

@@ -1,4 +1,4 @@
-"""For Lightning: `Trainer(callbacks=[LightningCallback()])`."""
+"""The callback for Lightning: `Trainer(callbacks=[LightningCallback()])`."""
 
 from typing import Any
 

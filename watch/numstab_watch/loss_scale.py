@@ -26,7 +26,7 @@ class LossScale:
         return (loss / scale.to(loss.device), scale) if scale is not None else (loss, None)
 
     def is_in_gradients(self, optimizers: Sequence[Any]) -> bool:
-        """Whether the gradients of all of them are multiplied with the scale at this moment."""
+        """Whether the gradients of all these optimizers are multiplied by the loss scale at this moment."""
         if self.scaler is None or not optimizers:
             return False
         states = getattr(self.scaler, "_per_optimizer_states", None)

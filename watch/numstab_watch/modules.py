@@ -192,7 +192,9 @@ class ModuleProbes:
         self._values[""] = values
 
     def _count_repeated(self, given: Any) -> None:
-        """Which samples are the same as others, by a weighted sum of each; the sums never leave this process."""
+        """Records the share of samples that occur twice, compared by a weighted sum of each; the sums never leave this
+        process.
+        """
         if given is None or len(given) < 2 or given.is_nested or given.is_complex() or given.layout != torch.strided:
             return
         with torch.no_grad():

@@ -41,7 +41,7 @@ def close_watches_of(model: Any) -> None:
 
 
 def free_path(path: str) -> str:
-    """The path, numbered if another open watch of this process writes there."""
+    """The path, with a number added if another open watch of this process writes there."""
     taken = {os.path.abspath(each.path) for each in _open if each.path}
     stem, dot, ending = os.path.basename(path).partition(".")
     candidate, number = path, 2

@@ -11,19 +11,19 @@ class TrainingListener(Protocol):
     """The methods of a watch that the wrapped functions call."""
 
     def backward_starts(self, root: Any) -> None:
-        """A gradient of `root`, a scalar tensor, is about to be computed."""
+        """Called when a gradient of `root`, a scalar tensor, is about to be computed."""
 
     def backward_ended(self, root: Any) -> None:
-        """The gradient of `root` has been computed."""
+        """Called when the gradient of `root` has been computed."""
 
     def clipped(self, parameters: list[Any], norm: Any, limit: float) -> None:
-        """Gradients of total norm `norm`, a tensor, were clipped to `limit`."""
+        """Called when gradients of total norm `norm`, a tensor, were clipped to `limit`."""
 
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
-        """A GradScaler is about to step, or to skip the step."""
+        """Called when a GradScaler is about to step, or to skip the step."""
 
     def scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
-        """The GradScaler has stepped, or skipped the step."""
+        """Called when the GradScaler has stepped, or skipped the step."""
 
 
 _listeners: list[TrainingListener] = []

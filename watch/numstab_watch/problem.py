@@ -57,7 +57,7 @@ class Problem:
     loss_fn: Callable[..., Any] | None
     optimizer: torch.optim.Optimizer
     make: Callable[[], Any]
-    """Makes it anew."""
+    """The user's function, which makes the problem anew."""
     initial: dict[str, Any]
     """The model's state when it was made."""
 

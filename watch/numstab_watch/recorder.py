@@ -142,7 +142,7 @@ class Watch:
         self.window = FLUSH_STEPS
         """Steps between two flushes."""
         self.fault: dict[str, Any] | None = None
-        """Where the first inf or nan came from, once there is one and it was found."""
+        """The origin of the first inf or nan; None before there is one, or if it was not found."""
         self._pid = os.getpid()
         self._model = model
         self._optimizers = optimizers_in(optimizer)
@@ -263,7 +263,9 @@ class Watch:
 
     @_guarded
     def backward_starts(self, root: Any) -> None:
-        """See `patches.Listener`."""
+        """Records the loss and its scale before a backward pass; if the loss is not finite, searches its graph for the
+        origin.
+        """
         if self._module_probes is not None:
             self._module_probes.stop()
         self._end_if_over()
@@ -295,7 +297,7 @@ class Watch:
 
     @_guarded
     def backward_ended(self, root: Any) -> None:
-        """See `patches.Listener`."""
+        """Records that a backward pass of a loss has ended; warns if the loss is not finite."""
         loss, self._loss = self._loss, None
         if loss is None:
             return
@@ -315,7 +317,7 @@ class Watch:
 
     @_guarded
     def clipped(self, parameters: list[Any], norm: Any, limit: float) -> None:
-        """See `patches.Listener`."""
+        """Records the limit and the norm of clipped gradients, and whether they still carry the loss scale."""
         if not parameters or id(parameters[0]) not in self._own:
             return
         self._trace.header["clip"] = limit
@@ -328,7 +330,7 @@ class Watch:
 
     @_guarded
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
-        """See `patches.Listener`."""
+        """Remembers the GradScaler, which is about to step."""
         if scaler.is_enabled():
             self._loss_scale.scaler = scaler
             self._trace.header.setdefault("scaler", scaler_settings(scaler))
@@ -336,7 +338,7 @@ class Watch:
 
     @_guarded
     def scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
-        """See `patches.Listener`."""
+        """Records that the GradScaler has skipped the step of an optimizer."""
         index = self._index(optimizer)
         if index is None or not scaler.is_enabled() or self._stopped_at != self._stepped_before:
             return
@@ -351,7 +353,9 @@ class Watch:
 
     @_guarded
     def step_starts(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """An optimizer is about to update the weights."""
+        """Hook before an update: records learning rate and gradient norm; reads weights and gradients if they are
+        due.
+        """
         index = self._index(optimizer)
         if index is None:
             return
@@ -377,7 +381,7 @@ class Watch:
 
     @_guarded
     def step_ended(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
-        """An optimizer has updated the weights."""
+        """Hook after an update: adds the statistics of parameters if they were read, and finishes the step."""
         index = self._index(optimizer)
         if index is None:
             return
@@ -426,7 +430,7 @@ class Watch:
             self._end_iteration()
 
     def _end_iteration(self) -> None:
-        """Makes a row of the step, and begins the next."""
+        """Adds a row for the step, and begins the next."""
         iteration = self._iteration
         if iteration.modules is None and self._sampling and self._module_probes is not None:
             iteration.modules = self._module_probes.take()
@@ -447,7 +451,7 @@ class Watch:
             self._trace.write()
 
     def _measure_input(self, given: Any) -> None:
-        """The largest magnitude of the batch."""
+        """Records the largest magnitude of the batch."""
         if self._input_cadence.due(self._iteration.step):
             started = time.perf_counter()
             self._iteration.input_max = largest_magnitudes([given.detach()])[0]

@@ -35,14 +35,14 @@ from numstab_watch.fault import (
 )
 
 _MAX_BUFFER_BYTES = 64 << 20
-"""Buffers beyond this are not copied, and so not restored."""
+"""The total size in bytes of the buffers that are copied; others are not restored."""
 _MAX_OPERANDS = 6
 _SELECTIONS = frozenset({"gather", "index", "index_select", "select", "slice", "nll_loss", "take", "narrow", "max"})
-"""What picks elements: the gradient of those that are not picked is 0 although nothing is masked."""
+"""Operations that pick elements: the gradient of those that are not picked is 0 although nothing is masked."""
 _TRANSPARENT = frozenset(
     {"neg", "mul", "div", "view", "squeeze", "unsqueeze", "add", "sub", "expand", "to", "t", "alias"}
 )
-"""What may stand between an operation and the mask or the selection of its result."""
+"""Operations that may stand between an operation and the mask or the selection of its result."""
 _OVERWRITES = frozenset({"fill_", "zero_", "copy_", "normal_", "uniform_", "bernoulli_", "random_", "exponential_"})
 """In-place kernels that do not read the tensor that they write to."""
 _SINGULAR = frozenset(
@@ -67,7 +67,7 @@ class _Origin:
     """Its place in the order of events."""
     fault: FaultOrigin
     intended: bool = False
-    """Whether the code wrote it on purpose: a mask, or -inf as the start of a maximum."""
+    """Whether the code wrote the inf on purpose: as a mask, or as -inf for the start of a maximum."""
 
 
 @dataclass(slots=True)
@@ -379,7 +379,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         return _Origin(self._count, fault)
 
     def _is_selected(self, node: Any) -> bool:
-        """Whether what takes the result of a node picks elements of it, rather than masks it."""
+        """Whether the operations that take the result of a node pick elements of it, rather than mask it."""
         for _ in range(len(_TRANSPARENT)):
             following = self.consumers.get(node, [])
             if len(following) != 1:
@@ -401,7 +401,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
 
 
 class _State:
-    """Random generators and buffers at the start of a step, to be restored after it."""
+    """The random generators and buffers at the start of a step, to be restored after it."""
 
     def __init__(self, model: nn.Module | None = None) -> None:
         self._model = model

@@ -21,9 +21,9 @@ STEP_COLUMNS = (
     "optimizer",
     "input_max",
 )
-"""Of rows "s"."""
+"""The columns of rows "s", one for each training step."""
 PARAMETER_COLUMNS = ("grad_max", "grad_rms", "weight_rms", "update_rms", "unchanged", "zero", "tiny", "agree")
-"""Of the matrices in rows "p": one line for each parameter of the header."""
+"""The columns of the matrices in rows "p", which have one line for each parameter of the header."""
 MAX_EVENTS = 64
 _MAX_BYTES = 10_000_000
 

@@ -15,7 +15,9 @@ from numstab_watch.problem import Problem
 
 StopReason = Literal["", "loss", "gradient", "weight", "time"]
 _MAX_SNAPSHOT_BYTES = 64 << 20
-"""Weights beyond this are not copied before each update; then the update itself is not replayed."""
+"""The total size in bytes above which weights are not copied before each update; then the update itself is not
+replayed.
+"""
 _NO_LEARNING_STEPS = 50
 _NO_LEARNING_SHARE = 0.02
 _CHANCE_SHARE = 0.03
@@ -155,18 +157,18 @@ def is_stuck(losses: list[float], chance: float | None = None) -> bool:
 
 
 def is_at_chance(losses: list[float], chance: float) -> bool:
-    """Whether the end is no better than the loss of guessing."""
+    """Whether the last losses are no better than the loss of guessing, `chance`."""
     return _tail(losses) > (1 - _CHANCE_SHARE) * chance
 
 
 def is_better(losses: list[float], than: list[float]) -> bool:
-    """Whether the end is a tenth below that of another run after as many steps."""
+    """Whether the last losses are a tenth below those of another run after as many steps."""
     count = min(len(losses), len(than))
     return count >= 4 and _tail(losses[:count]) < (1 - _BETTER_SHARE) * _tail(than[:count])
 
 
 def is_falling(losses: list[float], share: float) -> bool:
-    """Whether the end is below the start by this share of it."""
+    """Whether the last losses are below the first by this share of them."""
     return len(losses) >= 4 and _fall(losses) > share
 
 

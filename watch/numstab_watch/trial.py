@@ -35,7 +35,7 @@ _MAX_NAMES = 20
 _MAX_NEW_TASKS = 512
 """Processes and threads that a model may start, as the workers of a loader."""
 _TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
-"""Shares of the deadline."""
+"""The largest shares of the deadline that the training, and then the interventions, may take."""
 
 
 def run_trial(
@@ -79,7 +79,9 @@ def run_trial(
 
 
 def fault_of(problem: Problem, course: TrainingCourse) -> FaultOrigin | None:
-    """The operation to blame for the end of a run, by a replay of its last step."""
+    """The operation to blame for the end of a run, from a replay of its last step; None if it ended well or none is
+    found.
+    """
     if course.finite:
         return None
     step = len(course.losses) - 1

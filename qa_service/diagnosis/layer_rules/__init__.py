@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def layer_findings(run: TrainingRun) -> Iterator[Finding]:
-    """The findings of all rules; none for a run without a trace."""
+    """The findings of all these rules on a run; none for a run without a trace."""
     if not run.layers and not run.settings.get("operations"):
         return
     traced = TracedRun(run)
@@ -63,6 +63,6 @@ TRACE_RULES: tuple[Callable[[TracedRun], Iterable[Finding]], ...] = (
     data.data_by_elimination,
     gradients.nonfinite_gradient_of_finite_loss,
 )
-"""One for each kind of evidence."""
+"""The rules on traced runs, a function for each kind of evidence."""
 RULES: tuple[Callable[[TrainingRun], Iterable[Finding]], ...] = (layer_findings,)
-"""What the engine calls."""
+"""The rules of this package in the form that the engine calls: functions of any run."""

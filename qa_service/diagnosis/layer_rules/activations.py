@@ -8,7 +8,9 @@ from qa_service.model.diagnosis import Finding
 
 
 def saturation(traced: TracedRun) -> Iterator[Finding]:
-    """Sigmoid and tanh units on the flat part from the first steps on."""
+    """Findings on sigmoid and tanh units that are saturated, on the flat part of the function, from the first steps
+    on.
+    """
     if traced.most_saturated_module is None or not (traced.is_failing or traced.last_loss > 0.5 * traced.start_loss):
         return
     name, share = traced.most_saturated_module
@@ -33,7 +35,7 @@ def saturation(traced: TracedRun) -> Iterator[Finding]:
 
 
 def dead_units(traced: TracedRun) -> Iterator[Finding]:
-    """Units that return 0 for every sample, step after step."""
+    """Findings on units that return 0 for every sample, step after step."""
     if not (traced.loss_is_stuck or traced.slow_descent) or not traced.modules:
         return
     name, share = traced.initial_dead_unit_share
@@ -82,7 +84,9 @@ def dead_units(traced: TracedRun) -> Iterator[Finding]:
 
 
 def faded_signal(traced: TracedRun) -> Iterator[Finding]:
-    """Outputs that at the first step hardly differ between samples: each layer passes on less of its input."""
+    """Findings on outputs that at the first step hardly differ between samples: each layer passes on less of its
+    input.
+    """
     if (
         not traced.input_insensitive
         or not traced.is_failing

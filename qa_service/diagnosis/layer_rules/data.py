@@ -11,7 +11,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def inputs(traced: TracedRun) -> Iterator[Finding]:
-    """The numbers that enter the model: their size, their columns, nan among them."""
+    """Findings on the numbers that enter the model: their size, their columns, nan among them."""
     values = traced.first_sampled_modules.get("", {})
     named = (event.step for event in traced.run.events if event.name == "input_not_finite")
     bad = next(named, None)
@@ -70,7 +70,7 @@ def inputs(traced: TracedRun) -> Iterator[Finding]:
 
 
 def labels(traced: TracedRun) -> Iterator[Finding]:
-    """Targets that are not finite; a batch without a label, over which the mean is 0/0."""
+    """Findings on targets that are not finite; a batch without a label, over which the mean is 0/0."""
     bad = next((event.step for event in traced.run.events if event.name == "target_not_finite"), None)
     if bad is not None and traced.loss_is_nonfinite:
         yield from findings(
@@ -91,7 +91,7 @@ def labels(traced: TracedRun) -> Iterator[Finding]:
 
 
 def targets(traced: TracedRun) -> Iterator[Finding]:
-    """Targets of a regression that are far from 1: the loss and its gradient grow with their size."""
+    """Findings on targets of a regression that are far from 1: the loss and its gradient grow with their size."""
     size = traced.number("target_rms")
     if size is None or not size > 100 or not traced.is_failing:
         return
@@ -107,7 +107,7 @@ def targets(traced: TracedRun) -> Iterator[Finding]:
 
 
 def outliers(traced: TracedRun) -> Iterator[Finding]:
-    """Single batches with values far beyond those of the others, and the loss of these batches."""
+    """Findings on single batches with values far beyond those of the others, and the loss of these batches."""
     if not traced.is_failing and not traced.has_spikes:
         return
     sizes = {each.step: each.value for each in traced.run.series.get("input_max", ()) if each.step is not None}
@@ -136,7 +136,7 @@ def outliers(traced: TracedRun) -> Iterator[Finding]:
 
 
 def repeated_samples(traced: TracedRun) -> Iterator[Finding]:
-    """Very few different samples: a model that memorises these has learned nothing else."""
+    """Findings on very few different samples: a model that memorises these has learned nothing else."""
     number, batch = traced.different_samples, traced.number("batch_size")
     if number is None or not batch or number > 2 * batch or traced.loss_is_nonfinite:
         return
@@ -155,7 +155,9 @@ def repeated_samples(traced: TracedRun) -> Iterator[Finding]:
 
 
 def data_by_elimination(traced: TracedRun) -> Iterator[Finding]:
-    """No learning although signal, weights and updates are usual: by elimination, the data or labels are the cause."""
+    """Findings on a run that does not learn although signal, weights and updates are usual: by elimination, the data or
+    labels are the cause.
+    """
     first = traced.first_update
     if not traced.slow_descent or traced.loss_is_nonfinite or first is None or traced.chance_loss is None:
         return

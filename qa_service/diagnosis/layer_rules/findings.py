@@ -11,7 +11,9 @@ from qa_service.presentation.numbers import format_in_text
 def findings(
     feature: str, zh: str, en: str, *numbers: float, step: int | None = None, layer: str = "", **weights: float
 ) -> Iterator[Finding]:
-    """A finding for each cause. {0}, {1} … in the texts are the numbers, {layer} is the layer."""
+    """A finding for each cause in `weights`, with its weight. {0}, {1} … in the texts are the numbers, {layer} is the
+    layer.
+    """
 
     def text(lang: str, pattern: str) -> str:
         shown = [format_in_text(_rounded(each), "zh" if lang == "zh" else "en") for each in numbers]

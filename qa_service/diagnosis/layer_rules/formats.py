@@ -12,7 +12,7 @@ _FLOAT16_MAX = 65504.0
 
 
 def overflow(traced: TracedRun) -> Iterator[Finding]:
-    """The largest output of a layer, compared with the largest float16."""
+    """Findings on the largest output of a layer, compared with the largest float16."""
     if not traced.uses_float16 or not (traced.loss_is_nonfinite or traced.skips_updates):
         return
     largest = (0.0, "", 0)
@@ -47,7 +47,7 @@ def overflow(traced: TracedRun) -> Iterator[Finding]:
 
 
 def underflow(traced: TracedRun) -> Iterator[Finding]:
-    """Gradients that float16 rounds to zero."""
+    """Findings on gradients that float16 rounds to zero."""
     if (
         not traced.uses_float16
         or traced.run.settings.get("scaler")
@@ -81,7 +81,7 @@ def swallowed_share(traced: TracedRun) -> float:
 
 
 def swallowed(traced: TracedRun) -> Iterator[Finding]:
-    """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps."""
+    """Findings on updates smaller than half a unit in the last place of 16-bit weights, already at the first steps."""
     share = swallowed_share(traced)
     if share > 0.5 and (traced.slow_descent or (share > 0.8 and traced.above_half_baseline)):
         yield from findings(

@@ -10,7 +10,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def vanishing(traced: TracedRun) -> Iterator[Finding]:
-    """Gradients of the first layers, compared with what the optimizer needs to move them.
+    """Findings on gradients of the first layers, compared with what the optimizer needs to move them.
 
     SGD moves a layer in proportion to its gradient; Adam moves it all the same, until the gradient meets its eps.
     """
@@ -61,7 +61,7 @@ def vanishing(traced: TracedRun) -> Iterator[Finding]:
 
 
 def recurrence(traced: TracedRun) -> Iterator[Finding]:
-    """The gradient on its way back through time."""
+    """Findings on the gradient on its way back through time."""
     if not traced.is_failing:
         return
     for name, values in traced.first_sampled_modules.items():
@@ -134,7 +134,7 @@ _HAZARDS = _SINGULAR | _LOGARITHMS | {"Div", "Pow", "Exp", "Reciprocal"}
 
 
 def nonfinite_gradient_of_finite_loss(traced: TracedRun) -> Iterator[Finding]:
-    """A non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
+    """Findings on a non-finite gradient of a finite loss: which operations of the loss can cause it, if any."""
     names = str(traced.run.settings.get("operations", "")).split()
     if traced.first_bad_gradient_step is None or not traced.loss_is_nonfinite or not names or traced.uses_float16:
         return

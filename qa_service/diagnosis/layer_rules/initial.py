@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def initial_weights(traced: TracedRun) -> Iterator[Finding]:
-    """The initial weights compared with He's, and the outputs and the signal growth at the first step."""
+    """Findings on the initial weights compared with He's, and the outputs and the signal growth at the first step."""
     gain = traced.initial_gain
     if gain is None or not (traced.is_failing or (traced.large_first_loss and not traced.exceeds_mean_reduction)):
         return
@@ -77,7 +77,7 @@ def signal_growth(traced: TracedRun) -> float | None:
 
 
 def symmetry(traced: TracedRun) -> Iterator[Finding]:
-    """Layers whose units were initialised alike."""
+    """Findings on layers whose units were initialised alike."""
     if traced.has_symmetric_units:
         name = next(each for each in traced.weights if traced.facts[each].get("init_rows") == 0)
         yield from findings(

@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def reduction(traced: TracedRun) -> Iterator[Finding]:
-    """A loss that adds up the samples of the batch."""
+    """Findings on a loss that adds up the samples of the batch."""
     operations = str(traced.run.settings.get("operations", "")).split()
     if traced.run.settings.get("scaler") and operations[:1] == ["Mul"]:
         operations = operations[1:]
@@ -41,7 +41,7 @@ def _is_sum_of_errors(traced: TracedRun) -> bool:
 
 
 def loss_input(traced: TracedRun) -> Iterator[Finding]:
-    """The outputs that the loss is given: probabilities instead of logits, one unit under a softmax."""
+    """Findings on the outputs that the loss is given: probabilities instead of logits, one unit under a softmax."""
     operations = str(traced.run.settings.get("operations", "")).split()
     chain = [each for each in operations if each not in ("ToCopy", "AccumulateGrad", "View", "Squeeze", "Unsqueeze")]
     for before, after in pairwise(chain):
@@ -74,7 +74,9 @@ def loss_input(traced: TracedRun) -> Iterator[Finding]:
 
 
 def _constant_output(traced: TracedRun, chain: Sequence[str]) -> Iterator[Finding]:
-    """A binary cross-entropy whose gradient is 0: a softmax over one unit, or probabilities of exactly 0 and 1."""
+    """Findings on a binary cross-entropy whose gradient is 0: a softmax over one unit, or probabilities of exactly 0
+    and 1.
+    """
     if not traced.gradient_zero or "BinaryCrossEntropy" not in chain[:3]:
         return
     if "Softmax" in chain[:4]:

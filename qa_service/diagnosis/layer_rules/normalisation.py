@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def running_statistics(traced: TracedRun) -> Iterator[Finding]:
-    """Batch norm in a model that has learned its training data and is no good in validation."""
+    """Findings on batch norm in a model that has learned its training data and is no good in validation."""
     held_out = [each.value for each in traced.run.series.get("val_loss", ()) if math.isfinite(each.value)]
     normed = any("BatchNorm" in kind for kind in traced.run.module_classes.values())
     if (
@@ -31,7 +31,7 @@ def running_statistics(traced: TracedRun) -> Iterator[Finding]:
 
 
 def batch_statistics(traced: TracedRun) -> Iterator[Finding]:
-    """Batch norm over one or two numbers."""
+    """Findings on batch norm over one or two numbers."""
     counts = [
         (values["batch_count"], name)
         for modules in traced.modules.values()
@@ -61,7 +61,7 @@ def batch_statistics(traced: TracedRun) -> Iterator[Finding]:
 
 
 def post_norm_without_warm_up(traced: TracedRun) -> Iterator[Finding]:
-    """Post-norm residual blocks under Adam from full rate on."""
+    """Findings on post-norm residual blocks under Adam from full rate on."""
     rates = [record.value for record in traced.run.series.get("lr", ())]
     if not traced.is_failing or not traced.is_scale_free or not rates or not post_norm(traced):
         return

@@ -12,7 +12,9 @@ from qa_service.model.diagnosis import Finding
 
 
 def step_size(traced: TracedRun) -> Iterator[Finding]:
-    """The size of updates relative to the weights: too large at the first step, or too small all the time."""
+    """Findings on the size of updates relative to the weights: too large at the first step, or too small all the
+    time.
+    """
     first = traced.first_update
     if first is None:
         return
@@ -77,7 +79,9 @@ def _too_small(traced: TracedRun) -> Iterator[Finding]:
 
 
 def loss_after_rate_jump(traced: TracedRun) -> Iterator[Finding]:
-    """A learning rate that jumps more than fourfold in a run that had not diverged, and the loss gets worse."""
+    """Findings on a learning rate that jumps more than fourfold in a run that had not diverged, after which the loss
+    gets worse.
+    """
     rates = {each.step: each.value for each in traced.run.series.get("lr", ()) if each.step is not None}
     losses = [(each.step or 0, each.value) for each in traced.run.series.get("loss", ())]
     for (_, before), (step, after) in pairwise(sorted(rates.items())):
@@ -105,7 +109,7 @@ def loss_after_rate_jump(traced: TracedRun) -> Iterator[Finding]:
 
 
 def clipping(traced: TracedRun) -> Iterator[Finding]:
-    """Gradients clipped while they still carry the loss scale."""
+    """Findings on gradients clipped while they still carry the loss scale."""
     event = next((each for each in traced.run.events if each.name == "clip_before_unscale"), None)
     if event is not None:
         yield from findings(
@@ -119,7 +123,7 @@ def clipping(traced: TracedRun) -> Iterator[Finding]:
 
 
 def stale_state(traced: TracedRun) -> Iterator[Finding]:
-    """Adam's state: nan in it, or updates larger than an up-to-date second moment allows."""
+    """Findings on Adam's state: nan in it, or updates larger than an up-to-date second moment allows."""
     if not traced.is_scale_free:
         return
     event = next((each for each in traced.run.events if each.name == "bad_state"), None)
@@ -137,7 +141,7 @@ def stale_state(traced: TracedRun) -> Iterator[Finding]:
 
 
 def _beyond_rate(traced: TracedRun) -> Iterator[Finding]:
-    """Updates beyond the learning rate, with a spike of the loss near them."""
+    """Findings on updates beyond the learning rate, with a spike of the loss near them."""
     losses = traced.run.series.get("loss", ())
     rates = {record.step: record.value for record in traced.run.series.get("lr", ())}
     for step in sorted(traced.parameters):
@@ -168,7 +172,7 @@ def _beyond_rate(traced: TracedRun) -> Iterator[Finding]:
 
 
 def accumulation(traced: TracedRun) -> Iterator[Finding]:
-    """Gradients of the previous step that are not cleared before the backward pass."""
+    """Findings on gradients of the previous step that are not cleared before the backward pass."""
     carried = traced.number("carried")
     if carried is None or traced.run.settings.get("optimizers") != 1:
         return
@@ -190,7 +194,7 @@ def accumulation(traced: TracedRun) -> Iterator[Finding]:
 
 
 def no_update(traced: TracedRun) -> Iterator[Finding]:
-    """Weights that no update reaches."""
+    """Findings on weights that no update reaches."""
     if not traced.loss_is_stuck and not traced.slow_descent:
         return
     trained = [facts for facts in traced.facts.values() if facts["trained"] > 0]
@@ -232,7 +236,7 @@ def no_update(traced: TracedRun) -> Iterator[Finding]:
 
 
 def adam_eps(traced: TracedRun) -> Iterator[Finding]:
-    """An eps that float16 rounds to 0."""
+    """Findings on an eps that float16 rounds to 0."""
     eps = traced.number("eps")
     pure = [facts for facts in traced.facts.values() if facts["bits"] == 16 and not facts["bfloat16"]]
     if pure and traced.is_scale_free and eps is not None and 0 < eps < 2.0**-25 and traced.loss_is_nonfinite:

@@ -57,12 +57,12 @@ _IN_THE_LOG = Text(
 
 
 def ask_result(answer: Answer) -> AskResult:
-    """An answer with its evidence."""
+    """The result of `ask`: an answer with its evidence."""
     return AskResult(**_answer_fields(answer, FIRST_PARTS))
 
 
 def compare_result(answer: Answer) -> CompareResult:
-    """An answer whose runs differ in a parameter."""
+    """The result of `compare`: an answer whose runs differ in a parameter."""
     tables = [
         CompareTable(
             title=table.title,
@@ -103,7 +103,7 @@ def _log_note(answer: Answer) -> list[str]:
 
 
 def run_result(evidence: Evidence, lang: Lang) -> RunResult:
-    """A run with the verdicts on its claims."""
+    """The result of a run, with the verdicts on its claims."""
     run, experiment = evidence.run, evidence.experiment
     return RunResult(
         experiment=experiment.slug,
@@ -139,7 +139,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
 
 
 def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang) -> FindResult:
-    """Experiments with their parameters and metrics."""
+    """The result of a search: experiments with their parameters and metrics."""
     return FindResult(
         left_out=[],
         lang=lang,
@@ -162,7 +162,7 @@ def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang)
 
 
 def check_result(entry: Entry, checked: Sequence[CheckedClaim], lang: Lang) -> CheckResult:
-    """The claims of an entry over seeds."""
+    """The result of a check: the claims of an entry over seeds."""
     claims = [
         ClaimChecked(
             claim=one.summary.claim.id,
@@ -192,7 +192,7 @@ def check_result(entry: Entry, checked: Sequence[CheckedClaim], lang: Lang) -> C
 
 
 def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
-    """A formula, measured."""
+    """The result of measuring a formula."""
     evidence = result.evidence
     nodes = {node.id: node for node in result.nodes}
     return FormulaToolResult(
@@ -223,7 +223,7 @@ def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
 
 
 def diagnose_result(diagnosis: Diagnosis, evidence: Sequence[Evidence], lang: Lang) -> DiagnoseResult:
-    """A diagnosis, with the evidence of its experiment and of its cure if they were run."""
+    """The result of a diagnosis, with the evidence of its experiment and of its cure if they were run."""
     told = diagnosis_json(diagnosis, lang)
     planned = told.experiment
     return DiagnoseResult(

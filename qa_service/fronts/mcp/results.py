@@ -81,7 +81,7 @@ class EntryName(Body):
 
 
 class ToolResult(Body):
-    """Base of the results."""
+    """Base of the results of all tools."""
 
     left_out: list[str] = Field(description="the fields that were shortened to limit the size")
 
@@ -96,7 +96,7 @@ class RunsResult(ToolResult):
     runs: list[RunResult]
 
     def shortened(self) -> Iterator[Self]:
-        """Without the charts in words, then with essential metrics only, then with fewer runs."""
+        """Yields the result without the charts in words, then with essential metrics only, then with fewer runs."""
         yield self
         now = self.without("charts", runs=[run.model_copy(update={"chart": ""}) for run in self.runs])
         yield now
@@ -124,7 +124,7 @@ class AskResult(RunsResult):
     context: ContextJson = Field(description="to be sent back with a follow-up question")
 
     def shortened(self) -> Iterator[Self]:
-        """As `RunsResult`; then with only the short answer, then with only its beginning."""
+        """Yields the forms of `RunsResult`; then one with only the short answer, then one with only its beginning."""
         now = self
         for now in super().shortened():
             yield now
@@ -153,7 +153,7 @@ class CompareResult(AskResult):
     tables: list[CompareTable] = Field(description="what differs, formatted for reading")
 
     def shortened(self) -> Iterator[Self]:
-        """As `AskResult`; then without the tables."""
+        """Yields the forms of `AskResult`; then one without the tables."""
         now = self
         for now in super().shortened():
             yield now
@@ -270,7 +270,7 @@ class FormulaToolResult(ToolResult):
     rows: str = Field(description="the URI of the resource with every row and the chart's specification")
 
     def shortened(self) -> Iterator[Self]:
-        """Without the derivative, then without the steps."""
+        """Yields the result without the derivative, then without the steps."""
         yield self
         yield (now := self.model_copy(update={"gradient": {}, "left_out": ["gradient"]}))
         yield now.model_copy(update={"first_wrong": {}, "left_out": [*now.left_out, "first_wrong"]})
@@ -304,7 +304,9 @@ class DiagnoseResult(RunsResult):
     from_run: list[str] = Field(description="the parameters of the runs that come from the log")
 
     def shortened(self) -> Iterator[Self]:
-        """As `RunsResult`; then with three facts of each cause, then without runs and causes that were ruled out."""
+        """Yields the forms of `RunsResult`; then one with three facts of each cause, then one without runs and
+        ruled-out causes.
+        """
         now = self
         for now in super().shortened():
             yield now

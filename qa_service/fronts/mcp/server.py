@@ -85,12 +85,12 @@ class _UntitledSchema(GenerateJsonSchema):
     """JSON Schema without titles of fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        """False for every field."""
+        """Returns False for every field: none gets a title."""
         return False
 
 
 class _Handlers:
-    """The handlers that need the service."""
+    """The handlers of requests that need the service: tools, resources and completions."""
 
     def __init__(self, service: Callable[[], Service], calls: CallsInProgress) -> None:
         self._service = service

@@ -10,7 +10,7 @@ from qa_service.fronts.openai_api.text import Citation
 from qa_service.schemas.values import Body, omitted_if_none
 
 CHARACTERS_PER_TOKEN = 4
-"""For `usage`, which is estimated from characters, as nothing here has a tokeniser."""
+"""The number of characters that count as one token in `usage`: an estimate, as nothing here has a tokeniser."""
 
 
 def estimated_tokens(characters: int) -> int:
@@ -30,7 +30,7 @@ class ModelObject(Body):
 
 
 class ModelListObject(Body):
-    """All models."""
+    """The list of all models."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
@@ -132,7 +132,7 @@ class DeltaChoice(Body):
 
 
 class StatusData(Body):
-    """What is going on, in words."""
+    """The data of a report of progress, in words."""
 
     description: str
     done: bool
@@ -146,7 +146,7 @@ class StatusEvent(Body):
 
 
 class FollowUpsData(Body):
-    """Suggested questions."""
+    """The data of `FollowUpsEvent`: the suggested questions."""
 
     follow_ups: list[str]
 
@@ -206,13 +206,13 @@ class OutputMessage(Body):
 
 
 class CachedTokens(Body):
-    """None are cached."""
+    """How many tokens of the request came from a cache: always 0."""
 
     cached_tokens: Literal[0] = 0
 
 
 class ReasoningTokens(Body):
-    """None are spent on reasoning."""
+    """How many tokens were spent on reasoning: always 0."""
 
     reasoning_tokens: Literal[0] = 0
 
@@ -241,7 +241,7 @@ class ResponseFault(Body):
 
 
 class PlainText(Body):
-    """The format of the text."""
+    """The format of the text, which is always plain text."""
 
     type: Literal["text"] = "text"
 
@@ -285,7 +285,7 @@ class ResponseEvent(Body):
 
 
 class ItemEvent(Body):
-    """The item is begun or complete."""
+    """The event that the item of the output is begun or complete."""
 
     type: Literal["response.output_item.added", "response.output_item.done"]
     sequence_number: int
@@ -301,14 +301,14 @@ class _InPart(Body):
 
 
 class PartEvent(_InPart):
-    """The part is begun or complete."""
+    """The event that the part of the message is begun or complete."""
 
     type: Literal["response.content_part.added", "response.content_part.done"]
     part: OutputText
 
 
 class TextAdded(_InPart):
-    """A piece of the text."""
+    """The event of a further piece of the text."""
 
     type: Literal["response.output_text.delta"] = "response.output_text.delta"
     delta: str
@@ -316,7 +316,7 @@ class TextAdded(_InPart):
 
 
 class AnnotationAdded(_InPart):
-    """A citation in the text so far."""
+    """The event of a citation in the text so far."""
 
     type: Literal["response.output_text.annotation.added"] = "response.output_text.annotation.added"
     annotation_index: int
@@ -324,7 +324,7 @@ class AnnotationAdded(_InPart):
 
 
 class TextDone(_InPart):
-    """The whole text."""
+    """The event that the text is complete, with all of it."""
 
     type: Literal["response.output_text.done"] = "response.output_text.done"
     text: str
@@ -332,7 +332,7 @@ class TextDone(_InPart):
 
 
 class StreamFault(Body):
-    """An error in the middle of a stream."""
+    """The event of an error in the middle of a stream."""
 
     type: Literal["error"] = "error"
     sequence_number: int

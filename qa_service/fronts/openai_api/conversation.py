@@ -63,7 +63,7 @@ class Conversation:
 
     @property
     def later_turns(self) -> Sequence[str]:
-        """The turns after the one of `opening`."""
+        """The turns after the one of `first_request`."""
         return self._askable[1:]
 
     @property
@@ -126,7 +126,7 @@ class _StreamOptions(_Lenient):
 
 
 class _Options(_Lenient):
-    """What both protocols have."""
+    """The fields that requests of both protocols have."""
 
     model: Annotated[Any, AfterValidator(lambda name: MODELS[0] if name is None else check_model(name))] = MODELS[0]
     seed: Annotated[Seed | None, allowed.SEED] = None

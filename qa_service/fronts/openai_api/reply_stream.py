@@ -140,7 +140,7 @@ def _measured_before(service: Service, knowledge: Knowledge, answer: Answer) -> 
 
 
 def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Iterator[Delta]:
-    """The deltas that an event makes possible; None stands for the end of `PATIENCE_SECONDS`."""
+    """The deltas to send after an event; the event None means that `PATIENCE_SECONDS` are over."""
     match event:
         case None:
             yield from writer.without_numbers()

@@ -34,7 +34,7 @@ _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def create_router(service: Service, settings: Settings, prefix: str) -> APIRouter:
-    """All routes."""
+    """The router with all routes, whose paths begin with `prefix`."""
     api = APIRouter(prefix=prefix, include_in_schema=False)
     _add_models(api)
     _add_chat(api, service, settings)

@@ -11,7 +11,7 @@ from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
 
 _MAX_INPUT_BYTES = 64 << 20
-"""The largest file that is read."""
+"""The size in bytes of the largest file that is read."""
 
 
 def add_commands(parsers: Any) -> None:

@@ -121,7 +121,7 @@ def _request(arguments: Namespace) -> FormulaRequest:
 
 
 class FormulaView:
-    """Prints one result."""
+    """Prints one result of `numstab formula`, part by part."""
 
     def __init__(self, view: "TerminalView", lang: Lang, result: FormulaResult) -> None:
         self._view, self._lang, self._result = view, lang, result

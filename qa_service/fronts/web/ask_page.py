@@ -19,7 +19,7 @@ from qa_service.model import Answer, Lang
 
 
 def add_ask_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
-    """Adds the route."""
+    """Adds the route `/ask`."""
 
     @web.get("/ask")
     async def asked(http: Request) -> Response:

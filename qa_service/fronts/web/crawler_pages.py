@@ -26,7 +26,7 @@ _ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is
 
 
 def add_crawler_routes(web: APIRouter, service: Service) -> None:
-    """Adds the routes."""
+    """Adds the routes of the entries as Markdown, and of llms.txt, sitemap.xml and robots.txt."""
 
     @web.get("/entries/{entry_id}.md")
     async def entry_as_markdown(http: Request, entry_id: str) -> Response:

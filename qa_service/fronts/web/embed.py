@@ -20,7 +20,9 @@ from qa_service.schemas import requests
 from qa_service.settings import Settings
 
 MAX_REMEMBERED_ROWS = 2000
-"""The longest cached run that the page contains; the chart of a longer one is drawn only when it is run again."""
+"""The largest number of rows of a cached run that the page contains; the chart of a longer one is drawn only when it is
+run again.
+"""
 _SCRIPT = Path(__file__).resolve().parent / "static" / "embed.js"
 
 

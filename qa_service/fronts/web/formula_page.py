@@ -287,7 +287,7 @@ class _Map:
         return cls(tuple(sorted({each.x for each in result.points if each.dtype == "float64" and not each.form})))
 
     def template_values(self, result: FormulaResult, lang: Lang) -> dict[str, Any] | None:
-        """Strips and ticks; None without points."""
+        """The template values of the map, its strips and ticks; None without points."""
         if len(self.grid) < 3:
             return None
         strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in FLOAT_DTYPES]
@@ -326,7 +326,9 @@ class _Map:
 
 
 def _shade(bits: float, digits: int) -> int:
-    """0: up to two bits lost; 1: up to half of the digits; 2: more; 3: all of them, inf or nan."""
+    """The shade of a cell: 0 for up to two bits lost; 1 for up to half of the digits; 2 for more; 3 for all, inf or
+    nan.
+    """
     if bits >= digits:
         return 3
     return 0 if bits <= min(2.0, digits / 4) else 1 if bits <= digits / 2 else 2

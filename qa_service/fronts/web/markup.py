@@ -17,9 +17,9 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
 
 NUMBER_START, NUMBER_SEPARATOR, NUMBER_END = "\ue000", "\ue001", "\ue002"
-"""Mark a number in Markdown: OPEN kind ":" block.name MIDDLE number CLOSE.
+"""Mark a number in Markdown: START kind ":" block.name SEPARATOR number END.
 
-For example OPEN "measured:block.metric" MIDDLE "…" CLOSE: a metric that is not measured yet.
+For example START "measured:block.metric" SEPARATOR "…" END: a metric that is not measured yet.
 """
 
 _MARKED_NUMBER = re.compile(

@@ -16,9 +16,8 @@ class PageAnswer(AnswerJson):
 
 
 class PageStarted(StartedJson):
-    """`html` is the evidence card with an empty chart.
-
-    `alone` if the run belongs to no block of the entry, `hero` if it is the proof of the short answer.
+    """`html` is the evidence card with an empty chart. `alone` is true if the run belongs to no block of the entry,
+    `hero` if it is the proof of the short answer.
     """
 
     alone: bool

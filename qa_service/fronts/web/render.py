@@ -34,7 +34,7 @@ from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
 MIN_SURE_CONFIDENCE = 0.9
-"""The least confidence at which the page does not show it."""
+"""The confidence from which on the page does not show its value."""
 NO_QUESTIONS: Mapping[str, str] = {}
 
 
@@ -216,7 +216,7 @@ def page_event(
 
 
 def sentence_html(answer: Answer) -> Markup:
-    """For an answer without an entry: the verdict on a run, or the sentence above the nearest questions."""
+    """The HTML of an answer without an entry: the verdict on a run, or the sentence above the nearest questions."""
     if answer.is_verdict:
         return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
     return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised

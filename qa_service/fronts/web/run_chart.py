@@ -70,7 +70,7 @@ class _Axis(NamedTuple):
     log: bool = False
 
     def place(self, value: float) -> float:
-        """The pixel of a value."""
+        """The position of a value on the axis, in pixels."""
         if self.high == self.low:
             return (self.start + self.end) / 2
         if self.log:
