@@ -1,4 +1,4 @@
-"""acc_collapse against oracles that share nothing with it."""
+"""Tests the experiment acc_collapse against reference values computed by independent code."""
 
 import mpmath
 import pytest

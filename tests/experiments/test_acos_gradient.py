@@ -1,4 +1,4 @@
-"""acos_gradient against the exact angle and its gradient, which has norm 1."""
+"""Tests the experiment acos_gradient against the exact angle and its gradient, which has norm 1."""
 
 import math
 

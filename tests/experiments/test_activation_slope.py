@@ -1,4 +1,4 @@
-"""activation_slope against oracles that share nothing with it."""
+"""Tests the experiment activation_slope against reference values computed by independent code."""
 
 import math
 

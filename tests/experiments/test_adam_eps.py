@@ -1,4 +1,4 @@
-"""adam_eps against torch.optim.Adam and against exact arithmetic."""
+"""Tests the experiment adam_eps against torch.optim.Adam and against exact arithmetic."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""adam_first_steps against torch's Adam and RAdam on the same gradients, and against Gaussian expectations."""
+"""Tests the experiment adam_first_steps against torch's Adam and RAdam on the same gradients, and against Gaussian
+expectations.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""adam_late_spike against torch.optim.Adam on the same gradients, and the closed form for a constant gradient."""
+"""Tests the experiment adam_late_spike against torch.optim.Adam on the same gradients, and the closed form for a
+constant gradient.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""adam_vanishing against torch modules, the slope of the sigmoid, and the length of Adam's steps."""
+"""Tests the experiment adam_vanishing against torch modules, the slope of the sigmoid, and the length of Adam's
+steps.
+"""
 
 import pytest
 import torch

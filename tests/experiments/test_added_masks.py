@@ -1,4 +1,4 @@
-"""added_masks against the rule which rows are −inf throughout, and attention in numpy."""
+"""Tests the experiment added_masks against the rule which rows are −inf throughout, and attention in numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""amax_history against float8 by exact rationals, the length of the history, and the normal distribution."""
+"""Tests the experiment amax_history against float8 by exact rationals, the length of the history, and the normal
+distribution.
+"""
 
 import math
 from fractions import Fraction

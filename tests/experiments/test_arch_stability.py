@@ -1,4 +1,4 @@
-"""arch_stability against oracles that share nothing with it."""
+"""Tests the experiment arch_stability against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""autograd_slope against mpmath and what IEEE 754 says."""
+"""Tests the experiment autograd_slope against mpmath and what IEEE 754 says."""
 
 import mpmath
 import pytest

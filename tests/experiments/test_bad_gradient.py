@@ -1,4 +1,4 @@
-"""bad_gradient against oracles that share nothing with it."""
+"""Tests the experiment bad_gradient against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""batch_bits against products in numpy's float16 and against exact integers."""
+"""Tests the experiment batch_bits against products in numpy's float16 and against exact integers."""
 
 import numpy as np
 import pytest

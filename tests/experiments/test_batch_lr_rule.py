@@ -1,4 +1,6 @@
-"""batch_lr_rule against the exact recursion of second moments for SGD, and against torch's Adam."""
+"""Tests the experiment batch_lr_rule against the exact recursion of second moments for SGD, and against torch's
+Adam.
+"""
 
 import math
 

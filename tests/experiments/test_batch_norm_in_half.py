@@ -1,4 +1,4 @@
-"""batch_norm_in_half against torch's BatchNorm1d and numpy's float16."""
+"""Tests the experiment batch_norm_in_half against torch's BatchNorm1d and numpy's float16."""
 
 import numpy as np
 import pytest

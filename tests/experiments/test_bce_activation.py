@@ -1,4 +1,4 @@
-"""bce_activation against bounds on each loss and against the same descent in numpy."""
+"""Tests the experiment bce_activation against bounds on each loss and against the same descent in numpy."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""bf16_training against the same training in numpy, in float64, with its own rounding to bfloat16."""
+"""Tests the experiment bf16_training against the same training in numpy, in float64, with its own rounding to
+bfloat16.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""bn_after_linear against normalisation and its gradient written out in numpy."""
+"""Tests the experiment bn_after_linear against normalisation and its gradient written out in numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""bn_client_average against the variance of a mixture and torch's batch norm in eval()."""
+"""Tests the experiment bn_client_average against the variance of a mixture and torch's batch norm in eval()."""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""bn_frozen: what must be so whatever the numbers are, and its inequalities with their controls."""
+"""Tests the experiment bn_frozen: what must be so whatever the numbers are, and its inequalities with their
+controls.
+"""
 
 import pytest
 from oracles import demo, measure, measured

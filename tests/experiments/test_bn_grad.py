@@ -1,4 +1,4 @@
-"""bn_grad against oracles that share nothing with it."""
+"""Tests the experiment bn_grad against reference values computed by independent code."""
 
 import math
 from typing import Any

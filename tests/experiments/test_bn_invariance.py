@@ -1,4 +1,4 @@
-"""bn_invariance against oracles that share nothing with it."""
+"""Tests the experiment bn_invariance against reference values computed by independent code."""
 
 import math
 

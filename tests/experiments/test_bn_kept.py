@@ -1,4 +1,6 @@
-"""bn_kept against scipy: Kendall's tau, skewness and correlations of the rows, and invariance of least squares."""
+"""Tests the experiment bn_kept against scipy: Kendall's tau, skewness and correlations of the rows, and invariance of
+least squares.
+"""
 
 import math
 

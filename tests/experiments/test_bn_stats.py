@@ -1,4 +1,4 @@
-"""bn_stats against oracles that share nothing with it."""
+"""Tests the experiment bn_stats against reference values computed by independent code."""
 
 import math
 

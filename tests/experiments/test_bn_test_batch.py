@@ -1,4 +1,4 @@
-"""bn_test_batch against Gaussian tail probabilities from scipy."""
+"""Tests the experiment bn_test_batch against Gaussian tail probabilities from scipy."""
 
 import pytest
 from oracles import measure, measured

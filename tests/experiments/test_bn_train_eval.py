@@ -1,4 +1,4 @@
-"""bn_train_eval against oracles that share nothing with it."""
+"""Tests the experiment bn_train_eval against reference values computed by independent code."""
 
 import numpy as np
 import pytest

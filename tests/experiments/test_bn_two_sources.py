@@ -1,4 +1,4 @@
-"""bn_two_sources: what each way can know of the source, and the best possible accuracy."""
+"""Tests the experiment bn_two_sources: what each way can know of the source, and the best possible accuracy."""
 
 import math
 

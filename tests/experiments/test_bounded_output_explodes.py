@@ -1,4 +1,4 @@
-"""bounded_output_explodes against oracles that share nothing with it."""
+"""Tests the experiment bounded_output_explodes against reference values computed by independent code."""
 
 import math
 

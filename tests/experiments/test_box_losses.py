@@ -1,4 +1,4 @@
-"""box_losses against the three losses written for one pair of boxes in plain Python."""
+"""Tests the experiment box_losses against the three losses written for one pair of boxes in plain Python."""
 
 import math
 

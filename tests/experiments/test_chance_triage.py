@@ -1,4 +1,4 @@
-"""chance_triage: what each planted mistake must look like."""
+"""Tests the experiment chance_triage: what each planted mistake must look like."""
 
 import math
 

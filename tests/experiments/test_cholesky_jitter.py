@@ -1,4 +1,4 @@
-"""cholesky_jitter against numpy's Cholesky and eigenvalues."""
+"""Tests the experiment cholesky_jitter against numpy's Cholesky and eigenvalues."""
 
 import numpy as np
 import pytest

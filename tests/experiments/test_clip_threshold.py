@@ -1,4 +1,4 @@
-"""clip_threshold against oracles that share nothing with it."""
+"""Tests the experiment clip_threshold against reference values computed by independent code."""
 
 import numpy as np
 import pytest

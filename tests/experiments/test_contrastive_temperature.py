@@ -1,4 +1,4 @@
-"""contrastive_temperature against the gradient of InfoNCE written by hand in numpy."""
+"""Tests the experiment contrastive_temperature against the gradient of InfoNCE written by hand in numpy."""
 
 import math
 

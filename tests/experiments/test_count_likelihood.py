@@ -1,4 +1,4 @@
-"""count_likelihood against formulas in Python's float64."""
+"""Tests the experiment count_likelihood against formulas in Python's float64."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""ctc_alignment against a count of alignments by enumeration."""
+"""Tests the experiment ctc_alignment against a count of alignments by enumeration."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""ctc_blanks against all alignments written out, and against the course of its own rows."""
+"""Tests the experiment ctc_blanks against all alignments written out, and against the course of its own rows."""
 
 import itertools
 import math

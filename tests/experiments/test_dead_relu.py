@@ -1,4 +1,4 @@
-"""dead_relu against numpy and a numerical integral of mpmath."""
+"""Tests the experiment dead_relu against numpy and a numerical integral of mpmath."""
 
 import math
 

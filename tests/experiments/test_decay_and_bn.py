@@ -1,4 +1,6 @@
-"""decay_and_bn against autograd through torch's batch norm, and against the limit 2/curvature of gradient descent."""
+"""Tests the experiment decay_and_bn against autograd through torch's batch norm, and against the limit 2/curvature of
+gradient descent.
+"""
 
 import pytest
 import torch

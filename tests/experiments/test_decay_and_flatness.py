@@ -1,4 +1,6 @@
-"""decay_and_flatness: a net before batch norm may be scaled freely; curvature against autograd's Hessian."""
+"""Tests the experiment decay_and_flatness: a net before batch norm may be scaled freely; curvature against autograd's
+Hessian.
+"""
 
 import pytest
 import torch

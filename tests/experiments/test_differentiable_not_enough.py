@@ -1,4 +1,6 @@
-"""differentiable_not_enough against a backward pass written by hand, and what must hold of its training."""
+"""Tests the experiment differentiable_not_enough against a backward pass written by hand, and what must hold of its
+training.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""direction_cosine against oracles that share nothing with it."""
+"""Tests the experiment direction_cosine against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""distillation_temperature against the gradient of the KL written by hand in numpy."""
+"""Tests the experiment distillation_temperature against the gradient of the KL written by hand in numpy."""
 
 import math
 

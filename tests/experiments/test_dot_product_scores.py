@@ -1,4 +1,6 @@
-"""dot_product_scores against numpy, the standard deviation of a dot product, and the bounds of cosine and tanh."""
+"""Tests the experiment dot_product_scores against numpy, the standard deviation of a dot product, and the bounds of
+cosine and tanh.
+"""
 
 import math
 

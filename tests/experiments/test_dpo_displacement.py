@@ -1,4 +1,6 @@
-"""dpo_displacement: without an SFT term everything follows from the margin, by the closed form of the weights."""
+"""Tests the experiment dpo_displacement: without an SFT term everything follows from the margin, by the closed form of
+the weights.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""dpo_loss against math.log1p, and margins rounded exactly to bfloat16."""
+"""Tests the experiment dpo_loss against math.log1p, and margins rounded exactly to bfloat16."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""dropout_moments against oracles that share nothing with it."""
+"""Tests the experiment dropout_moments against reference values computed by independent code."""
 
 import math
 

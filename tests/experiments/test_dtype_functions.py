@@ -1,4 +1,6 @@
-"""dtype_functions against mpmath and rational numbers: every operation rounded once, nothing shared with the demo."""
+"""Tests the experiment dtype_functions against mpmath and rational numbers: every operation rounded once, nothing
+shared with the demo.
+"""
 
 from collections.abc import Callable
 from fractions import Fraction

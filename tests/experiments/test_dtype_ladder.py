@@ -1,4 +1,6 @@
-"""dtype_ladder against oracles that share nothing with it: every operation rounded once, from rational numbers."""
+"""Tests the experiment dtype_ladder against independent references: every operation rounded once, from rational
+numbers.
+"""
 
 import itertools
 from fractions import Fraction

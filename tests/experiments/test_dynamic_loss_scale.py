@@ -1,4 +1,4 @@
-"""dynamic_loss_scale against torch's own GradScaler."""
+"""Tests the experiment dynamic_loss_scale against torch's own GradScaler."""
 
 import pytest
 from oracles import measure, measured

@@ -1,4 +1,6 @@
-"""early_read against the Poisson distribution, against plain gradient descent, and by hand for given delays."""
+"""Tests the experiment early_read against the Poisson distribution, against plain gradient descent, and by hand for
+given delays.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""edge_of_stability against oracles that share nothing with it."""
+"""Tests the experiment edge_of_stability against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""effective_samples against oracles that share nothing with it."""
+"""Tests the experiment effective_samples against reference values computed by independent code."""
 
 import numpy as np
 import pytest

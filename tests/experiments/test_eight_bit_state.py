@@ -1,4 +1,6 @@
-"""eight_bit_state against exact rationals in E4M3, rounding by hand, and the range of eight bits."""
+"""Tests the experiment eight_bit_state against exact rationals in E4M3, rounding by hand, and the range of eight
+bits.
+"""
 
 import math
 from fractions import Fraction

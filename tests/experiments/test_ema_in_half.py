@@ -1,4 +1,6 @@
-"""ema_in_half against averages of exact rationals and the half gap at which an increment is lost."""
+"""Tests the experiment ema_in_half against averages of exact rationals and the half gap at which an increment is
+lost.
+"""
 
 from fractions import Fraction
 

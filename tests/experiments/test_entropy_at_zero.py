@@ -1,4 +1,6 @@
-"""entropy_at_zero against math.log over the allowed actions, and finite differences of that entropy."""
+"""Tests the experiment entropy_at_zero against math.log over the allowed actions, and finite differences of that
+entropy.
+"""
 
 import math
 

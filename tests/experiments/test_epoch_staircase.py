@@ -1,4 +1,6 @@
-"""epoch_staircase against theory: what a visit takes away, and the excess loss of LMS on the shared inputs."""
+"""Tests the experiment epoch_staircase against theory: what a visit takes away, and the excess loss of LMS on the
+shared inputs.
+"""
 
 import pytest
 from oracles import measure, measured

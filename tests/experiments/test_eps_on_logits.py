@@ -1,4 +1,4 @@
-"""eps_on_logits against the closed forms of the limited losses."""
+"""Tests the experiment eps_on_logits against the closed forms of the limited losses."""
 
 import math
 

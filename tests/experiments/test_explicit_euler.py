@@ -1,4 +1,4 @@
-"""explicit_euler against scipy's solver and the stability limits of the methods."""
+"""Tests the experiment explicit_euler against scipy's solver and the stability limits of the methods."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""exponential_gate against oracles that share nothing with it."""
+"""Tests the experiment exponential_gate against reference values computed by independent code."""
 
 import math
 

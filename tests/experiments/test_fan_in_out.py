@@ -1,4 +1,4 @@
-"""fan_in_out against oracles that share nothing with it."""
+"""Tests the experiment fan_in_out against reference values computed by independent code."""
 
 import math
 

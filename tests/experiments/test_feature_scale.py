@@ -1,4 +1,4 @@
-"""feature_scale against oracles that share nothing with it."""
+"""Tests the experiment feature_scale against reference values computed by independent code."""
 
 import numpy as np
 import pytest

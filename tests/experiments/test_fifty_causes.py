@@ -1,4 +1,4 @@
-"""fifty_causes against oracles that share nothing with it."""
+"""Tests the experiment fifty_causes against reference values computed by independent code."""
 
 import math
 

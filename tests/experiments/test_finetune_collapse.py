@@ -1,4 +1,6 @@
-"""finetune_collapse: its Adam against torch.optim.Adam run by run, its outputs against numpy, and the regimes."""
+"""Tests the experiment finetune_collapse: its Adam against torch.optim.Adam run by run, its outputs against numpy, and
+the regimes.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""first_loss against numpy with the same draws, and its units."""
+"""Tests the experiment first_loss against numpy with the same draws, and its units."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""flat_when_small against oracles that share nothing with it."""
+"""Tests the experiment flat_when_small against reference values computed by independent code."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""float32_time against exact rationals rounded to float32."""
+"""Tests the experiment float32_time against exact rationals rounded to float32."""
 
 from fractions import Fraction
 from itertools import pairwise

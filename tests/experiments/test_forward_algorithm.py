@@ -1,4 +1,6 @@
-"""forward_algorithm against the sum over all paths, for short sequences, and matrix products in exact powers of two."""
+"""Tests the experiment forward_algorithm against the sum over all paths, for short sequences, and matrix products in
+exact powers of two.
+"""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""fp16_training against oracles that share nothing with it."""
+"""Tests the experiment fp16_training against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""fp8_scaling against float8 by exact rational rounding, and against the limits of the formats."""
+"""Tests the experiment fp8_scaling against float8 by exact rational rounding, and against the limits of the formats."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""fp_algorithms against numpy's own float16 and mpmath."""
+"""Tests the experiment fp_algorithms against numpy's own float16 and mpmath."""
 
 import math
 

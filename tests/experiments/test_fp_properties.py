@@ -1,4 +1,4 @@
-"""fp_properties against oracles that share nothing with it."""
+"""Tests the experiment fp_properties against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

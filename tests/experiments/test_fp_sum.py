@@ -1,4 +1,4 @@
-"""fp_sum against oracles that share nothing with it."""
+"""Tests the experiment fp_sum against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

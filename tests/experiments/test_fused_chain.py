@@ -1,4 +1,6 @@
-"""fused_chain against torch's own 16-bit operations, exact rounding of rationals, and a random walk of roundings."""
+"""Tests the experiment fused_chain against torch's own 16-bit operations, exact rounding of rationals, and a random
+walk of roundings.
+"""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""gamma_beta against oracles that share nothing with it."""
+"""Tests the experiment gamma_beta against reference values computed by independent code."""
 
 import numpy as np
 import pytest

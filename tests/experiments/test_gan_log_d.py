@@ -1,4 +1,4 @@
-"""gan_log_d against the closed forms of the losses and their slopes, in float64."""
+"""Tests the experiment gan_log_d against the closed forms of the losses and their slopes, in float64."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""gan_step against the same rounds in numpy, float64, with gradients and Adam written by hand."""
+"""Tests the experiment gan_step against the same rounds in numpy, float64, with gradients and Adam written by hand."""
 
 import math
 

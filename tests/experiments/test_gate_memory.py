@@ -1,4 +1,4 @@
-"""gate_memory against oracles that share nothing with it."""
+"""Tests the experiment gate_memory against reference values computed by independent code."""
 
 import math
 

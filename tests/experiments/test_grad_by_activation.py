@@ -1,4 +1,4 @@
-"""grad_by_activation against oracles that share nothing with it."""
+"""Tests the experiment grad_by_activation against reference values computed by independent code."""
 
 import math
 

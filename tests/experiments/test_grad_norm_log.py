@@ -1,4 +1,4 @@
-"""grad_norm_log against oracles that share nothing with it."""
+"""Tests the experiment grad_norm_log against reference values computed by independent code."""
 
 import math
 

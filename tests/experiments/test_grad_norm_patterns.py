@@ -1,4 +1,4 @@
-"""grad_norm_patterns against oracles that share nothing with it."""
+"""Tests the experiment grad_norm_patterns against reference values computed by independent code."""
 
 from itertools import pairwise
 

@@ -1,4 +1,6 @@
-"""gradient_accumulation against a recursion in numpy, with the gradients of least squares written out."""
+"""Tests the experiment gradient_accumulation against a recursion in numpy, with the gradients of least squares written
+out.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""gradient_check against numpy, and against mistakes whose error is known exactly."""
+"""Tests the experiment gradient_check against numpy, and against mistakes whose error is known exactly."""
 
 import numpy as np
 import pytest

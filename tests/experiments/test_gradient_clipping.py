@@ -1,4 +1,4 @@
-"""gradient_clipping against oracles that share nothing with it."""
+"""Tests the experiment gradient_clipping against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""gradient_independence against oracles that share nothing with it."""
+"""Tests the experiment gradient_independence against reference values computed by independent code."""
 
 import numpy as np
 import pytest

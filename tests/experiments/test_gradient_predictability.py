@@ -1,4 +1,6 @@
-"""gradient_predictability against a backward pass by hand. It has no claim: what it shows is open."""
+"""Tests the experiment gradient_predictability against a backward pass by hand. It has no claim: what it shows is
+open.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""group_advantages against exact rationals: what the normalised rewards are before any rounding."""
+"""Tests the experiment group_advantages against exact rationals: what the normalised rewards are before any
+rounding.
+"""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,6 @@
-"""half_accumulation against the reflection principle for random walks, and against the rounding of a running sum."""
+"""Tests the experiment half_accumulation against the reflection principle for random walks, and against the rounding of
+a running sum.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""half_decoder against the same decoder in numpy float64, and against float16's largest number."""
+"""Tests the experiment half_decoder against the same decoder in numpy float64, and against float16's largest number."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""half_reduce against sums of exact rationals, rounded by the definition of the formats."""
+"""Tests the experiment half_reduce against sums of exact rationals, rounded by the definition of the formats."""
 
 from fractions import Fraction
 

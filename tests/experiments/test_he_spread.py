@@ -1,4 +1,4 @@
-"""he_spread against numpy in float64 with a backward pass by hand."""
+"""Tests the experiment he_spread against numpy in float64 with a backward pass by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""ics against oracles that share nothing with it."""
+"""Tests the experiment ics against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ieee_table against oracles that share nothing with it."""
+"""Tests the experiment ieee_table against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""iid_variance against oracles that share nothing with it."""
+"""Tests the experiment iid_variance against reference values computed by independent code."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""importance_weighting against oracles that share nothing with it."""
+"""Tests the experiment importance_weighting against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""init_distribution against oracles that share nothing with it."""
+"""Tests the experiment init_distribution against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""init_gain against oracles that share nothing with it."""
+"""Tests the experiment init_gain against reference values computed by independent code."""
 
 import math
 

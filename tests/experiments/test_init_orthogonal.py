@@ -1,4 +1,4 @@
-"""init_orthogonal against oracles that share nothing with it."""
+"""Tests the experiment init_orthogonal against reference values computed by independent code."""
 
 import math
 

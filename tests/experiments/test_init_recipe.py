@@ -1,4 +1,4 @@
-"""init_recipe against oracles that share nothing with it."""
+"""Tests the experiment init_recipe against reference values computed by independent code."""
 
 import math
 

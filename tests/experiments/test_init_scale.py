@@ -1,4 +1,4 @@
-"""init_scale against oracles that share nothing with it."""
+"""Tests the experiment init_scale against reference values computed by independent code."""
 
 import math
 from itertools import pairwise

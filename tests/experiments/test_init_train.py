@@ -1,4 +1,4 @@
-"""init_train against oracles that share nothing with it."""
+"""Tests the experiment init_train against reference values computed by independent code."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""init_train_dist against oracles that share nothing with it."""
+"""Tests the experiment init_train_dist against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""init_width against oracles that share nothing with it."""
+"""Tests the experiment init_width against reference values computed by independent code."""
 
 import math
 

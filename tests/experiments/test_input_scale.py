@@ -1,4 +1,4 @@
-"""input_scale against oracles that share nothing with it."""
+"""Tests the experiment input_scale against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""input_units against the backward pass written out in numpy."""
+"""Tests the experiment input_units against the backward pass written out in numpy."""
 
 import numpy as np
 import pytest

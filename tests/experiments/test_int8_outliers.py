@@ -1,4 +1,6 @@
-"""int8_outliers against quantisation with numpy's integers, and against the statistics of rounding."""
+"""Tests the experiment int8_outliers against quantisation with numpy's integers, and against the statistics of
+rounding.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""integers_in_dtype against exact rounding."""
+"""Tests the experiment integers_in_dtype against exact rounding."""
 
 from fractions import Fraction
 

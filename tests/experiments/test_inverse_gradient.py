@@ -1,4 +1,6 @@
-"""inverse_gradient against −(A⁻ᵀc)(A⁻¹b)ᵀ in 60-digit arithmetic, by Gaussian elimination over Decimal."""
+"""Tests the experiment inverse_gradient against −(A⁻ᵀc)(A⁻¹b)ᵀ in 60-digit arithmetic, by Gaussian elimination over
+Decimal.
+"""
 
 from decimal import Decimal, getcontext
 

@@ -1,4 +1,4 @@
-"""kl_at_start against the KL of the same weights in numpy."""
+"""Tests the experiment kl_at_start against the KL of the same weights in numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""kl_estimators against the moments of Gaussians in closed form."""
+"""Tests the experiment kl_estimators against the moments of Gaussians in closed form."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""kv_cache_bits against attention by hand, against the size of a step, and where quantisation does nothing."""
+"""Tests the experiment kv_cache_bits against attention by hand, against the size of a step, and where quantisation does
+nothing.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""latent_collapse against the optimum of a linear VAE, found without training."""
+"""Tests the experiment latent_collapse against the optimum of a linear VAE, found without training."""
 
 import math
 

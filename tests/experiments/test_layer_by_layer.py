@@ -1,4 +1,6 @@
-"""layer_by_layer against matrix products in float64, and against the Lyapunov growth of rounding."""
+"""Tests the experiment layer_by_layer against matrix products in float64, and against the Lyapunov growth of
+rounding.
+"""
 
 import math
 

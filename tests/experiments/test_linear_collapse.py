@@ -1,4 +1,4 @@
-"""linear_collapse against oracles that share nothing with it."""
+"""Tests the experiment linear_collapse against reference values computed by independent code."""
 
 import math
 

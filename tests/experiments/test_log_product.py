@@ -1,4 +1,4 @@
-"""log_product against oracles that share nothing with it."""
+"""Tests the experiment log_product against reference values computed by independent code."""
 
 from fractions import Fraction
 

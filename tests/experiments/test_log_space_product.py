@@ -1,4 +1,4 @@
-"""log_space_product against oracles that share nothing with it."""
+"""Tests the experiment log_space_product against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

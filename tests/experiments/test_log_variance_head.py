@@ -1,4 +1,6 @@
-"""log_variance_head against the same descent in Python's float64 with the gradients written by hand."""
+"""Tests the experiment log_variance_head against the same descent in Python's float64 with the gradients written by
+hand.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""logit_drift: its gradients against autograd, its Adam against torch's, the shift that cross-entropy leaves alone."""
+"""Tests the experiment logit_drift: its gradients against autograd, its Adam against torch's, the shift that
+cross-entropy leaves alone.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""logit_grad against numpy: the formula, and differences of the squared error."""
+"""Tests the experiment logit_grad against numpy: the formula, and differences of the squared error."""
 
 import numpy as np
 import pytest

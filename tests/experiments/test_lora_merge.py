@@ -1,4 +1,6 @@
-"""lora_merge against exact rounding, and the chance that a uniform position on the grid is moved."""
+"""Tests the experiment lora_merge against exact rounding, and the chance that a uniform position on the grid is
+moved.
+"""
 
 from fractions import Fraction
 

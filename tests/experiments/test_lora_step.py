@@ -1,4 +1,4 @@
-"""lora_step against Adam's first step written in numpy, and against its proportions."""
+"""Tests the experiment lora_step against Adam's first step written in numpy, and against its proportions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""loss_below_zero against counted alignments, closed forms and gradient descent in numpy."""
+"""Tests the experiment loss_below_zero against counted alignments, closed forms and gradient descent in numpy."""
 
 import math
 from functools import cache

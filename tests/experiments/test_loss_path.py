@@ -1,4 +1,4 @@
-"""loss_path against oracles that share nothing with it."""
+"""Tests the experiment loss_path against reference values computed by independent code."""
 
 from itertools import pairwise
 

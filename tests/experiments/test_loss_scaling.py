@@ -1,4 +1,4 @@
-"""loss_scaling against exact rounding."""
+"""Tests the experiment loss_scaling against exact rounding."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""loss_surface against oracles that share nothing with it."""
+"""Tests the experiment loss_surface against reference values computed by independent code."""
 
 import math
 

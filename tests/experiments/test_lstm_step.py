@@ -1,4 +1,4 @@
-"""lstm_step against oracles that share nothing with it."""
+"""Tests the experiment lstm_step against reference values computed by independent code."""
 
 import mpmath
 import pytest

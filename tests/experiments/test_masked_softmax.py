@@ -1,4 +1,4 @@
-"""masked_softmax against oracles that share nothing with it."""
+"""Tests the experiment masked_softmax against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""matmul_precision against another rounding to TF32, on the bits of float32, and against direct distances."""
+"""Tests the experiment matmul_precision against another rounding to TF32, on the bits of float32, and against direct
+distances.
+"""
 
 import numpy as np
 import pytest

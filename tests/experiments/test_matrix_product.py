@@ -1,4 +1,4 @@
-"""matrix_product against oracles that share nothing with it."""
+"""Tests the experiment matrix_product against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""mean_of_rank_means against sums in exact rationals, and against one autograd pass over all tokens."""
+"""Tests the experiment mean_of_rank_means against sums in exact rationals, and against one autograd pass over all
+tokens.
+"""
 
 from fractions import Fraction
 

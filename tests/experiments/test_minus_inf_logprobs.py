@@ -1,4 +1,6 @@
-"""minus_inf_logprobs: what IEEE 754 says of each case, and the KL of the allowed tokens in float64."""
+"""Tests the experiment minus_inf_logprobs: what IEEE 754 says of each case, and the KL of the allowed tokens in
+float64.
+"""
 
 import pytest
 import torch

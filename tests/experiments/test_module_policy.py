@@ -1,4 +1,4 @@
-"""module_policy against FSDP itself in one process, and against what the formats store."""
+"""Tests the experiment module_policy against FSDP itself in one process, and against what the formats store."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""mup_width against the change of the output by sign steps, summed by hand, and against plain torch modules."""
+"""Tests the experiment mup_width against the change of the output by sign steps, summed by hand, and against plain
+torch modules.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""naive_vs_stable against mpmath and IEEE 754."""
+"""Tests the experiment naive_vs_stable against mpmath and IEEE 754."""
 
 import mpmath
 import pytest

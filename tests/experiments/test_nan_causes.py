@@ -1,4 +1,4 @@
-"""nan_causes against oracles that share nothing with it."""
+"""Tests the experiment nan_causes against reference values computed by independent code."""
 
 import math
 

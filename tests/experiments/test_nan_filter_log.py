@@ -1,4 +1,6 @@
-"""nan_filter_log against a log written from the rule in its docstring, over true losses that are known in advance."""
+"""Tests the experiment nan_filter_log against a log written from the rule in its docstring, over true losses that are
+known in advance.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""nan_in_batch against oracles that share nothing with it."""
+"""Tests the experiment nan_in_batch against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""nan_sources against a training written by hand in numpy, and against what each fault must do."""
+"""Tests the experiment nan_sources against a training written by hand in numpy, and against what each fault must do."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""nan_through_ops against oracles that share nothing with it."""
+"""Tests the experiment nan_through_ops against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""nan_trace against oracles that share nothing with it."""
+"""Tests the experiment nan_trace against reference values computed by independent code."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""newton_schulz against the iteration on matrices in numpy, and on single numbers."""
+"""Tests the experiment newton_schulz against the iteration on matrices in numpy, and on single numbers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""non_iid_batches_bn against oracles that share nothing with it."""
+"""Tests the experiment non_iid_batches_bn against reference values computed by independent code."""
 
 import math
 

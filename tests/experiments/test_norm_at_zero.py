@@ -1,4 +1,4 @@
-"""norm_at_zero against the projection over the norm in float64, and the limits of the formats."""
+"""Tests the experiment norm_at_zero against the projection over the norm in float64, and the limits of the formats."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""norm_batch against oracles that share nothing with it."""
+"""Tests the experiment norm_batch against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""norm_eps against numpy's float16 and against the limits of the format."""
+"""Tests the experiment norm_eps against numpy's float16 and against the limits of the format."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""one_class_gradient: exact zeros by arithmetic, and a task with a known boundary."""
+"""Tests the experiment one_class_gradient: exact zeros by arithmetic, and a task with a known boundary."""
 
 import pytest
 from oracles import measure

@@ -1,4 +1,6 @@
-"""online_softmax against torch's softmax and attention, records of random sequences, and the limit of exp."""
+"""Tests the experiment online_softmax against torch's softmax and attention, records of random sequences, and the limit
+of exp.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""output_relu: what dies, what it answers, and what is left of its loss."""
+"""Tests the experiment output_relu: what dies, what it answers, and what is left of its loss."""
 
 import math
 

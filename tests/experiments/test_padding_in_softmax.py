@@ -1,4 +1,6 @@
-"""padding_in_softmax against softmax in numpy over the real scores, and the sums of exponentials."""
+"""Tests the experiment padding_in_softmax against softmax in numpy over the real scores, and the sums of
+exponentials.
+"""
 
 import math
 from itertools import pairwise

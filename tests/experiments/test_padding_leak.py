@@ -1,4 +1,4 @@
-"""padding_leak against a loop over queries and keys in Python, and against what must be exact."""
+"""Tests the experiment padding_leak against a loop over queries and keys in Python, and against what must be exact."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""pairwise_distances against scipy's cdist in float64 and the size of the rounding error."""
+"""Tests the experiment pairwise_distances against scipy's cdist in float64 and the size of the rounding error."""
 
 import numpy as np
 import pytest

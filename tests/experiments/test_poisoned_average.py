@@ -1,4 +1,4 @@
-"""poisoned_average against averages by numpy over the same losses."""
+"""Tests the experiment poisoned_average against averages by numpy over the same losses."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""policy_ratio against the clipped objective written with math.exp, and against float32's largest number."""
+"""Tests the experiment policy_ratio against the clipped objective written with math.exp, and against float32's largest
+number.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""pow_gradient against derivatives by difference quotients in exact or 50-digit arithmetic, and IEEE limits at 0."""
+"""Tests the experiment pow_gradient against derivatives by difference quotients in exact or 50-digit arithmetic, and
+IEEE limits at 0.
+"""
 
 import math
 from decimal import Decimal, getcontext

@@ -1,4 +1,4 @@
-"""pow_vs_sum against oracles that share nothing with it."""
+"""Tests the experiment pow_vs_sum against reference values computed by independent code."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""pre_post_ln against oracles that share nothing with it."""
+"""Tests the experiment pre_post_ln against reference values computed by independent code."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""quad_gd against oracles that share nothing with it."""
+"""Tests the experiment quad_gd against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

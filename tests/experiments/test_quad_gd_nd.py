@@ -1,4 +1,4 @@
-"""quad_gd_nd against oracles that share nothing with it."""
+"""Tests the experiment quad_gd_nd against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""rank_clipping against torch's clip_grad_norm_ and bounds on lengths."""
+"""Tests the experiment rank_clipping against torch's clip_grad_norm_ and bounds on lengths."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""rank_poison against one autograd pass over the data of all ranks, and against what nan does in a mean."""
+"""Tests the experiment rank_poison against one autograd pass over the data of all ranks, and against what nan does in a
+mean.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""rare_class_bias against the focal loss in plain Python and a gradient by finite differences."""
+"""Tests the experiment rare_class_bias against the focal loss in plain Python and a gradient by finite differences."""
 
 import math
 

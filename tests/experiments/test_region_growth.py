@@ -1,4 +1,4 @@
-"""region_growth against kinks counted exactly and the power of two."""
+"""Tests the experiment region_growth against kinks counted exactly and the power of two."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""relu_exact against exact rationals."""
+"""Tests the experiment relu_exact against exact rationals."""
 
 from fractions import Fraction
 

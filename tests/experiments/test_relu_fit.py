@@ -1,4 +1,4 @@
-"""relu_fit against oracles that share nothing with it."""
+"""Tests the experiment relu_fit against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""relu_interp against oracles that share nothing with it."""
+"""Tests the experiment relu_interp against reference values computed by independent code."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""relu_regions against oracles that share nothing with it."""
+"""Tests the experiment relu_regions against reference values computed by independent code."""
 
 import math
 

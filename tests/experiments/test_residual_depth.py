@@ -1,4 +1,4 @@
-"""residual_depth against oracles that share nothing with it."""
+"""Tests the experiment residual_depth against reference values computed by independent code."""
 
 import math
 

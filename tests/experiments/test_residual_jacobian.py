@@ -1,4 +1,4 @@
-"""residual_jacobian against oracles that share nothing with it."""
+"""Tests the experiment residual_jacobian against reference values computed by independent code."""
 
 import math
 

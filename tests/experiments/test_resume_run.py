@@ -1,4 +1,6 @@
-"""resume_run: what is loaded in full goes on to the bit; Adam's first step without moments by its formula."""
+"""Tests the experiment resume_run: what is loaded in full goes on to the bit; Adam's first step without moments by its
+formula.
+"""
 
 import math
 

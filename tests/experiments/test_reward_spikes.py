@@ -1,4 +1,6 @@
-"""reward_spikes against torch.optim.SGD with clip_grad_norm_, and against the variance of the noise."""
+"""Tests the experiment reward_spikes against torch.optim.SGD with clip_grad_norm_, and against the variance of the
+noise.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""rope_angles against complex rotation in numpy, and angles rounded with fractions."""
+"""Tests the experiment rope_angles against complex rotation in numpy, and angles rounded with fractions."""
 
 from fractions import Fraction
 

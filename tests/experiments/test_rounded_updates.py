@@ -1,4 +1,4 @@
-"""rounded_updates against numpy's own arithmetic and exact rounding."""
+"""Tests the experiment rounded_updates against numpy's own arithmetic and exact rounding."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""running_metric against exact rational sums, rounded after each addition."""
+"""Tests the experiment running_metric against exact rational sums, rounded after each addition."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,6 @@
-"""sampling_filters against numpy: which contexts a cumulative sum of exact probabilities leaves without a token."""
+"""Tests the experiment sampling_filters against numpy: which contexts a cumulative sum of exact probabilities leaves
+without a token.
+"""
 
 import numpy as np
 import pytest

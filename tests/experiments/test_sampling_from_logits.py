@@ -1,4 +1,6 @@
-"""sampling_from_logits against the same block in numpy float64, and against float16's largest number."""
+"""Tests the experiment sampling_from_logits against the same block in numpy float64, and against float16's largest
+number.
+"""
 
 import numpy as np
 import pytest

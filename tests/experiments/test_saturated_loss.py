@@ -1,4 +1,4 @@
-"""saturated_loss against mpmath and a descent written with floats."""
+"""Tests the experiment saturated_loss against mpmath and a descent written with floats."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""saturating_overflow against autograd in float32, and against what saturation does to a scale."""
+"""Tests the experiment saturating_overflow against autograd in float32, and against what saturation does to a scale."""
 
 import pytest
 import torch

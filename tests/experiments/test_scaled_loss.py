@@ -1,4 +1,4 @@
-"""scaled_loss against closed forms of losses, gradients and limits."""
+"""Tests the experiment scaled_loss against closed forms of losses, gradients and limits."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""scaler_accumulation against gradients by hand, divided by the scale as often as each way does."""
+"""Tests the experiment scaler_accumulation against gradients by hand, divided by the scale as often as each way
+does.
+"""
 
 import pytest
 import torch

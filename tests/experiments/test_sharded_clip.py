@@ -1,4 +1,4 @@
-"""sharded_clip against torch's clip_grad_norm_ on the whole gradient and on each shard."""
+"""Tests the experiment sharded_clip against torch's clip_grad_norm_ on the whole gradient and on each shard."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""shared_coin against theory and exact enumeration."""
+"""Tests the experiment shared_coin against theory and exact enumeration."""
 
 from fractions import Fraction
 from math import sqrt

@@ -1,4 +1,4 @@
-"""sharpness_rescale against oracles that share nothing with it."""
+"""Tests the experiment sharpness_rescale against reference values computed by independent code."""
 
 import math
 

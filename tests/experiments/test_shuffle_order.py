@@ -1,4 +1,6 @@
-"""shuffle_order: what a run must do whatever the numbers, and the optimal accuracy in closed form."""
+"""Tests the experiment shuffle_order: what a run must do whatever the numbers, and the optimal accuracy in closed
+form.
+"""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""sigmoid_from_output against 50-digit arithmetic and a net trained by autograd."""
+"""Tests the experiment sigmoid_from_output against 50-digit arithmetic and a net trained by autograd."""
 
 from decimal import Decimal, getcontext
 

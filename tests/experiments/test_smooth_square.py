@@ -1,4 +1,4 @@
-"""smooth_square against mpmath."""
+"""Tests the experiment smooth_square against mpmath."""
 
 import mpmath
 import pytest

@@ -1,4 +1,4 @@
-"""softplus_inverse against high-precision arithmetic."""
+"""Tests the experiment softplus_inverse against high-precision arithmetic."""
 
 import pytest
 from mpmath import mp, mpf

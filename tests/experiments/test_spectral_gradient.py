@@ -1,4 +1,6 @@
-"""spectral_gradient against difference quotients of numpy's eigh in float64, and limits that are known."""
+"""Tests the experiment spectral_gradient against difference quotients of numpy's eigh in float64, and limits that are
+known.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""split_leakage against oracles that share nothing with it."""
+"""Tests the experiment split_leakage against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""student_t_likelihood against mpmath with 40 digits."""
+"""Tests the experiment student_t_likelihood against mpmath with 40 digits."""
 
 import mpmath
 import pytest

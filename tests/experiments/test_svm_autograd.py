@@ -1,4 +1,4 @@
-"""svm_autograd against a box-constrained quadratic programme solved by another algorithm."""
+"""Tests the experiment svm_autograd against a box-constrained quadratic programme solved by another algorithm."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""terminal_snr against the schedule's closed form and the propagation of one error."""
+"""Tests the experiment terminal_snr against the schedule's closed form and the propagation of one error."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""tied_vs_independent against oracles that share nothing with it."""
+"""Tests the experiment tied_vs_independent against reference values computed by independent code."""
 
 import math
 

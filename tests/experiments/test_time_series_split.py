@@ -1,4 +1,4 @@
-"""time_series_split against brute force and the expectation."""
+"""Tests the experiment time_series_split against brute force and the expectation."""
 
 from statistics import fmean
 

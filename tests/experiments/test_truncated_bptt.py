@@ -1,4 +1,4 @@
-"""truncated_bptt against oracles that share nothing with it."""
+"""Tests the experiment truncated_bptt against reference values computed by independent code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""truncated_labels against token lists that are built and cut here."""
+"""Tests the experiment truncated_labels against token lists that are built and cut here."""
 
 import math
 

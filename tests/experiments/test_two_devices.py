@@ -1,4 +1,4 @@
-"""two_devices against sums in numpy, and against the statistics of rounding."""
+"""Tests the experiment two_devices against sums in numpy, and against the statistics of rounding."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""uint8_wrap against numpy's uint8 and exact integers."""
+"""Tests the experiment uint8_wrap against numpy's uint8 and exact integers."""
 
 import numpy as np
 import pytest

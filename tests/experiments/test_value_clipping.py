@@ -1,4 +1,6 @@
-"""value_clipping: its gradients against autograd of the losses as written, and the path of plain descent."""
+"""Tests the experiment value_clipping: its gradients against autograd of the losses as written, and the path of plain
+descent.
+"""
 
 import math
 

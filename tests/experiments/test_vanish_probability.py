@@ -1,4 +1,6 @@
-"""vanish_probability against numpy in float64 with a backward pass by hand, and the infinitely wide net."""
+"""Tests the experiment vanish_probability against numpy in float64 with a backward pass by hand, and the infinitely
+wide net.
+"""
 
 import math
 

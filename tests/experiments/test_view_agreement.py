@@ -1,4 +1,6 @@
-"""view_agreement: spread, effective dimensions and neighbours against numpy; collapse and health in training."""
+"""Tests the experiment view_agreement: spread, effective dimensions and neighbours against numpy; collapse and health
+in training.
+"""
 
 import math
 from importlib import util

@@ -1,4 +1,4 @@
-"""vocabulary_loss against numpy in float64, and sums rounded exactly after each addition."""
+"""Tests the experiment vocabulary_loss against numpy in float64, and sums rounded exactly after each addition."""
 
 from fractions import Fraction
 

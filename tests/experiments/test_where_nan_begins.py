@@ -1,4 +1,4 @@
-"""where_nan_begins: the fault is found where it was planted."""
+"""Tests the experiment where_nan_begins: the fault is found where it was planted."""
 
 import pytest
 from oracles import measure, measured

@@ -1,4 +1,6 @@
-"""window_norm: what an affine map can and cannot change, and accuracies that follow from the model."""
+"""Tests the experiment window_norm: what an affine map can and cannot change, and accuracies that follow from the
+model.
+"""
 
 import pytest
 from oracles import measure

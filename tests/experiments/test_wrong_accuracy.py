@@ -1,4 +1,6 @@
-"""wrong_accuracy: each metric on four known samples by hand, and against what the true accuracy implies."""
+"""Tests the experiment wrong_accuracy: each metric on four known samples by hand, and against what the true accuracy
+implies.
+"""
 
 import pytest
 from oracles import measure, measured

@@ -1,4 +1,6 @@
-"""zero_gradient against a backward pass written by hand in NumPy, and what each cause must and must not be."""
+"""Tests the experiment zero_gradient against a backward pass written by hand in NumPy, and what each cause must and
+must not be.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""zero_vector against the projection formula (c − (c·u)u)/|v|."""
+"""Tests the experiment zero_vector against the projection formula (c − (c·u)u)/|v|."""
 
 import numpy as np
 import pytest
