@@ -63,7 +63,7 @@ def test_what_no_experiment_shows_has_none(cause):
 
 
 def test_only_the_runs_own_numbers_are_named():
-    """The text quotes only numbers found in the run: curvature from the growth of the loss, learning rate from the
+    """`from_run` names only parameters taken from the run: curvature from the loss's growth, learning rate from the
     log.
     """
     grows = TrainingRun(

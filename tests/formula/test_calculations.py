@@ -41,8 +41,8 @@ def reply(service: Service, question: str) -> str:
 
 
 def test_the_answer_is_the_value_and_its_evidence(calculating):
-    """2049 is not a float16 number, as between 2048 and 4096 these are even; the answer gives the rounded value and the
-    run.
+    """2048 + 1 gives 2048 in float16, whose numbers are 2 apart there; the answer has the value and the run as
+    evidence.
     """
     answer = calculating.answer(Request(question="float16 里 2048+1 等于多少"))
     assert answer.status is AnswerStatus.ANSWERED

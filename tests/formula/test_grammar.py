@@ -322,7 +322,9 @@ def test_any_text_is_read_or_refused_with_a_place(text):
     ],
 )  # fmt: skip
 def test_hostile_formulas_are_refused(text):
-    """Deep, long, wide or exploding formulas give an ordinary error, also in a thread with a small stack."""
+    """Deep, long, wide or exploding formulas raise BadExpression and nothing else, also in a thread, whose stack is
+    smaller.
+    """
     outcome: list[object] = []
 
     def attempt() -> None:

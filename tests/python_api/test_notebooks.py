@@ -70,7 +70,7 @@ def shown(cell: Any) -> Any:
 
 @pytest.mark.skipif(os.name != "posix", reason="kernels are started as on Linux and macOS")
 def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., Any]) -> None:
-    """HTML with the picture and without scripts, Markdown and plain text; of a run also SVG and Vega-Lite."""
+    """Outputs are HTML with the picture and without scripts, Markdown and plain text; runs also SVG and Vega-Lite."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     saved = execute(new_notebook(cells=[new_code_cell(source) for source in CELLS]), allow_errors=True)

@@ -58,7 +58,7 @@ def test_an_answer_has_the_numbers_of_its_proof(client: Client, lang: Lang) -> N
 def test_an_answer_prints_what_the_terminal_prints(
     client: Client, terminal: Callable[..., object], lang: Lang, settings
 ) -> None:
-    """But for the time that the run took, and the hint at an option of the command."""
+    """The text is the same except for the duration of the run and a hint at an option of the command."""
     env = {"NUMSTAB_CACHE": str(settings.cache), "NUMSTAB_DATA": str(settings.data), "NUMSTAB_DEADLINE": "240"}
     printed = terminal("ask", QUESTION[lang], env=env).stdout
 
@@ -116,7 +116,7 @@ def test_vega_lite_5_and_6_draw_the_same_pictures_of_all_experiments(client: Cli
 
 
 def test_pictures_in_one_notebook_do_not_share_names(client: Client) -> None:
-    """A clip path of the first would cut the second."""
+    """With shared ids, a clip path of the first picture would cut the second."""
     pictures = [client.run("loss_surface", seed).svg for seed in (0, 1)]
     names = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in pictures]
     assert all(names)
@@ -256,7 +256,7 @@ def test_numstab_replay_repeats_what_was_saved(client: Client, terminal: Callabl
 
 
 def test_formulas_survive_a_sanitiser(client: Client) -> None:
-    """One that takes away tags that it does not know, as of MathML, and keeps the letters in them."""
+    """A sanitiser that removes unknown tags, such as MathML's, keeps the letters in them."""
     html = client.ask(QUESTION["en"])._repr_html_()
     assert "<math" not in html
     assert "√" in re.sub(r"<[^>]*>", "", html)
