@@ -101,7 +101,7 @@ def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
 
 
 def test_a_brief_answer_has_the_first_screen_only(shared_client, client):
-    """No rows, no charts, no folded parts; at most 9 KB, also for an entry with much evidence."""
+    """It has no rows, charts or folded parts, and at most 9 KB, also for an entry with much evidence."""
     whole = shared_client.post(ASK, json={"question": "数数甲"}).json()
     brief = shared_client.post(ASK, json={"question": "数数甲", "brief": True}).json()
     assert set(brief) == set(whole)
@@ -275,7 +275,7 @@ def test_acknowledged_feedback_is_committed(toy_client, tmp_path):
 
 
 def test_liveness_readiness_and_metrics(toy_client):
-    """The routes for operators; a question increments the counters."""
+    """These routes for operators respond, and a question increments the counters."""
     assert toy_client.get("/livez").status_code == 200
     assert toy_client.get("/readyz").status_code in (200, 503)
     toy_client.post(ASK, json={"question": "数数甲"})
@@ -285,7 +285,7 @@ def test_liveness_readiness_and_metrics(toy_client):
 
 
 def test_full_queue_is_503_with_retry_after(toy_service, toy_client):
-    """A request without a run is still answered."""
+    """A request that needs no run is still answered."""
     toy_service.queue = 0
     response = toy_client.post(ASK, json={"question": "数数甲"})
     assert (response.status_code, response.json()["code"]) == (503, "overloaded")

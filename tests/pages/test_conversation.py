@@ -188,7 +188,7 @@ def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
 
 @one_look_per_language
 def test_why_is_answered_by_the_reason_and_larger_by_a_larger_number(visit: Callable[..., Page], lang: Lang) -> None:
-    """"Why" puts the reason before the short answer; "larger" changes a number, and the notice says which."""
+    """Asking "why" puts the reason before the short answer; "larger" changes a number, and the notice says which."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     ask_and_wait(page, Text("为什么？", "why?")[lang])

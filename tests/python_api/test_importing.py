@@ -42,7 +42,7 @@ def run_python(code: str, folder: Path, **env: str) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("use", ["", "numstab.connect('http://127.0.0.1:9')"])
 def test_importing_numstab_imports_nothing_heavy(tmp_path: Path, use: str) -> None:
-    """Connecting a client to a server imports no heavy module either."""
+    """Neither importing numstab nor making a client of a server imports a heavy module."""
     code = f"import sys\nimport numstab\n{use}\nprint(*sorted({set(HEAVY)!r} & set(sys.modules)))\n"
     done = run_python(code, tmp_path)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
