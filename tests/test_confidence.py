@@ -32,7 +32,9 @@ def test_combined_confidence_is_at_most_one(scores):
     ],
 )
 def test_a_symptom_of_a_run_is_covered_whichever_entry_it_is(service, question, answered):
-    """Many entries share the probability of "the gradient norm is 0": together they have it, one alone has little."""
+    """Many entries share the probability of "the gradient norm is 0": together they exceed the threshold, each alone
+    has little.
+    """
     answer = service.ask(Request(question=question, run=False))
     assert (answer.status is AnswerStatus.ANSWERED) == answered, (answer.confidence, answer.subject)
 

@@ -29,7 +29,7 @@ def with_layer(function):
 
 
 def root(h):
-    """A square root of squares: its output at 0 is finite, its gradient there is 0/0."""
+    """A square root with output 0 at 0, where its gradient is 0/0."""
     return torch.where(h > 0, h.relu().sqrt(), 0)
 
 

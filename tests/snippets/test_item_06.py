@@ -77,9 +77,7 @@ def test_gan_discriminator_too_sure(snippet):
 
 
 def test_gradient_norm_zero(snippet):
-    """A dead net has norm 0 in both formats, underflow in float16 only, a frozen one None, a sound model in neither
-    0.
-    """
+    """For a dead net both printed norms are 0, for underflow only the first, for a sound model neither."""
 
     def norms(model, **given):
         printed = snippet.diagnose(model, **given).printed

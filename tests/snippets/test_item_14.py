@@ -73,7 +73,9 @@ def test_iid_assumption(snippet):
 
 
 def test_loss_drops_at_each_epoch(snippet):
-    """Losses drop between epochs in stairs, or evenly without; an incomplete last epoch is left out."""
+    """The means at the start and end of each epoch show stairs, or an even fall; an incomplete last epoch is left
+    out.
+    """
     means = snippet.run().names.epoch_means
     stairs = means([1.0] * 50 + [0.5] * 50 + [0.2] * 3, 50)
     assert stairs == [(1.0, 1.0), (0.5, 0.5)]
