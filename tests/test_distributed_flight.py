@@ -361,7 +361,7 @@ def test_the_setting_is_an_address(url):
 
 
 def test_rows_that_arrive_twice_are_shown_once(service, valkey):
-    """This happens when a message was received but its acknowledgement was lost."""
+    """Rows arrive twice when a message was received but its acknowledgement was lost."""
     board = flight_board.FlightBoard(SharedState(valkey.url))
     runner = service(SteppedRunner())
     flight = board.join(KEY, "me").flight

@@ -202,7 +202,9 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
 
 
 def test_a_client_that_may_only_read_starts_no_run(toy_service):
-    """This holds on every route: some pictures and pages fetched by GET run an experiment if no result is cached."""
+    """The rule holds on every route: some pictures and pages fetched by GET run an experiment if no result is
+    cached.
+    """
     with served(Client("reader", may_run=False)):
         with pytest.raises(Unauthorized):
             next(toy_service.run("counts", {}))

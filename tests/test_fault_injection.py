@@ -113,7 +113,7 @@ def _idle_count() -> int:
 
 
 def _forkservers(server: Server) -> list[int]:
-    """The processes of numstab that were not forked by one of its fork servers."""
+    """The fork servers: processes with a fork server's command line whose parent has another one."""
     return [pid for pid in server.processes() if _is_forked(server, pid) and not _is_forked(server, _parent(pid))]
 
 

@@ -105,7 +105,7 @@ def test_slugs_are_unique_across_folders(tmp_path):
 
 
 def test_every_demo_folder_is_a_theme():
-    """So that the list of experiments by theme has all of them."""
+    """A demo outside the themes would be missing from the list of experiments."""
     experiments = load_specs(Settings().demos).values()
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
     assert {experiment.file.partition("/")[0] for experiment in experiments} <= themes
