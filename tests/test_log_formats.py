@@ -438,7 +438,7 @@ def test_the_excerpt_has_the_lines_that_matter():
 
 
 def test_each_row_of_the_table_of_formats_is_printed_here():
-    """Otherwise a format in the documentation would have no sample in these tests."""
+    """Each format that is recognised has a sample in these tests."""
     printed = {name.split()[0] for name in PRINTERS}
     assert {form.id for form in formats.TRAINER_LOG_FORMATS} - printed == {"darknet_region"}
 
