@@ -271,7 +271,7 @@ class Environment:
         return done.stdout
 
     def works(self, version: str = __version__, command: str = "numstab") -> bool:
-        """Asserts that numstab there has the right version and all its entries."""
+        """Whether numstab there has the right version and all its entries."""
         entries = {
             path.stem for path in (ROOT / "kb").rglob("*.toml") if path.parent.name not in ("not_covered", "clues")
         }

@@ -273,7 +273,7 @@ def test_questions_of_a_hundred_kilobytes_are_parsed():
 
 @each_case("question", ["零十一层的网络会怎样", "学习率零亿一", "零十分之一"])
 def test_numerals_that_are_no_number_are_words(question):
-    """Such words, for which the numeral library raises different errors, are read as no number."""
+    """Questions with such words, for which the numeral library raises different errors, are parsed all the same."""
     assert parse_question(question).lang == "zh"
 
 

@@ -25,7 +25,7 @@ from qa_service.parsing.tables import Table
     ],
 )
 def test_each_match_contains_what_its_pattern_requires(pattern, required):
-    """Every match in the sample texts contains one of the pattern's required substrings."""
+    """The required substrings derived from each pattern are as expected."""
     assert required_grams(pattern) == required
 
 
