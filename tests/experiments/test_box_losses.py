@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def first_pair(seed: int, width: float, height: float) -> tuple[list[float], list[float], list[float]]:
-    """Offsets, own box and true box of the first anchor, from the same random numbers."""
+    """Offsets, predicted box and true box of the first anchor, from the same random numbers."""
     torch.manual_seed(seed)
     anchors = 600 * torch.rand(32, 2) + 20
     torch.randn(32, 2)

@@ -13,7 +13,9 @@ def softmax(z):
 
 
 def by_hand(seed: int, temperature: float, classes: int = 100):
-    """KL averaged over samples; norm of (softmax(s/T) − softmax(t/T))/(n·T); teacher; student."""
+    """The mean KL over samples, the norm of (softmax(s/T) − softmax(t/T))/(n·T), and the teacher and student
+    probabilities.
+    """
     t, noise = draws(seed, (64, classes), (64, classes))
     t = 2 * t
     s = t + noise

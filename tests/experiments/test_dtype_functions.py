@@ -1,5 +1,5 @@
-"""Tests the experiment dtype_functions against mpmath and rational numbers: every operation rounded once, nothing
-shared with the demo.
+"""Tests the experiment dtype_functions against mpmath and rational numbers, with every operation rounded once and no
+shared code.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _many_digits():
-    """Enough that no formula cancels to fewer than a hundred."""
+    """Sets mpmath's precision so high that cancellation leaves at least a hundred digits."""
     with mpmath.workdps(400):
         yield
 
@@ -58,7 +58,7 @@ def arguments(spacing: str, n: int, x: float) -> list[float]:
 
 
 def fraction(value: mpf) -> Fraction:
-    """Exactly what mpmath holds."""
+    """The exact value of an mpmath number as a Fraction."""
     sign, man, exp, _ = value._mpf_
     return (-1 if sign else 1) * Fraction(int(man)) * Fraction(2) ** int(exp)
 
@@ -73,6 +73,7 @@ class Arithmetic(NamedTuple):
     form: Format
 
     def keep(self, value: Fraction) -> Fraction:
+        """The value rounded to the format."""
         stored = self.form.rounded(value)
         if stored is None:
             raise OverflowError

@@ -133,7 +133,7 @@ def id_56():
 
 
 def id_37():
-    """GRIST 37: logistic regression from a programming exercise, with a large rate."""
+    """GRIST 37: logistic regression as in a laboratory exercise, with a large rate."""
     return Logistic(2), (SCORES * 30, PASSED), binary_cost, sgd(10.0)
 
 
