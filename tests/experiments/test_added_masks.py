@@ -6,7 +6,7 @@ from oracles import INF, draws, measure, measured
 
 
 def all_minus_inf(n: int, padded: range, both_sides: bool, needed: int) -> np.ndarray:
-    """Whether, for some query, every key is forbidden by at least `needed` masks, counted one by one."""
+    """For each query, whether every key is forbidden by at least `needed` masks, counted one by one."""
     rows = []
     for query in range(n):
         counts = [(key > query) + (key in padded) + (both_sides and query in padded) for key in range(n)]

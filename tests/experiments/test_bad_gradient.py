@@ -51,7 +51,7 @@ def test_the_same_by_hand(x, optimizer, handling):
 
 
 def test_what_clipping_does_to_inf():
-    """inf · 0 makes the bad component nan and the others 0; one step later everything is nan."""
+    """The product inf · 0 makes the bad component nan and the others 0; one step later everything is nan."""
     metrics = measured("bad_gradient", handling="clip", optimizer="sgd")
     assert same(metrics["used_first"], NAN)
     assert metrics["used_others"] == 0

@@ -13,8 +13,8 @@ def softmax(z):
 
 
 def by_hand(seed: int, temperature: float, classes: int = 100):
-    """The mean KL over samples, the norm of (softmax(s/T) − softmax(t/T))/(n·T), and the teacher and student
-    probabilities.
+    """The mean KL, the norm of its gradient (softmax(s/T) − softmax(t/T))/(n·T), the probabilities of teacher and
+    student, and s − t.
     """
     t, noise = draws(seed, (64, classes), (64, classes))
     t = 2 * t

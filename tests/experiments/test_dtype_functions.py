@@ -73,7 +73,7 @@ class Arithmetic(NamedTuple):
     form: Format
 
     def keep(self, value: Fraction) -> Fraction:
-        """The value rounded to the format."""
+        """The value rounded to the format; raises OverflowError if it is too large."""
         stored = self.form.rounded(value)
         if stored is None:
             raise OverflowError
