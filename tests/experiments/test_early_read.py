@@ -26,8 +26,8 @@ def test_the_fraction_overwritten_is_poissons():
 
 
 def test_late_layers_get_a_later_gradient():
-    """Each affected layer gets the mean of the gradients of the layer and those 2, 4, … places on, as far as they
-    exist.
+    """Each affected layer gets the gradient of a layer 2, 4, … places later, as far as there is one; the mean is over
+    ranks.
     """
     import torch
 

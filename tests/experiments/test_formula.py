@@ -438,7 +438,7 @@ def test_digits_that_are_lost_around_a_zero_are_found(expression, zero):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_the_steps_are_at_the_input_that_breaks_the_format_asked_for(dtype):
-    """The steps are shown at each variable's breaking input, one variable after the other."""
+    """The operations are evaluated at the input that breaks the requested format; each variable has a row."""
     expression = "(sqrt (add (square x) (square y)))"
     rows, metrics = measure("formula", expression=expression, values="x=0..1e300 y=0..1e300", dtype=dtype)
     at = {row["operation"]: row["value"] for row in rows_of(rows, "break", dtype=dtype)}

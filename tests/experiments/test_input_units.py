@@ -6,7 +6,7 @@ from oracles import measured
 
 
 def columns(seed: int, spread: float, offset: float) -> tuple[float, float]:
-    """Ratio of the first layer's columns of gradients, and the norm of all gradients; float64."""
+    """The ratio of the gradients' columns in the first layer, and the norm of all gradients, in float64."""
     import torch
 
     torch.manual_seed(seed)
