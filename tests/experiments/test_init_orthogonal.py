@@ -37,7 +37,9 @@ def test_init_orthogonal_theory():
 
 
 def test_init_orthogonal_relu_jacobian():
-    """The ReLU Jacobian's share of equal singular values is that of numpy; a dead unit makes the Jacobian singular."""
+    """The ReLU Jacobian's even share, (Σσ²)²/(n·Σσ⁴), is that of numpy's singular values; a dead unit makes it
+    singular.
+    """
     import torch
 
     torch.manual_seed(0)

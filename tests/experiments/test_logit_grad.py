@@ -19,8 +19,8 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("classes", "batch", "std"), [(5, 8, 1.0), (2, 9, 4.0), (10, 64, 0.5)])
 def test_logit_grad_formula(classes, batch, std):
-    """The largest entry of p − onehot, the error of a forgotten mean, and the difference to squared errors agree with
-    numpy.
+    """The largest entry of p − onehot, the error of a forgotten mean, and difference quotients of both losses agree
+    with numpy.
     """
     logits, labels = setting(classes, batch, std)
     p, target = softmax(logits), np.eye(classes)[labels]

@@ -9,7 +9,7 @@ CASES = ["none", "attention", "mean", "positions", "last"]
 
 
 def by_hand(tokens, filler, weights, case, padding):
-    """One sequence, as lists: softmax over the allowed keys only, no mask value at all."""
+    """The output for one sequence given as lists: softmax over the allowed keys only, without mask values."""
     import torch
 
     length, d = tokens.shape

@@ -38,7 +38,7 @@ def test_residual_jacobian_against_differences(scale, layers, width):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_residual_jacobian_sum_is_only_first_order(seed):
-    """The sum is all there is for one block, nearly right at 1/L, and useless for an unscaled net."""
+    """The sum is exact for one block, nearly right at a scale of 1/L, and useless for an unscaled net."""
     assert measured("residual_jacobian", seed, layers=1)["sum_error"] < 1e-13
     assert measured("residual_jacobian", seed, scale="inv_depth")["sum_error"] < 0.03
     assert measured("residual_jacobian", seed, scale="inv_sqrt")["sum_error"] > 0.3

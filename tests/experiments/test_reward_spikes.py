@@ -11,7 +11,7 @@ from torch import nn
 
 
 def by_torch(seed: int, iterations: int, clip: float, rare: float = 5e-4) -> list[float]:
-    """The value losses of the same training, by the optimiser and the clipping of torch."""
+    """The value losses of the same training with torch's optimiser and clipping."""
     torch.manual_seed(seed)
     right = torch.randn(4, 4)
     net = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 5))

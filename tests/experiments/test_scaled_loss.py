@@ -23,7 +23,7 @@ def test_limits_by_closed_forms(reduction, x):
 
 
 def test_the_scale_itself_is_inf():
-    """Bad gradients from 65536 on, although the scaled loss is representable."""
+    """From a scale of 65536 gradients are bad, although the scaled loss could be represented."""
     rows, metrics = measure("scaled_loss")
     assert {row["scale"]: row["half"] for row in rows if row["scale"] in (32768, 65536)} == {32768: 0, 65536: 1}
     assert math.isfinite(metrics["half_scaled"])

@@ -6,7 +6,7 @@ from oracles import NAN, measured, same
 
 
 def parts(seed: int) -> tuple[float, float]:
-    """Norm of c across the direction, and of c."""
+    """The norm of c's part perpendicular to the direction, and the norm of c."""
     import torch
 
     torch.manual_seed(seed)
