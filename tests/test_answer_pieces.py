@@ -102,7 +102,7 @@ def test_an_answer_is_compressed_for_who_takes_it(toy_service):
 
 
 def test_whatever_is_compressed_is_read_back():
-    """Also pieces that are empty, and longer than the window of a compressor."""
+    """Pieces may be empty, or longer than the compressor's window."""
     for long in (0, 1, 5_000, 200_000):
         pieces = AnswerPieces(bytes(range(256)) * (long // 256 + 1), b"text" * long, b"after" * long)
         assert gzip.decompress(AnswerResponse(pieces, gzip=True).body) == pieces.join()

@@ -141,7 +141,7 @@ def test_responses_are_compressed_for_clients_that_accept_it(shared_client):
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])
 def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, word):
-    """In parameters, metrics, rows and events; None is null."""
+    """They are strings in parameters, metrics, rows and events; None is null."""
     body = {"params": {"given": word}}
     evidence = parse_strict_json(shared_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
     values = {name: metric["value"] for name, metric in evidence["metrics"].items()}
@@ -161,7 +161,7 @@ def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, 
 
 
 def test_entries_and_experiments_are_in_both_languages(client):
-    """In the lists and as single resources."""
+    """Both languages are in the lists and in single resources."""
     entries = client.get("/api/v1/entries").json()
     assert {entry["item"] for entry in entries} == set(range(1, 17))
     one = client.get("/api/v1/entries/multiply-vs-add").json()

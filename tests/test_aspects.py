@@ -139,7 +139,7 @@ def test_a_follow_up_stays_with_the_aspect_and_a_question_does_not(aspect_servic
 
 
 def test_a_request_names_an_aspect(aspect_service):
-    """In JSON and in the address of a permalink, which shows the same run."""
+    """It does so in JSON, or in the address of a permalink, which shows the same run."""
     asked = aspect_service.ask(read_request({"entry": "counting", "aspect": "backwards", "lang": "en"}))
     assert asked.entry.question.en == "can it count down"
     entry, plans = aspect_service.plan(read_query("counting", {"aspect": "backwards", "block": "down", "steps": "4"}))

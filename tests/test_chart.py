@@ -204,13 +204,13 @@ def test_ticks_are_few_and_where_the_data_are(values, log):
 
 @each_case("heights", [[1.0, 1.0], [-5.0, 5.0], []])
 def test_a_domain_is_never_empty(heights):
-    """Also for a constant."""
+    """A constant series gets an axis of positive length too."""
     low, high = padded_domain(heights, log=False, above=0.2, from_zero=False)
     assert low < high
 
 
 def test_the_deciding_label_keeps_clear_of_the_curves():
-    """At the bottom where there is room, higher where the curves lie low; never over a name that is there already."""
+    """It is at the bottom where there is room, higher where curves lie low, and never covers another label."""
     low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
     name, across = "overflow at step 10", {40.0: False, 440.0: True}
     for x, left in across.items():

@@ -96,7 +96,7 @@ def test_a_run_on_a_machine_is_the_run_at_home(cluster, lab):
 
 @pytest.mark.parametrize("lost", [["a=dies", "b=runs"], ["a=dies", "b=dies"], ["head=dies"]])
 def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, lab, lost):
-    """On another machine, or on this one where none is left, or where the whole cluster is lost."""
+    """It is finished on another machine, or on this one if none is left or the whole cluster is lost."""
     runner, _ = cluster(*lost)
     for seed in range(2):  # each machine is the first once
         rows, run = rows_and_run(runner, seed=seed)

@@ -41,7 +41,7 @@ def test_a_symptom_of_a_run_is_covered_whichever_entry_it_is(service, question, 
 
 @pytest.mark.parametrize("sharpness", [1, 2, 3, 30])
 def test_scores_are_between_zero_and_one(toy_service, word_hash, tmp_path, sharpness):
-    """At any sharpness of the classifier, for every phrasing and for questions outside the subject."""
+    """It holds at any sharpness of the classifier, for every phrasing and for questions outside the subject."""
     library = toy_service.knowledge.library
     Matcher(library, word_hash(), name="word-hash", cache=tmp_path).match("counting")  # trains the classifier
     (path,) = tmp_path.glob("classifier-*.npz")

@@ -305,7 +305,9 @@ def test_nginx_does_not_buffer_events(behind_nginx):
 
 
 def test_nginx_blocks_metrics(behind_nginx):
-    """For every client and spelling of the path; the server itself would answer a client on loopback."""
+    """They are blocked for every client and spelling of the path; the server itself would answer a client on
+    loopback.
+    """
     address, server = behind_nginx
     assert httpx.get(server + "/metrics").status_code == 200
     with client(address, GATEWAY) as host:
@@ -316,7 +318,7 @@ def test_nginx_blocks_metrics(behind_nginx):
 
 
 def test_redirects_keep_port_and_scheme(behind_nginx):
-    """Also behind an outer proxy that terminates TLS and sends X-Forwarded-Proto."""
+    """They do so behind an outer proxy, too, that terminates TLS and sends X-Forwarded-Proto."""
     address, _ = behind_nginx
     with client(address, "127.0.0.9") as user:
         assert user.get("/entries/").headers["location"] == f"{address}/entries"

@@ -182,7 +182,7 @@ def test_dtype_functions_errors_are_those_of_mpmath(f, spacing, n, x):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
-    """Of the argument as the format has it; integers it has all."""
+    """The error is measured at the argument as the format stores it; integers are stored exactly."""
     form = ALL_FORMATS[name]
     rows, metrics = measure("dtype_functions", f="exp", n=60, x=60.0)
     for row in rows:
@@ -193,7 +193,7 @@ def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
 
 
 def test_dtype_functions_known_facts():
-    """Where exp overflows in each format, how many bits each has, from where on integers are lost."""
+    """Known are where exp overflows in each format, how many bits each has, and from where integers are lost."""
     import torch
 
     exps = measured("dtype_functions", f="exp", n=720, x=720.0)

@@ -24,8 +24,8 @@ def test_closed_forms(x):
 
 
 def test_a_sure_discriminator():
-    """For a logit of −120 D underflows: log D is nan, eps or the limit of −100 leave no gradient, the logit form has
-    one.
+    """For a logit of −120 D underflows: the naive loss is inf and its gradient nan; eps or the limit of −100 leave no
+    gradient.
     """
     metrics = measured("gan_log_d", x=-120.0)
     assert metrics["naive_loss"] == INF

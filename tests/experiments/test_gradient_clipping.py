@@ -9,7 +9,7 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize(("n", "clip", "outliers", "scale"), [(100, 1.0, 5, 10.0), (7, 0.3, 2, 3.0), (50, 2.5, 0, 1.0)])
 def test_clipping_against_numpy(n, clip, outliers, scale):
-    """Both ways of clipping written out in numpy."""
+    """Clipping by norm and by value gives the same as numpy."""
     (g,) = draws(0, (n,))
     g[:outliers] *= scale
     by_norm, by_value = g * min(1, clip / np.linalg.norm(g)), g.clip(-clip, clip)

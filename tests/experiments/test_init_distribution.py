@@ -94,7 +94,9 @@ def test_init_distribution_claims(seed):
 
 
 def test_init_distribution_skewness_adds():
-    """To next order the skewed law gains more than the normal one: by 1.075 in theory at width 256, mean of 8 seeds."""
+    """To next order the skewed law gains more than the normal one: by a factor of 1.075 at width 256, tested on the
+    mean of 8 seeds.
+    """
     ratios = [measured("init_distribution", seed, layers=20, width=64)["skew_ratio"] for seed in range(8)]
     assert 1.05 < np.mean(ratios) < 1.3
 

@@ -36,7 +36,9 @@ def test_weights_of_the_real_positions(seed, x, padding):
     ("dtype", "smallest"), [("float32", 2.0**-149), ("float16", 2.0**-24), ("bfloat16", 2.0**-126)]
 )
 def test_dividing_by_the_sum_fails_near_underflow(dtype, smallest):
-    """Where the least weight comes near the least number of the format that keeps the digits that 1 % needs."""
+    """It fails where the least weight nears the smallest number of the format with enough digits for an error of 1
+    %.
+    """
     metrics = measured("padding_in_softmax", dtype=dtype)
     real, other = exponentials(0, metrics["breaks_from"], 24)
     least = (real / (real.sum() + other.sum())).min()

@@ -56,5 +56,5 @@ def test_residual_jacobian_zero_branch(layers):
 
 
 def test_residual_jacobian_float32_rounds():
-    """In float32 automatic differentiation and the product of factors differ by rounding, and by no more."""
+    """In float32 automatic differentiation and the product of factors differ only by rounding errors."""
     assert 1e-9 < measured("residual_jacobian", dtype="float32")["product_error"] < 1e-4

@@ -10,7 +10,7 @@ from oracles import draws, measure, measured
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("x", [0.5, 20.0])
 def test_limits_by_closed_forms(reduction, x):
-    """In float32 the largest gradient decides, 2^k·2|z|/n < 65520; in float16 the scale itself as well, k < 16."""
+    """In float32 the largest gradient sets the limit, 2^k·2|z|/n < 65520; in float16 the scale does too, k < 16."""
     (u,) = draws(0, (256,))
     z = (np.float32(x) * u.astype(np.float32)).astype(np.float16).astype(float)
     n = 256 if reduction == "mean" else 1

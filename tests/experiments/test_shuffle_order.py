@@ -32,7 +32,7 @@ def test_a_small_rate_does_not(seed):
 
 
 def test_the_swing_is_the_largest_fall():
-    """Of the accuracies in the rows."""
+    """The swing is the largest fall of the accuracy from one row to the next."""
     rows, metrics = measure("shuffle_order", 1, epochs=2)
     accuracies = [row["ordered"] for row in rows]
     assert len(rows) == 16

@@ -43,7 +43,7 @@ def test_anomaly_detection_is_silent_about_inf():
 
 
 def test_no_fault():
-    """Nothing is found where nothing is wrong; a bad_layer beyond the last block means the last."""
+    """Without a fault nothing is found; a bad_layer beyond the last block means the last block."""
     for bad_step in (0, 20):
         metrics = measured("where_nan_begins", cause="none", bad_step=bad_step)
         assert metrics["hook_step"] is metrics["gradient_step"] is None

@@ -91,7 +91,7 @@ def test_a_formula_of_several_variables_is_shown_at_an_input_that_breaks_it(calc
     ],
 )
 def test_replies_say_what_and_why(calculating, question, parts):
-    """In the language of the question, with the numbers of this run."""
+    """Replies are in the question's language and contain the numbers of this run."""
     text = reply(calculating, question)
     for part in parts:
         assert part in text, text

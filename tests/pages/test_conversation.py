@@ -101,7 +101,7 @@ def test_thanks_get_one_line_without_candidates(visit: Callable[..., Page], lang
 
 
 def test_a_hostile_question_is_shown_as_text(visit: Callable[..., Page], lang: Lang) -> None:
-    """Nothing in it becomes an element, or runs."""
+    """No part of it becomes an HTML element or is executed."""
     page = visit(f"/?lang={lang}")
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script> [x](javascript:alert(1))'
     ask_and_wait(page, hostile)

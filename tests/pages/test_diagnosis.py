@@ -236,7 +236,7 @@ def test_forms_that_cannot_be_read_are_refused(client: httpx.Client, lang: Lang)
 
 
 def test_markup_in_a_log_is_text(client: httpx.Client) -> None:
-    """In the excerpt, in what a finding quotes, and in the box."""
+    """It is shown as text in the excerpt, in quotations of findings, and in the box."""
     log = COLLAPSE.replace("cannot decrease", "<b onclick=x>cannot</b> decrease") + "\n</textarea><script>x</script>"
     page = client.post("/diagnose?lang=en", data={"text": log}).text
     assert "<b onclick" not in page and "<script>x" not in page

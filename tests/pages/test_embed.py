@@ -365,7 +365,7 @@ def test_text_of_a_card_is_wrapped_and_cut() -> None:
 
 
 def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one the process says so, and the card is in English."""
+    """Without a Chinese font the process logs this, and the card is in English."""
     monkeypatch.setattr("qa_service.presentation.card.has_chinese_font", lambda: False)
     with pytest.raises(SystemExit) as ended:
         draw_card(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')

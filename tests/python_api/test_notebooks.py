@@ -94,7 +94,7 @@ def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., An
 
 @pytest.mark.exhaustive
 def test_names_of_experiments_are_completed(execute: Callable[..., Any]) -> None:
-    """In the magic and in calls, with their parameters."""
+    """Names and parameters are completed in the magic and in calls."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     cells = [new_code_cell(source) for source in ("%load_ext numstab\nimport numstab", COMPLETIONS)]
@@ -104,7 +104,7 @@ def test_names_of_experiments_are_completed(execute: Callable[..., Any]) -> None
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_notebooks_run(execute: Callable[..., Any], path: Path) -> None:
-    """Without an error, and with a picture for every answer; they are kept without outputs."""
+    """They run without an error, show a picture for every answer, and are stored without outputs."""
     import nbformat
 
     notebook = nbformat.read(path, nbformat.NO_CONVERT)

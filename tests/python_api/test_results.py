@@ -95,7 +95,9 @@ def test_a_run_is_also_a_picture_and_a_vega_lite_chart(client: Client) -> None:
 
 
 def check_both_versions(run: numstab.client.Run) -> None:
-    """Both versions of Vega-Lite draw the same SVG; the numbers in the ids of gradients and clip paths may differ."""
+    """Asserts that both versions of Vega-Lite draw the same SVG, except for numbers in ids of gradients and clip
+    paths.
+    """
     drawn = [to_svg(static_chart(run.data), version) for version in VEGA_LITE_VERSIONS]
     first, second = (re.sub(r"(gradient|clip)_?\d+", r"\1", svg) for svg in drawn)
     assert first == second
@@ -232,7 +234,7 @@ def test_lists_are_shown_as_tables(client: Client) -> None:
 
 
 def test_errors_are_in_both_languages(client: Client) -> None:
-    """In a traceback the Chinese text is a note."""
+    """In a traceback, the Chinese text is a note of the exception."""
     for kind, call in (
         (UnknownExperiment, lambda: client.run("nope")),
         (BadParameter, lambda: client.run("pow_vs_sum", n=-1)),
@@ -269,7 +271,7 @@ LOG = "".join(f"step {step}: loss {2.5 * 1.4**step:.4f} grad_norm {1.3**step:.2f
 
 @both_languages
 def test_a_log_is_diagnosed(client: Client, lang: Lang, tmp_path) -> None:
-    """As a text, or as the path of a file; what is no log is refused."""
+    """The log is given as text or as the path of a file; what is not a log is refused."""
     file = tmp_path / "train.log"
     file.write_text(LOG, "utf-8")
     found = client.diagnose(file, lang=lang)

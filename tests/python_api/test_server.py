@@ -69,7 +69,7 @@ def test_a_file_is_diagnosed_on_a_server(remote: Client, client: Client, tmp_pat
 
 @both_languages
 def test_errors_of_a_server_are_those_of_this_process(remote: Client, lang: Lang) -> None:
-    """In the language of the request."""
+    """Errors have the same classes and texts, in the language of the request."""
     for kind, call in (
         (UnknownExperiment, lambda: remote.run("nope", lang=lang)),
         (BadParameter, lambda: remote.run("pow_vs_sum", n=-1, lang=lang)),
