@@ -54,7 +54,7 @@ class SteppedRunner:
         """The finished run, always None: this runner keeps none."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, as there is nothing to close."""
 
     def stream(self, experiment, params, seed, is_cancelled=lambda: False):
         self.started += 1
@@ -288,7 +288,9 @@ def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
 
 
 def test_a_leader_that_closes_is_replaced(service):
-    """On closing, as on SIGTERM, a leader releases its lead, so that followers do not wait for its lease to expire."""
+    """When the executing service closes, as on SIGTERM, it gives up its lease, so that followers need not wait for that
+    to expire.
+    """
     leads, follows = SteppedRunner(permits=2), SteppedRunner()
     led = service(leads)
     first = Listener(led, 4)

@@ -158,7 +158,9 @@ def test_the_machines_of_a_cluster_are_counted_and_compared(installation, monkey
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'numstab[cluster]'")
 def test_a_cluster_needs_a_token(installation, monkeypatch, tmp_path):
-    """Without a token nothing is started; without a cluster in the settings there is no such check."""
+    """If a cluster is set, the check fails without a token; without a cluster in the settings there is no such
+    check.
+    """
     for variable in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -121,7 +121,7 @@ def test_exported_script_judges_its_claims(service):
 
 
 def test_exported_code_judges_claims_as_the_service_does(service):
-    """For each operator, with inf, nan and None as values and bounds."""
+    """Tested for each operator, with inf, nan and None as values and bounds."""
     entry = service.knowledge.library["multiply-vs-add"]
     cells = json.loads(export_entry(entry, (), 0, "en", "ipynb"))["cells"]
     namespace: dict[str, Any] = {}

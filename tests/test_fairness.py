@@ -111,7 +111,7 @@ class Turnstile:
         return Run(status=RunStatus.RAN, measured={"last": 1.0})
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, as there is nothing to close."""
 
 
 def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path):

@@ -96,7 +96,7 @@ def test_key_in_a_url_becomes_a_cookie(make_client, tmp_path):
 
 
 def test_metrics_need_loopback_or_a_key(make_client):
-    """Even if the service is public."""
+    """They need it even if the service is public."""
     assert make_client(address="10.0.0.7").get("/metrics").status_code == 401
     assert make_client(address="127.0.0.1").get("/metrics").status_code == 200
 

@@ -152,7 +152,7 @@ def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
 
 
 def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
-    """Not while a question is answered, and not again before another one has come."""
+    """It is released neither while a question is answered, nor again before another one has come."""
     given_back: list[int] = []
     monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
     monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.texts_begun))

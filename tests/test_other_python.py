@@ -51,7 +51,9 @@ def other(torch_python):
 
 
 def test_numbers_are_those_of_this_python_to_the_bit(other, fresh_lab, toy_experiments):
-    """Same code, same seed, same torch: same rows and metrics; the receipt has the versions of the other Python."""
+    """The same code, seed and torch give the same rows and metrics; the receipt has the versions of the other
+    Python.
+    """
     theirs, ours = (runner.run(toy_experiments["counts"], {"steps": 5}, 7) for runner in (other, fresh_lab))
     assert theirs.status is RunStatus.RAN, theirs.note
     assert (theirs.measured, theirs.rows, theirs.versions) == (ours.measured, ours.rows, ours.versions)
@@ -144,7 +146,7 @@ def test_a_setting_that_names_no_python_is_reported(python, reason, toy_experime
 
 
 def test_an_old_torch_is_refused(bare_python, toy_experiments, tmp_path):
-    """By its version, before any demo runs."""
+    """It is recognised by its version before any demo runs."""
     folder = Path(bare_python).parent.parent
     (packages,) = folder.glob("lib/python*/site-packages")
     fake = packages / "torch.py"

@@ -246,7 +246,7 @@ def test_several_values_make_a_comparison(question, params):
     ],
 )  # fmt: skip
 def test_ordinals_choose_a_candidate(reply, choice):
-    """Only replies that say nothing else choose one."""
+    """A reply with an ordinal chooses one only if it says nothing else."""
     assert parse_question(reply).choice == choice
 
 

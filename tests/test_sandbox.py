@@ -237,7 +237,7 @@ def test_where_nothing_can_be_confined_nothing_is_run(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl")
 def test_a_server_is_closed_to_other_processes():
-    """Once it keeps a fork server, no other process of its user can read its memory."""
+    """Once a server keeps a fork server, no other process of its user can read its memory."""
     code = (
         "from qa_service.lab.kernel import PR_GET_DUMPABLE, prctl\n"
         "from qa_service.lab.runner import ProcessRunner\n"

@@ -35,7 +35,7 @@ def test_adam_learns_where_sgd_stalls(seed):
 
 
 def test_no_step_is_longer_than_the_rate_and_eps_ends_it():
-    """Ten steps of 0.003 change a weight by 0.03 at most; with eps far above the gradient by next to nothing."""
+    """Ten steps of 0.003 change a weight by at most 0.03, and hardly at all if eps is far above the gradient."""
     rows, metrics = measure("adam_vanishing", depth=8, n=10)
     assert rows[0]["adam"] * (2 / 40) ** 0.5 <= 0.03 * 1.2
     assert metrics["adam_first"] > 0.03

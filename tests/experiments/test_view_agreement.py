@@ -1,5 +1,5 @@
-"""Tests the experiment view_agreement: spread, effective dimensions and neighbours against numpy; collapse and health
-in training.
+"""Tests the experiment view_agreement against numpy: spread, effective dimensions and neighbours; collapsed and healthy
+training.
 """
 
 import math
