@@ -369,7 +369,9 @@ def test_json_has_the_clue_and_the_text_has_it_below_the_short_answer(asked, lan
 
 @pytest.mark.parametrize("brief", [False, True])
 def test_the_pieces_of_an_answer_have_it_too(asked, brief):
-    """The text cached with one clue is not used with another clue, nor does it contain words of the question."""
+    """The cached text of an answer with one clue is not used for another clue, and contains no words of the
+    question.
+    """
     for lang in LANGS:
         answer = asked(lang)
         for one in (answer, replace(answer, clue=None), answer):

@@ -193,7 +193,7 @@ def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
 
 
 def test_dtype_functions_known_facts():
-    """Known are where exp overflows in each format, how many bits each has, and from where integers are lost."""
+    """Checks where exp overflows in each format, how many bits each has, and from where on integers are lost."""
     import torch
 
     exps = measured("dtype_functions", f="exp", n=720, x=720.0)
