@@ -48,7 +48,7 @@ CLIPPED_ELEMENTS = """
 
 
 class PageLook(NamedTuple):
-    """How the page is seen: in which language, on how wide a screen (CSS pixels), in which colour scheme."""
+    """The language, the width of the screen (CSS pixels) and the colour scheme with which a page is opened."""
 
     lang: Lang
     width: int
@@ -94,7 +94,7 @@ def wait_until_complete(page: Page) -> None:
 
 
 def unfold(card: Locator) -> None:
-    """Opens the fold that a card lies in, and shows all its parameters, its seed and its data."""
+    """Opens the fold that contains a card, and shows all its parameters, its seed and its data."""
     fold = card.locator("xpath=ancestor::details[1]")
     if fold.count() and fold.get_attribute("open") is None:
         fold.locator("> summary").click()
@@ -108,12 +108,12 @@ def short_answer(page: Page) -> Locator:
 
 
 def quoted_number(page: Page, name: str) -> Locator:
-    """The first number of the text, folded or not, that quotes "block.metric"."""
+    """The element of the first number in the text, folded or not, that quotes "block.metric"."""
     return page.locator(f'[data-part=prose] [data-of="{name}"]').first
 
 
 def check_accessibility(page: Page) -> None:
-    """Axe finds no violation (labels, roles, heading order, contrast, sizes), and `check_layout` passes."""
+    """Asserts that axe finds no violation (labels, roles, heading order, contrast, sizes), and runs `check_layout`."""
     page.evaluate(WAIT_FOR_TRANSITIONS)
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
@@ -121,7 +121,9 @@ def check_accessibility(page: Page) -> None:
 
 
 def check_contrast(page: Page) -> None:
-    """Axe finds all text legible in this scheme. Marks of charts are no text, and may be thousands."""
+    """Asserts that axe finds all text legible in this colour scheme; marks of charts, which may be thousands, are left
+    out.
+    """
     page.evaluate(WAIT_FOR_TRANSITIONS)
     exclude = [[".chart svg [class*=mark-]:not(.mark-text)"]]
     options = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
@@ -130,7 +132,7 @@ def check_contrast(page: Page) -> None:
 
 
 def check_layout(page: Page) -> None:
-    """Nothing is clipped or scrolls sideways."""
+    """Asserts that nothing on the page is clipped or scrolls sideways."""
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert page.evaluate(CLIPPED_ELEMENTS) == []
 
@@ -142,5 +144,5 @@ def save_screenshot(page: Page, name: str) -> None:
 
 
 def label_text(label: str, lang: Lang) -> str:
-    """A text of the page by its label."""
+    """The text with this label on the page, in the given language."""
     return labels.LABELS[label][lang]

@@ -1,10 +1,11 @@
-"""Which tests of experiments `make test` runs: those of what has changed since they last passed, and a sample.
+"""Selects the tests of experiments that `make test` runs: those of what has changed since they last passed, and a
+sample.
 
-tests/experiments/passed.json records for each file of tests, and for each experiment of the tests of all of them, with
-which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
-every sixteenth file and every sixteenth test of all experiments; files of which no test would run are not even read.
-The tests of a real cluster, which takes longer to start than they run, are selected likewise by the code of the lab.
-`make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
+tests/experiments/passed.json records, for each test file and for each experiment in the tests of all experiments, the
+fingerprint (code and version of torch) with which it passed. Tests whose fingerprint is still the same are marked as
+exhaustive, except every sixteenth file and every sixteenth test of all experiments; files of which no test would run
+are not even read. The tests of a real cluster, which takes longer to start than they run, are selected in the same way
+by the code of the lab. `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
 """
 
 import functools
@@ -40,7 +41,7 @@ def file_text(path: Path) -> str:
 
 @functools.cache
 def installed_version(package: str) -> str:
-    """The version that is installed; to read it takes longer than all else that a fingerprint is made of."""
+    """The installed version of a package; cached, as reading it takes longer than the rest of a fingerprint."""
     return metadata.version(package)
 
 
@@ -70,17 +71,17 @@ def recorded(path: Path) -> dict[str, str]:
 
 
 def is_unchanged(unit: str) -> bool:
-    """Whether the unit passed with the code that is here."""
+    """Whether the unit's current fingerprint is the one with which its tests last passed."""
     return recorded(RECORD).get(unit) == fingerprint(unit)
 
 
 def is_sampled(name: str) -> bool:
-    """Whether what has this name runs although it has not changed."""
+    """Whether the file or test with this name is in the sample that runs even if nothing has changed."""
     return zlib.crc32(name.encode()) % SAMPLING_INTERVAL == 0
 
 
 def is_sampled_by_test(file: Path) -> bool:
-    """Whether single tests of the file are the sample, not the file as a whole: of those that also test our code."""
+    """Whether the sample takes single tests of the file, not the whole file: so where it also tests our own code."""
     return file == EVERY_EXPERIMENT_FILE or "qa_service" in file_text(file)
 
 
@@ -107,8 +108,8 @@ def unit_of(item: pytest.Item) -> str | None:
 
 
 def mark_unchanged(items: list[pytest.Item]) -> None:
-    """Marks as exhaustive the tests of units that passed with the code that is here, but for a sample; of a test that
-    runs with several seeds, what another seed repeats.
+    """Marks as exhaustive the tests of units that passed with the present code, except for a sample; also marks
+    repetitions of a test with further seeds.
     """
     seen = set()
     for item in items:
@@ -131,7 +132,7 @@ def mark_unchanged(items: list[pytest.Item]) -> None:
 
 
 class Recorder:
-    """Writes the record at the end of a run, for the units of which every test that ran has passed."""
+    """Pytest plugin that writes the record at the end of a run, for units of which every test that ran has passed."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, bool] = {}  # unit → whether its tests have passed so far
@@ -142,7 +143,7 @@ class Recorder:
                 self.outcomes[unit] = self.outcomes.get(unit, True) and not report.failed
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Unless the run was stopped. Units whose file or experiment has gone leave the record."""
+        """Writes the record unless the run was stopped; units whose file or experiment no longer exists are dropped."""
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             kept = {
                 unit: old

@@ -1,4 +1,4 @@
-"""One test for many cases that take a millisecond each: as tests of their own they would cost ten times as much."""
+"""Checks many cases of a millisecond each in one test: as separate pytest cases they would cost ten times as much."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ _MAX_SHOWN = 300  # characters of a case in a report
 
 
 def check_each(check: Callable[[Case], object], cases: Iterable[Case]) -> None:
-    """Calls `check` with every case, and fails with all that failed, each with its assertion."""
+    """Calls `check` with every case, then fails with a list of all cases that failed, each with its assertion."""
     failed, count = [], 0
     for case in cases:
         count += 1
@@ -27,9 +27,9 @@ def check_each(check: Callable[[Case], object], cases: Iterable[Case]) -> None:
 def each_case(
     names: str | tuple[str, ...], cases: Iterable[Any]
 ) -> Callable[[Callable[..., object]], Callable[[], None]]:
-    """As `pytest.mark.parametrize`, for a test that takes no fixture: its cases are checked by one test.
+    """Decorator like `pytest.mark.parametrize` for a test without fixtures: one test checks all the cases.
 
-    `names` is the parameter's name, or a tuple of them where each case is a sequence of values.
+    `names` is the parameter's name, or a tuple of names where each case is a sequence of values.
     """
     kept = tuple(cases)
 

@@ -74,15 +74,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record on the process that hears of every test: with xdist, that is none of the workers."""
+    """With --record, installs the recorder in the main process, which gets the reports of all xdist workers."""
     if config.getoption("record") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests whose fixtures need a server or a browser, and raise their timeout; mark what has not changed; put
-    first what takes longest.
+    """Marks tests whose fixtures need a server or a browser and raises their timeout, marks unchanged tests, and puts
+    the slowest tests first.
     """
     mark_unchanged(items)
     items.sort(key=lambda item: not {item.path.stem, item.path.parent.name} & set(_FIRST))
@@ -105,14 +105,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves files unread of which no test would run: to read them took most of the time of collecting."""
+    """Skips reading test files of which no test would run: reading them took most of the collection time."""
     arguments = config.invocation_params.args
     return has_nothing_to_run(collection_path, config.option.markexpr, arguments) or None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What collecting makes stays until the end: neither now nor later need it be searched for garbage."""
+    """Excludes the objects made by collection from garbage collection, as they live until the end of the run."""
     gc.disable()
     try:
         return (yield)
@@ -144,8 +144,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(nodeid: str) -> str:
-    """What runs in one worker, one test after the other: a folder of tests, what shares a server, a module beside the
-    folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests do.
+    """The group of tests that one worker runs one after the other, by a test's id: a folder, the tests that share a
+    server, a module outside the folders, or a single test. Starting a browser, with a window for each language, costs
+    as much as ten tests.
     """
     path = Path(nodeid.partition("::")[0])
     if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
@@ -187,9 +188,9 @@ def toy_experiments() -> dict[str, Experiment]:
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_fork_servers() -> list[Interpreter]:
-    """The fork servers of this process: once a run has started one, it serves all runners of all tests.
+    """Keeps the fork servers of this process alive between tests: once started, one serves all runners of all tests.
 
-    Without a holder it would end with its last runner, and to import torch again takes two seconds of CPU time.
+    Otherwise each would end with its last runner, and importing torch again takes two seconds of CPU time.
     """
     return [shared_interpreter("", preload) for preload in (CLI_PRELOAD, SERVER_PRELOAD)]
 
@@ -313,9 +314,9 @@ def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Servic
 
 @pytest.fixture(scope="session")
 def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable[..., Service]:
-    """`build`, which reads the shipped and the toy entries, which no test modifies, once; they are those of `service`.
+    """A replacement for `build` that reads the shipped and the toy entries only once, as no test modifies them.
 
-    The data folder is no part of a service. The fork server starts with the first run: many commands run nothing.
+    The data folder is no part of a service. The fork server starts with the first run, as many commands run nothing.
     Identical runs of several commands are executed once.
     """
     memoised = functools.cache(build)
@@ -356,7 +357,7 @@ def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.Comp
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve`, which pages at 127.0.0.1 may embed; yields its address. One server for all workers."""
+    """The address of one `numstab serve` shared by all workers; pages at 127.0.0.1 may embed its entries."""
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "240",
            "NUMSTAB_RATE": "", "NUMSTAB_EMBED": "http://127.0.0.1:*"}  # fmt: skip
     with shared_server(env, cache.parent / "server") as address:
@@ -365,9 +366,9 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def toy_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """`numstab serve` of the toy entries and demos, for tests that watch its processes: one worker has them all.
+    """`numstab serve` of the toy entries and demos, for tests that watch its processes; these all run in one worker.
 
-    A proxy on this machine may say who its clients are; each may make 100,000 requests an hour.
+    A proxy on this machine may state the addresses of its clients; each may make 100,000 requests an hour.
     """
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
            "NUMSTAB_DATA": str(tmp_path_factory.mktemp("toy-server")), "NUMSTAB_RATE": "100000/hour",
@@ -385,7 +386,9 @@ def kb_copy(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def restored_log_handlers() -> Iterator[None]:
-    """A test that configures logging as a server does leaves no handler that writes to its captured, closed stream."""
+    """Restores the log handlers after a test that configures logging as a server does: its captured stream is
+    closed.
+    """
     loggers = [logging.getLogger(name) for name in ("numstab", "uvicorn", "uvicorn.error", "asyncio")]
     before = [logger.handlers[:] for logger in loggers]
     yield

@@ -33,6 +33,7 @@ def log(*words):
 
 
 def events(job):
+    """The messages of one run of a job, row by row, according to the machine's behaviour."""
     for seed in job["seeds"]:
         text = RUNS.get(f"{job['slug']} {job['params']['steps']} {seed}")
         rows = json.loads(text)["rows"] if text else ({"step": step} for step in itertools.count())

@@ -1,4 +1,4 @@
-"""The hooks of a model, of which watches and diagnoses must leave none behind."""
+"""Counts the hooks registered on a model, to check that watches and diagnoses remove theirs."""
 
 from torch import nn
 
@@ -7,6 +7,6 @@ _OF_MODULES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_back
 
 
 def hook_count(model: nn.Module) -> int:
-    """How many hooks are registered on its modules and parameters."""
+    """The number of hooks registered on a model's modules and parameters."""
     of_modules = sum(len(getattr(module, name)) for module in model.modules() for name in _OF_MODULES)
     return of_modules + sum(len(each._backward_hooks or ()) for each in model.parameters())

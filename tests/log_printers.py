@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - lines of logs are as long as they are
-"""Prints a run as trainers do: the same numbers in each one's own lines, with what every line says beside it.
+"""Prints a training run in the formats of many trainers, together with the values that each line should be read as.
 
-The format strings are those of the trainers' print code, not of our patterns. Every run ends in nan.
+The format strings are taken from the trainers' own printing code, not from our patterns. Every run ends in nan.
 """
 
 import json
@@ -14,7 +14,7 @@ NAN = math.nan
 
 @dataclass
 class Printed:
-    """The lines of a log, and what each says."""
+    """The lines of a printed log, and the values that each line should be read as."""
 
     lines: list[str] = field(default_factory=list)
     said: list[tuple[int, int | None, dict[str, float]]] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Printed:
     joint: str = "\n"
 
     def add(self, line: str, step: int | None, **values: float | str) -> None:
-        """Adds a line with values, which must be understood."""
+        """Adds a line with these values, which the reader of logs must recognise."""
         self.lines.append(line)
         self.said.append((self.number, step, {key: float(value) for key, value in values.items()}))
         self.informative.add(self.number)
@@ -35,7 +35,7 @@ class Printed:
         self.informative.add(self.number)
 
     def noise(self, *lines: str) -> None:
-        """Adds lines that say nothing about the numbers of the run."""
+        """Adds lines that contain no values of the run."""
         self.lines += lines
 
     @property

@@ -1,8 +1,8 @@
 # ruff: noqa: E501, W291, W293 - lines of logs are as they are
-"""Logs as people paste them, written down after public threads with other numbers, shortened.
+"""Logs as people paste them, modelled on public threads with other numbers, and shortened.
 
-After " <<" a line has what should be read from it: key=value, several with blanks between; "event" for a message.
-Lines without it tell nothing.
+After " <<" a line has the values that should be read from it: key=value, several separated by blanks; "event" stands
+for a message. From lines without " <<" nothing should be read.
 """
 
 SNIPPETS: dict[str, str] = {

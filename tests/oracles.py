@@ -1,4 +1,6 @@
-"""References for the tests of experiments: exact rounding, random draws, Gaussian expectations, in-process runs."""
+"""References that tests compare experiments with: exact rounding, random draws, Gaussian expectations, in-process
+runs.
+"""
 
 import importlib.util
 import math
@@ -105,7 +107,7 @@ def ulp(form: Format, value: Fraction) -> Fraction:
 
 @cache
 def demo(slug: str) -> ModuleType:
-    """The demo as a module, loaded from its file; torch uses one thread, as in a run of the service."""
+    """The module of an experiment, loaded from its file; torch uses one thread, as in a run of the service."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a free port of this machine, which may be killed and started again in its place."""
+"""Starts a real PostgreSQL server on a free local port, which tests may kill and start again with its data."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from bench.server import free_port
 
 
 class PostgresServer:
-    """The server, by its URL; `kill` ends all its processes as kill -9 does."""
+    """A PostgreSQL server and its URL; `kill` ends all its processes with SIGKILL."""
 
     def __init__(self, programs: Path, folder: Path, *, tls: tuple[Path, Path] | None) -> None:
         """`tls` are the files of a certificate and its key: then nobody gets in without TLS."""

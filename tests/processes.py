@@ -66,7 +66,7 @@ def stop(leader: int, wait: Callable[[float], object]) -> None:
 
 
 def session_processes(leader: int) -> dict[int, str]:
-    """The processes of the leader's session as {pid: command line}, without zombies (Linux)."""
+    """The processes of the leader's session as {pid: command line}, except zombies (Linux only)."""
     processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
@@ -97,9 +97,9 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 
 def run_in_forks(setup: str, body: str, count: int) -> str:
-    """What `count` processes at the same time print that execute `body`; it fails if one of them raises.
+    """Executes `body` in `count` forked processes at once and returns their output; fails if one of them raises.
 
-    They are forked from one that has executed `setup`: what they need is imported once.
+    They are forked from a process that has executed `setup`, so that what they need is imported once.
     """
     code = _IN_FORKS.format(setup=setup, body=textwrap.indent(body, " " * 8), count=count)
     command = [sys.executable, "-c", code]
@@ -141,9 +141,9 @@ async def run_event_loop_turns(turns: int = 50) -> None:
 
 
 class TimeSkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop on which no time is waited for: where nothing else is left to do, the next timer is due.
+    """An event loop that does not wait for timers: when it has nothing else to do, its clock jumps to the next timer.
 
-    So an hour passes at once, and no moment too early on a machine under load. Not for what other threads have to do.
+    So an hour passes at once, and never too early on a machine under load. Not for tests that wait for other threads.
     """
 
     def __init__(self) -> None:
@@ -151,12 +151,12 @@ class TimeSkippingLoop(asyncio.SelectorEventLoop):
         super().__init__(_Skipping(self))
 
     def time(self) -> float:
-        """Seconds, with those that were skipped."""
+        """The time in seconds, including the skipped time."""
         return super().time() + self.skipped
 
 
 class _Skipping(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
-    """Skips the time for which it would wait."""
+    """A selector that skips the time for which it would wait."""
 
     def __init__(self, loop: TimeSkippingLoop) -> None:
         super().__init__()

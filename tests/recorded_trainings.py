@@ -1,4 +1,4 @@
-"""Small trainings, recorded with `watch`: sound ones, on which every rule must be silent, and sick ones."""
+"""Small trainings recorded with `watch`: healthy ones, on which every rule must be silent, and faulty ones."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def blobs(n: int = 512, features: int = 16, classes: int = 4, seed: int = 0, spr
 
 
 def images(n: int = 256, classes: int = 4, seed: int = 0) -> Batch:
-    """One channel, 8 × 8; a class is a pattern under noise."""
+    """Images with one channel, 8 × 8 pixels; a class is a pattern under noise."""
     generator = torch.Generator().manual_seed(seed)
     patterns = torch.randn(classes, 1, 8, 8, generator=generator)
     labels = torch.randint(0, classes, (n,), generator=generator)
@@ -32,7 +32,7 @@ def images(n: int = 256, classes: int = 4, seed: int = 0) -> Batch:
 
 
 def sequences(n: int = 256, length: int = 20, words: int = 12, seed: int = 0) -> Batch:
-    """The class is whether the first word is below the middle."""
+    """Sequences of words; the class says whether the first word's index is in the lower half."""
     generator = torch.Generator().manual_seed(seed)
     words_ = torch.randint(0, words, (n, length), generator=generator)
     return words_, (words_[:, 0] < words // 2).long()
@@ -49,7 +49,7 @@ def mlp(
     classes: int = 4,
     norm: bool = False,
 ) -> Any:
-    """`gain` times He's initial weights, or torch's own."""
+    """A multilayer perceptron with `gain` times He's initial weights, or torch's own."""
     layers: list[Any] = []
     size = features
     for _ in range(depth - 1):
@@ -143,7 +143,7 @@ def train(
     schedule: Callable[[int], float] | None = None,
     seed: int = 0,
 ) -> TrainingRun:
-    """Trains, and returns what the trace of it shows."""
+    """Trains a model, and returns the run that is read from its recorded trace."""
     torch.manual_seed(seed)
     x, y = data
     if dtype is not None:

@@ -1,4 +1,4 @@
-"""Training runs built by hand, from the values of their series."""
+"""Builds training runs for tests from given values of their series."""
 
 import math
 import random
@@ -42,7 +42,7 @@ def message(id_: str, text: str, line: int = 1) -> TrainingEvent:
 
 
 def skip(line: int, step: int | None = None) -> TrainingEvent:
-    """An update that was skipped."""
+    """The message that an update was skipped."""
     return TrainingEvent(kind="skipped_update", text="Gradient overflow. Skipping step", line=line, step=step)
 
 
@@ -53,6 +53,6 @@ def decay(count: int, first: float = 2.3, last: float = 0.4, noise: float = 0.0,
 
 
 def constant_level(count: int, value: float, noise: float = 0.0, seed: int = 1) -> list[float]:
-    """Values about a level, with relative noise."""
+    """Values around a constant level, with relative noise."""
     rng = random.Random(seed)
     return [value * (1 + noise * rng.gauss(0, 1)) for _ in range(count)]

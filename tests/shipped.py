@@ -1,5 +1,5 @@
-"""The shipped experiments and entries, for tests that need no service: read once a process, and not parsed again if
-numstab has parsed the same texts before on this machine.
+"""The shipped experiments and entries, for tests that need no service: read once per process, from the cache of parsed
+files where numstab has parsed the same texts before on this machine.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""What may have been asked instead: entries whose scores are close to that of the one that answers."""
+"""Alternatives offered beside an answer: entries whose scores are close to that of the answering entry."""
 
 import io
 from dataclasses import replace
@@ -19,7 +19,7 @@ from qa_service.schemas.answers import answer_json
 
 @pytest.fixture
 def ask(toy_service, monkeypatch):
-    """A function that asks a question whose matches have these scores; returns the answer, by default without runs."""
+    """A function that asks a question whose matches are given these scores; by default nothing runs."""
 
     def asked(scores, related=(), names=("counting", "raising", "hanging"), **fields):
         entries = [toy_service.knowledge.library[name] for name in names]
@@ -52,7 +52,7 @@ def test_close_entries_are_offered_beside_the_answer(ask, scores, expected):
 
 
 def test_only_an_entry_found_by_the_words_has_alternatives(ask):
-    """Neither an entry that the request names nor that of a follow-up."""
+    """An entry that the request names, or that a follow-up continues, has none."""
     close = (0.9, 0.8, 0.7)
     assert ask(close).alternatives
     assert not ask(close, entry="counting").alternatives
@@ -67,7 +67,7 @@ def test_an_entry_that_is_offered_is_not_named_again_as_related(ask):
 
 
 def test_every_front_offers_them(ask, toy_service):
-    """As the question of the other entry, which can be asked there where the front can ask again."""
+    """An alternative is shown as the other entry's question, which can be asked where the front supports it."""
     answer = ask((0.9, 0.5, 0.1))
     (other,) = answer.alternatives
     asked = other.question["zh"]
@@ -144,7 +144,9 @@ def test_a_request_that_may_just_run_is_not_refused_for_its_alternatives(ask, mo
 
 
 def test_an_alternative_is_the_question_that_was_met(service):
-    """Of real entries: a text that asks two things offers the second, where it is an aspect as that."""
+    """A text that asks two questions of shipped entries offers the second one, also where it is an aspect of its
+    entry.
+    """
     aspects = [(entry, one) for entry in service.knowledge.library.values() for one in entry.aspects][::12]
     met = []
     for (first, asked), (second, also) in pairwise(aspects):

@@ -1,4 +1,6 @@
-"""An answer's bytes in pieces, of which the entry's text is written and compressed once, are those of its schema."""
+"""An answer's JSON assembled from pieces equals its schema's bytes; the entry's text is serialised and compressed only
+once.
+"""
 
 import gzip
 from dataclasses import replace
@@ -30,13 +32,13 @@ ROWS = (
 
 @pytest.fixture
 def told_apart(toy_service) -> Answer:
-    """An answer by an entry with rows that signs tell apart."""
+    """An answer by an entry with rows, of which the signs in the question can single one out."""
     answer = toy_service.ask(Request(question="anything", entry="counting", run=False))
     return replace(answer, entry=replace(answer.entry, tell=ROWS))
 
 
 def answers(service, question: str):
-    """The answer of each entry to a question, and the one that is found."""
+    """Answers that name each entry, and one for which the entry was found by the question."""
     requests = [Request(question=question, run=False)]
     requests += [Request(question=question, entry=entry, run=False) for entry in ENTRIES]
     return [service.ask(request) for request in requests]
@@ -45,7 +47,7 @@ def answers(service, question: str):
 @pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_pieces_are_the_bytes_of_the_schema(toy_service, question, brief):
-    """In both languages, with and without what is folded, whatever was asked before."""
+    """Tested in both languages, with and without the folded parts, and with different previous questions."""
     for answer in answers(toy_service, question) * 2:
         for one in (answer, replace(answer, lang="zh"), replace(answer, lang="en")):
             pieces = answer_pieces(one, brief=brief)
@@ -58,7 +60,7 @@ def test_the_pieces_are_the_bytes_of_the_schema(toy_service, question, brief):
 
 
 def test_observations_that_tell_rows_apart_are_in_the_text(told_apart):
-    """Each set of signs has a text of its own, and fragments of the question are never kept."""
+    """Each set of signs has a cached text of its own, which contains no fragment of the question."""
     texts = set()
     for signs in ((), (NAN,), (NAN, LATER)):
         for fragment in ("one", "other"):
@@ -75,7 +77,7 @@ def test_a_sign_about_which_the_entry_says_nothing_shares_the_text(told_apart):
 
 
 def test_another_reading_of_an_entry_has_its_own_text(told_apart):
-    """The knowledge may be reloaded: the same id may say something else."""
+    """After a reload, an entry with the same id may have another content, and then another text."""
     before = answer_pieces(told_apart).text
     changed = replace(told_apart, entry=replace(told_apart.entry, tell=ROWS[:1]))
     assert answer_pieces(changed).join() == answer_json(changed).to_json()
@@ -100,7 +102,7 @@ def test_an_answer_is_compressed_for_who_takes_it(toy_service):
 
 
 def test_whatever_is_compressed_is_read_back():
-    """Also pieces that are empty, and longer than the window of a compressor."""
+    """Pieces may be empty, or longer than the compressor's window."""
     for long in (0, 1, 5_000, 200_000):
         pieces = AnswerPieces(bytes(range(256)) * (long // 256 + 1), b"text" * long, b"after" * long)
         assert gzip.decompress(AnswerResponse(pieces, gzip=True).body) == pieces.join()

@@ -101,7 +101,7 @@ def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
 
 
 def test_a_brief_answer_has_the_first_screen_only(shared_client, client):
-    """No rows, no charts, no folded parts; at most 9 KB, also for an entry with much evidence."""
+    """It has no rows, charts or folded parts, and at most 9 KB, also for an entry with much evidence."""
     whole = shared_client.post(ASK, json={"question": "数数甲"}).json()
     brief = shared_client.post(ASK, json={"question": "数数甲", "brief": True}).json()
     assert set(brief) == set(whole)
@@ -141,7 +141,7 @@ def test_responses_are_compressed_for_clients_that_accept_it(shared_client):
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])
 def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, word):
-    """In parameters, metrics, rows and events; None is null."""
+    """They are strings in parameters, metrics, rows and events; None is null."""
     body = {"params": {"given": word}}
     evidence = parse_strict_json(shared_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
     values = {name: metric["value"] for name, metric in evidence["metrics"].items()}
@@ -161,7 +161,7 @@ def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, 
 
 
 def test_entries_and_experiments_are_in_both_languages(client):
-    """In the lists and as single resources."""
+    """Both languages are in the lists and in single resources."""
     entries = client.get("/api/v1/entries").json()
     assert {entry["item"] for entry in entries} == set(range(1, 17))
     one = client.get("/api/v1/entries/multiply-vs-add").json()
@@ -275,7 +275,7 @@ def test_acknowledged_feedback_is_committed(toy_client, tmp_path):
 
 
 def test_liveness_readiness_and_metrics(toy_client):
-    """The routes for operators; a question increments the counters."""
+    """These routes for operators respond, and a question increments the counters."""
     assert toy_client.get("/livez").status_code == 200
     assert toy_client.get("/readyz").status_code in (200, 503)
     toy_client.post(ASK, json={"question": "数数甲"})
@@ -285,7 +285,7 @@ def test_liveness_readiness_and_metrics(toy_client):
 
 
 def test_full_queue_is_503_with_retry_after(toy_service, toy_client):
-    """A request without a run is still answered."""
+    """A request that needs no run is still answered."""
     toy_service.queue = 0
     response = toy_client.post(ASK, json={"question": "数数甲"})
     assert (response.status_code, response.json()["code"]) == (503, "overloaded")

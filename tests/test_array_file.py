@@ -1,4 +1,4 @@
-"""Files of arrays that are mapped into memory, and what is mapped by a process that answers."""
+"""Files of arrays that are mapped into memory, and which of them an answering process maps."""
 
 import json
 import os
@@ -26,7 +26,7 @@ ARRAYS = {
 
 
 def test_arrays_are_used_where_they_lie(tmp_path):
-    """They come back as they were, aligned for the processor and not to be written; numpy reads the file, too."""
+    """Mapped arrays equal those saved, are aligned to 64 bytes and read-only; numpy can read the file too."""
     path = tmp_path / "arrays.npz"
     save_arrays(path, ARRAYS)
     mapped = map_arrays(path)
@@ -40,7 +40,7 @@ def test_arrays_are_used_where_they_lie(tmp_path):
 
 
 def test_rows_are_read_when_they_are_asked_for(tmp_path):
-    """They are those of the array, also once they are kept; a file that was cut off since is noticed."""
+    """Rows read one by one, or kept from before, equal those of the array; a file truncated since is detected."""
     path, table = tmp_path / "arrays.npz", np.arange(60_000, dtype=np.float16).reshape(-1, 12) % 1000
     save_arrays(path, {"table": table, "vector": np.arange(3)})
     found = map_arrays(path, as_rows=("table", "vector"))
@@ -60,7 +60,7 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
 
 
 def test_rows_that_make_room_for_others_are_read_again(tmp_path):
-    """Those of the array, whichever are kept, asked for by several threads, some twice in one call."""
+    """The reader gives the array's rows whichever it has kept, to several threads, with repeated rows in one call."""
     path, table = tmp_path / "arrays.npz", np.arange(60_000, dtype=np.int32).reshape(-1, 3)
     save_arrays(path, {"table": table})
     rows = map_arrays(path, as_rows=("table",))["table"]
@@ -75,7 +75,7 @@ def test_rows_that_make_room_for_others_are_read_again(tmp_path):
 
 
 def test_a_mapped_file_can_be_replaced(tmp_path):
-    """Also by its own arrays: they stay what they were."""
+    """Arrays mapped before keep their values, even if the file is replaced by parts of themselves."""
     path = tmp_path / "arrays.npz"
     save_arrays(path, ARRAYS)
     mapped = map_arrays(path)
@@ -91,7 +91,7 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path):
 
 
 def test_any_other_file_is_refused(tmp_path):
-    """Also one that is cut off anywhere, or compressed; objects are neither written nor read."""
+    """So are files that are truncated anywhere or compressed; arrays of objects are neither written nor read."""
     path, other = tmp_path / "arrays.npz", tmp_path / "other.npz"
     save_arrays(path, ARRAYS)
     content = path.read_bytes()
@@ -141,8 +141,8 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_was_trained_is_in_memory_once(toy_service, tmp_path):
-    """A second process maps classifier, encoder and prose from the cache and changes no page of them; of the phrasings'
-    vectors it reads what it needs.
+    """A second process maps classifier, encoder and prose index from the cache without changing a page of them; of the
+    phrasings' vectors it reads only the rows it needs.
     """
     toys = Path(__file__).resolve().parent / "toys"
     library = toy_service.knowledge.library

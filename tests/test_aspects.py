@@ -1,4 +1,4 @@
-"""Aspects: further questions that an entry answers, each with a short answer and a proof of its own."""
+"""Aspects: further questions that an entry answers, each with a short answer and a block of evidence of its own."""
 
 import shutil
 from pathlib import Path
@@ -67,7 +67,7 @@ control = { steps = 1 }
 
 
 def with_aspect(folder: Path) -> Path:
-    """The toy entries there, one of them with an aspect that its second block proves."""
+    """The folder of the toy entries, one of which has an aspect proved by its second block."""
     path = folder / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("\n[phrasings]\n", ASPECT, 1) + SECOND_BLOCK, "utf-8")
     return folder
@@ -89,7 +89,7 @@ def aspect_service(lab, word_hash, tmp_path_factory):
 
 
 def test_the_wording_met_decides_which_question_is_answered(aspect_service):
-    """Its short answer comes first, proved by its own block; all else is the entry's."""
+    """The matching aspect's short answer comes first, proved by its own block; everything else is the entry's."""
     own = aspect_service.answer(Request(question="数数甲"))
     other = aspect_service.answer(Request(question="反着来一遍"))
     assert own.status is other.status is AnswerStatus.ANSWERED
@@ -104,7 +104,7 @@ def test_the_wording_met_decides_which_question_is_answered(aspect_service):
 
 
 def test_the_proof_of_an_aspect_proves_its_short_answer(aspect_service):
-    """And the block that proves the entry's own short answer no longer does."""
+    """The aspect's block counts as proof, and the block that proves the entry's own short answer does not."""
     entry = aspect_service.knowledge.library["counting"].focused_on("backwards")
     assert [(block.id, block.proves) for block in entry.evidence] == [("down", "short"), ("counts", "why")]
     assert [claim.proves for block in entry.evidence for claim in block.claims] == ["short", "why", "why"]
@@ -139,7 +139,7 @@ def test_a_follow_up_stays_with_the_aspect_and_a_question_does_not(aspect_servic
 
 
 def test_a_request_names_an_aspect(aspect_service):
-    """In JSON and in the address of a permalink, which shows the same run."""
+    """It does so in JSON, or in the address of a permalink, which shows the same run."""
     asked = aspect_service.ask(read_request({"entry": "counting", "aspect": "backwards", "lang": "en"}))
     assert asked.entry.question.en == "can it count down"
     entry, plans = aspect_service.plan(read_query("counting", {"aspect": "backwards", "block": "down", "steps": "4"}))
@@ -209,7 +209,7 @@ def test_an_invalid_aspect_is_reported_with_its_line(kb_with_aspect, toy_experim
 
 
 def test_a_number_of_a_short_answer_has_a_claim(kb_with_aspect, toy_experiments):
-    """What the short answer of an aspect quotes can be judged: by a claim of its block."""
+    """Lint requires a claim about each number that an aspect's short answer quotes, in the aspect's block."""
     path = kb_with_aspect / "counting.toml"
 
     def is_unproved() -> bool:
@@ -222,7 +222,7 @@ def test_a_number_of_a_short_answer_has_a_claim(kb_with_aspect, toy_experiments)
 
 
 def test_aspects_keep_to_the_lengths_of_a_short_answer(kb_with_aspect, toy_experiments):
-    """And a phrasing that another entry has, too, is reported."""
+    """Lint also reports a phrasing of an aspect that another entry has too."""
     path = kb_with_aspect / "counting.toml"
     too_long = path.read_text("utf-8").replace("Yes, to", "Yes, " + "again " * 40 + "to", 1)
     path.write_text(too_long.replace("descending sequence", "raising one", 1), "utf-8")

@@ -139,7 +139,7 @@ en = [
     ],
 )
 def test_each_phrasing_gets_a_line_and_nothing_else_changes(written, formatted):
-    """Once formatted, a text stays as it is, with its comments; a blank line at its end goes."""
+    """Formatting a formatted text changes nothing, comments included; blank lines at the end are removed."""
     unformatted = _FORMATTED.replace(written, formatted)
     assert (unformatted == _FORMATTED) == (not written)
     result = drafts.format_entry(unformatted + "\n")

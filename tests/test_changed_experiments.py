@@ -24,7 +24,7 @@ ORDINARY = ("not exhaustive", ["-n", "4"])  # what `make test` selects, and its 
 
 
 class Item(SimpleNamespace):
-    """As much of a test as marking looks at."""
+    """A stand-in for a pytest item, with the attributes that marking uses."""
 
     def add_marker(self, name):
         self.marks.append(name)
@@ -57,7 +57,7 @@ def runs(path):
 
 @pytest.fixture
 def passed(monkeypatch, tmp_path):
-    """A record by which everything has passed with the code that is here."""
+    """The path of a record in which every unit passed with the present code."""
     units = ["test_ics.py", "test_formula.py", "quad_gd", *(path.name for path in FILES)]
     record = tmp_path / "passed.json"
     record.write_text(json.dumps({unit: fingerprint(unit) for unit in units}))
@@ -67,7 +67,7 @@ def passed(monkeypatch, tmp_path):
 
 
 def test_a_sample_runs_of_what_has_passed(passed):
-    """Of the tests of all experiments and of those that test our code as well, some; of other files, some whole."""
+    """The sample takes single tests from files that also test our own code, and whole files from the rest."""
     assert 0 < share_that_runs(items_of("test_every_experiment.py", slug="quad_gd")) < 0.5
     assert 0 < share_that_runs(items_of("test_formula.py")) < 0.5
     assert {share_that_runs(items_of(path.name)) for path in FILES} == {0, 1}
@@ -89,7 +89,7 @@ def test_only_files_of_which_nothing_would_run_are_not_read(passed):
 
 
 def test_all_runs_of_an_experiment_that_has_changed(passed, monkeypatch):
-    """And of the files of tests that name it."""
+    """All tests of a changed experiment run, and all test files that name it."""
     assert not runs(FOLDER / "test_quad_gd.py")
     monkeypatch.setitem(EXPERIMENTS, "quad_gd", replace(EXPERIMENTS["quad_gd"], hash="0" * 64))
     fingerprint.cache_clear()
@@ -115,7 +115,7 @@ def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkey
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_the_tests_of_a_cluster_run_when_the_lab_has_changed(passed, monkeypatch):
-    """They run until they have passed with the code that is here."""
+    """They run each time until they have passed with the present code."""
     passed.write_text(json.dumps({CLUSTER.name: fingerprint(CLUSTER.name)}))
     changed_experiments.file_text.cache_clear()
     changed_experiments.recorded.cache_clear()

@@ -1,4 +1,4 @@
-"""Charts: both axes titled, few series named at their ends, inf and nan in a strip of their own, the deciding point."""
+"""Charts: titled axes, few labelled series, a separate strip for inf and nan, and a mark at the deciding point."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def layers_of(spec, kind):
 
 
 def share_of_height(channel):
-    """Where something is whose height is a share of the plot's."""
+    """The vertical position of something whose height is given as a share of the plot's."""
     return float(channel["value"]["expr"].removeprefix("height * "))
 
 
@@ -60,7 +60,7 @@ def test_two_series_are_named_at_their_ends():
 
 
 def test_an_entry_puts_forward_some_series():
-    """The others are left out."""
+    """An entry can select some of the series; the others are left out of its chart."""
     rows = [{"step": 1, "product": 2.0, "sum": 2.0}, {"step": 2, "product": 4.0, "sum": 4.0}]
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en", series=("product",))
     assert spec["transform"][0]["fold"] == ["product"]
@@ -82,7 +82,7 @@ def test_the_strip_is_above_every_finite_value():
 
 
 def test_no_axis_reaches_beyond_what_can_be_read():
-    """Values that only float64 holds are marked at the edge."""
+    """Values that are too large for the axis are marked at its edge."""
     rows = [{"step": 1, "product": 1.0, "sum": 1.0}, {"step": 2, "product": 1e280, "sum": 2.0}]
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
     assert spec["layer"][0]["data"]["values"][1]["product"] is None
@@ -92,7 +92,7 @@ def test_no_axis_reaches_beyond_what_can_be_read():
 
 
 def test_a_chart_without_finite_values_has_no_made_up_ticks():
-    """Only the strip remains."""
+    """Only the strip for inf and nan remains."""
     rows = [{"step": step, "product": math.nan, "sum": math.inf} for step in (1, 2)]
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
     assert spec["layer"][0]["encoding"]["y"]["axis"]["values"] == []
@@ -100,7 +100,7 @@ def test_a_chart_without_finite_values_has_no_made_up_ticks():
 
 @each_case(("place", "align"), [(10.0, "left"), (99.0, "right")])
 def test_the_deciding_point_is_marked(place, align):
-    """A rule at its place, labelled on the side where there is room."""
+    """A vertical line marks it, labelled on the side where there is room."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(place, "overflow at step 10"))
     (rule,) = layers_of(spec, "rule")
     assert rule["data"]["values"][0]["step"] == place
@@ -118,7 +118,7 @@ def test_labels_of_curves_that_end_together_do_not_overlap():
 
 
 def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
-    """The curve that ends early is named above or below the one that goes on at its height."""
+    """The label of a curve that ends early is above or below a curve that continues at the same height."""
     ends, goes_on = [(0.0, 10.0), (100.0, 120.0)], [(0.0, 120.0), (400.0, 120.0)]
     layout = LabelLayout([ends, goes_on], 480, 240)
     (shift,) = layout.offsets_at_ends([("gradient norm", ends[-1])])
@@ -135,7 +135,7 @@ def test_a_long_name_is_written_in_two_lines():
 
 
 def test_what_names_have_in_common_is_said_once():
-    """On the axis, if all begin or all end with it; not where one of them does not."""
+    """Words that all names begin or end with move to the axis title; if one name lacks them, they stay."""
     assert without_common_words(["naive: error", "stable: error"]) == ("error", ["naive", "stable"])
     assert without_common_words(["梯度余弦，无 BN", "梯度余弦，BN"]) == ("梯度余弦", ["无 BN", "BN"])
     names = ["float16, scaled", "float16, not scaled", "float32"]
@@ -154,7 +154,7 @@ def test_names_make_room_for_each_other():
 
 
 def test_names_that_fill_the_plot_are_stacked():
-    """Three of three lines at 128 pixels fit only if none stays where its curve ends."""
+    """Three names of three lines fit into 128 pixels only if each moves away from the end of its curve."""
     ends = [(200.0, 25.0), (200.0, 26.0), (200.0, 106.0)]
     labels = [("a\nb\nc", end) for end in ends]
     shifts = LabelLayout([[(0.0, 25.0), end] for end in ends], 400, 128).offsets_at_ends(labels)
@@ -164,7 +164,7 @@ def test_names_that_fill_the_plot_are_stacked():
 
 
 def test_a_deciding_point_without_room_has_no_label():
-    """It is left out where each place is taken."""
+    """Where every place for the label is taken, it is left out."""
     full = [text_box("x" * 80, 0.0, float(middle)) for middle in range(0, 240, LINE_PIXELS)]
     assert LabelLayout([], 480, 240, taken=full).place_beside_rule("overflow", 240.0)[2] is False
 
@@ -195,7 +195,7 @@ def test_a_domain_is_round_and_holds_the_curves(heights, log):
     ("values", "log"), [([1.0, 1e18], True), ([0.0, 97.0], False), ([-3.0, 2.0], False), ([5.0], False), ([2.0], True)]
 )
 def test_ticks_are_few_and_where_the_data_are(values, log):
-    """Between one and seven, none outside the data by more than the step to zero."""
+    """There are one to seven ticks, none above the largest value, none below both the smallest value and 0."""
     ticks = tick_values(values, log=log)
     assert 1 <= len(ticks) <= 7
     assert max(ticks) <= max(values) * (1 + 1e-9)
@@ -204,13 +204,13 @@ def test_ticks_are_few_and_where_the_data_are(values, log):
 
 @each_case("heights", [[1.0, 1.0], [-5.0, 5.0], []])
 def test_a_domain_is_never_empty(heights):
-    """Also for a constant."""
+    """A constant series gets an axis of positive length too."""
     low, high = padded_domain(heights, log=False, above=0.2, from_zero=False)
     assert low < high
 
 
 def test_the_deciding_label_keeps_clear_of_the_curves():
-    """At the bottom where there is room, higher where the curves lie low; never over a name that is there already."""
+    """It is at the bottom where there is room, higher where curves lie low, and never covers another label."""
     low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
     name, across = "overflow at step 10", {40.0: False, 440.0: True}
     for x, left in across.items():
@@ -231,7 +231,7 @@ def test_the_deciding_label_is_placed_for_a_chart_of_any_height():
 
 @each_case("kept", [0, 1, 2])
 def test_a_chart_of_few_rows_is_drawn(kept):
-    """Also of one point, or none."""
+    """Charts of a single point, or of none, are drawn too."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS[:kept], "en", mark=(1.0, "here"))
     named = [layer["data"]["values"][0]["name"] for layer in layers_of(spec, "text")]
     assert len(named) == (3 if kept else 0)

@@ -1,4 +1,6 @@
-"""kb/checked.json: written by a check over several seeds, shown below the scope, outdated once evidence changes."""
+"""kb/checked.json records checks of entries over several seeds; records are shown with the entry, and expire when
+evidence changes.
+"""
 
 import json
 import math
@@ -59,7 +61,9 @@ def test_too_few_seeds_are_not_recorded(toy_service, kb):
 
 
 def test_words_leave_a_record_current_evidence_does_not(toy_service, kb, tmp_path):
-    """A text or the wording of a claim may change; a bound, a parameter or the demo's code may not."""
+    """After a change of a text or of a claim's wording the record is current; after one of bound, parameter or code it
+    is not.
+    """
     record(toy_service, kb)
     path = kb / "counting.toml"
     source = path.read_text("utf-8")
@@ -78,7 +82,7 @@ def test_words_leave_a_record_current_evidence_does_not(toy_service, kb, tmp_pat
 
 
 def test_an_entry_that_differs_loses_its_record(toy_service, kb):
-    """A record says that every claim came out as stated."""
+    """A record exists only if every claim came out as stated, so a failed check removes it."""
     record(toy_service, kb)
     knowledge = toy_service.knowledge
     entry = knowledge.library["counting"]
@@ -107,7 +111,7 @@ def test_a_broken_file_is_a_problem_of_the_library(kb, text):
 
 
 def test_a_field_of_a_later_version_is_kept(kb):
-    """A check of another entry writes the file again."""
+    """Recording another entry rewrites the file and keeps unknown fields."""
     records = {"counting": RECORD | {"machine": "x"}}
     checked.write_records(kb, records)
     assert checked.read_records(kb) == records
@@ -115,7 +119,7 @@ def test_a_field_of_a_later_version_is_kept(kb):
 
 
 def test_records_that_were_read_before_are_read_without_pydantic(kb, tmp_path):
-    """Whose import would take longer than reading all entries."""
+    """Importing pydantic would take longer than reading all entries."""
     checked.write_records(kb, {"counting": RECORD})
     code = (
         "import sys; from pathlib import Path\n"
@@ -134,7 +138,7 @@ def test_records_that_were_read_before_are_read_without_pydantic(kb, tmp_path):
 
 
 def test_what_is_shown():
-    """In both languages: never checked, checked, and changed since."""
+    """Both languages show whether an entry was never checked, has been checked, or has changed since."""
     record_of = CheckRecord(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
     for lang in LANGS:
         text = checked_text(record_of, lang)

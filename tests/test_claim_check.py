@@ -35,7 +35,7 @@ class CountingRunner:
 
 @pytest.fixture
 def check_coin_claim(lab, toy_experiments, toy_service):
-    """A function that checks a claim about the coin with 20 seeds: its two summaries, number of runs."""
+    """A function that checks a claim about the coin with 20 seeds; returns the two summaries and the number of runs."""
     entry = next(iter(toy_service.knowledge.library.values()))
 
     def check(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
@@ -65,7 +65,7 @@ def test_claim_may_hold_in_a_share_of_the_seeds(check_coin_claim, share, differs
 
 
 def test_results_keep_metrics_and_no_rows(lab, toy_experiments, toy_service):
-    """Of a whole library the rows would fill half a gigabyte."""
+    """The rows of a whole library would fill half a gigabyte."""
     entry = next(iter(toy_service.knowledge.library.values()))
     (group, *_) = group_by_run(plan_claim_runs(entry, range(2)), toy_experiments)
     experiment = toy_experiments[group[0].block.experiment]
@@ -75,7 +75,7 @@ def test_results_keep_metrics_and_no_rows(lab, toy_experiments, toy_service):
 
 
 def test_groups_of_an_experiment_are_measured_together(lab, toy_experiments, toy_service):
-    """With the verdicts and values that each has alone."""
+    """Verdicts and values are the same as if each group were measured alone."""
     entries = toy_service.knowledge.library.values()
     groups = group_by_run([run for entry in entries for run in plan_claim_runs(entry, range(2))], toy_experiments)
     parts = by_experiment(groups)
@@ -95,7 +95,7 @@ def test_control_where_the_claim_holds_differs(check_coin_claim):
 
 
 def test_claim_with_expected_verdict_fails(check_coin_claim):
-    """It holds at its control."""
+    """A claim that holds at its control, too, fails the check."""
     params, control, _ = check_coin_claim(replace(HEADS, expected_verdict=Verdict.FAILS, min_share=0.1))
     assert not params.differs
     assert not control.differs

@@ -30,18 +30,18 @@ DOCUMENTED_EXPERIMENTS = {
 
 
 def test_documented_experiments_exist():
-    """Under these slugs, as links and receipts refer to them."""
+    """The experiments exist under these slugs, which links and receipts refer to."""
     assert set(DEMOS) >= DOCUMENTED_EXPERIMENTS
 
 
 def is_recorded(entry: Entry) -> bool:
-    """Whether the record says how the claims came out, of the code and the version of torch that are here."""
+    """Whether kb/checked.json has a record of the entry for the present code and version of torch."""
     checked = entry.checked
     return bool(checked and checked.current and checked.versions["torch"].partition("+")[0] == TORCH)
 
 
 def to_be_measured() -> list[object]:
-    """Every entry; those that only the exhaustive tests measure are marked."""
+    """All entries as parameters of a test; those that only the exhaustive tests measure are marked."""
     rest = pytest.mark.exhaustive
     return [
         pytest.param(entry.id, marks=rest) if is_recorded(entry) and zlib.crc32(entry.id.encode()) % 16 else entry.id

@@ -1,4 +1,4 @@
-"""Clues: what follows from the signs of a question, whatever entry answers it, and where it is shown."""
+"""Clues: short hints chosen by the signs in a question, whatever entry answers it; how they are selected and shown."""
 
 import io
 import re
@@ -30,7 +30,7 @@ SAYS = Text("缺的是范围，不是精度。", "Range is missing, not precisio
 
 
 def signs(text: str) -> tuple[Sign, ...]:
-    """The signs of a text with blanks between them."""
+    """Parses signs that are separated by blanks."""
     return tuple(map(Sign.parse, text.split()))
 
 
@@ -67,7 +67,7 @@ def test_a_clue_needs_all_its_signs_and_none_that_rules_it_out(entry):
 
 
 def test_the_clue_with_most_signs_wins_then_the_one_with_more_contrasts_then_the_first(entry):
-    """Whatever the order of clues and of observations."""
+    """The choice does not depend on the order of observations."""
     assert shown(entry, "what:nan fine:bfloat16 in:float16 tried:lower_lr") == "range-nan"
     assert shown(entry, "when:sometimes what:nan tried:lower_lr") == "rate"
     for observed in ("tried:lower_lr tried:clipping what:nan", "what:nan tried:clipping tried:lower_lr"):
@@ -76,7 +76,7 @@ def test_the_clue_with_most_signs_wins_then_the_one_with_more_contrasts_then_the
 
 
 def test_a_clue_that_says_no_more_than_the_entry_is_left_out(entry):
-    """The entry proves it itself, or is about all of its signs."""
+    """It is left out where its own entry answers, or where the answering entry is about all of its signs."""
     observed = "tried:lower_lr tried:clipping what:nan"
     assert shown(replace(entry, id="hanging"), observed) == "rate"
     assert shown(replace(entry, signs=signs("what:nan tried:clipping")), observed) == "rate"
@@ -84,7 +84,7 @@ def test_a_clue_that_says_no_more_than_the_entry_is_left_out(entry):
 
 
 def test_a_clue_for_some_entries_stands_below_these_only_and_goes_first(entry):
-    """There it may say what the entry is about: how a step is written with a tool, with no entry that shows it."""
+    """It is shown even if the entry is about all of its signs, and it needs no entry of its own to link to."""
     tool = clue("tool", "in:deepspeed", entry="", below="counting hanging")
     elsewhere = clue("elsewhere", "in:deepspeed what:nan", below="hanging")
     observed = "in:deepspeed what:nan tried:lower_lr"
@@ -94,7 +94,9 @@ def test_a_clue_for_some_entries_stands_below_these_only_and_goes_first(entry):
 
 
 def test_of_as_many_signs_the_particular_one_goes_before_the_contrast(entry):
-    """And an entry may have one that it proves itself: no entry is about a tool or a loss."""
+    """With equally many signs, a clue about a named tool or loss wins over others, and is shown below its own entry
+    too.
+    """
     wgan = clue("wgan", "with:wgan what:nan")
     assert shown(entry, "what:nan tried:lower_lr with:wgan", RATE, wgan) == "wgan"
     assert shown(replace(entry, id="raising"), "what:nan tried:lower_lr with:wgan", RATE, wgan) == "wgan"
@@ -122,7 +124,7 @@ def library(settings) -> Library:
 
 
 def test_each_shipped_clue_is_shown_for_its_own_signs(library):
-    """None hides behind another one, and none rules itself out."""
+    """No clue is always superseded by another one, and none excludes itself."""
     assert 120 <= len(library.clues) <= 400
     for one in library.clues:
         bare = replace(library[one.below[0] if one.below else "powers-of-0-9-and-1-1"], tell=(), signs=())
@@ -300,7 +302,7 @@ def test_a_problem_of_a_clue_is_reported_with_its_line(read, good, bad, line, ex
 
 
 def test_lint_holds_the_sentence_to_its_form():
-    """Length, one sentence, no live number, the glossary."""
+    """A clue has one sentence of limited length, without live numbers, in the terms of the glossary."""
     for says, expected in (
         (Text("甲" * 61 + "。", "Fine."), "zh: expected at most 60"),
         (Text("好。", "word " * 30 + "end."), "en: expected at most 30"),
@@ -337,7 +339,7 @@ LINKS = {lang: f"/entries/raising?lang={lang}" for lang in LANGS}
 
 @pytest.fixture
 def asked(toy_service):
-    """A function that asks a service with one clue for an entry in a language."""
+    """A function that asks for an entry in a language, from a service that has one clue."""
     known = toy_service.knowledge
     library = Library(dict(known.library), known.library.subjects, (RANGE,))
     toy_service.replace_knowledge(replace(known, library=library))
@@ -367,7 +369,9 @@ def test_json_has_the_clue_and_the_text_has_it_below_the_short_answer(asked, lan
 
 @pytest.mark.parametrize("brief", [False, True])
 def test_the_pieces_of_an_answer_have_it_too(asked, brief):
-    """And a text that is kept for one clue is not given to another, nor with the words of another question."""
+    """The cached text of an answer with one clue is not used for another clue, and contains no words of the
+    question.
+    """
     for lang in LANGS:
         answer = asked(lang)
         for one in (answer, replace(answer, clue=None), answer):
@@ -392,7 +396,7 @@ def test_openapi_describes_it(toy_service):
 
 
 def test_a_clue_without_an_entry_of_its_own_is_shown_without_a_link(asked, toy_service):
-    """One that names no entry, or that of the answer."""
+    """There is also no link if the clue's entry is the one that answers."""
     for entry in ("", "counting"):
         answer = replace(asked("en"), clue=replace(asked("en").clue, clue=replace(RANGE, entry=entry)))
         data = answer_json(answer).model_dump()
@@ -448,7 +452,7 @@ def test_a_chat_has_it_with_a_link_whether_anything_runs_or_not(asked, lang):
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_agents_and_notebooks_have_it(asked, lang):
-    """An older server, which sends no clue, is read as well."""
+    """Replies of an older server, which sends no clue, can be read too."""
     data = answer_json(asked(lang)).model_dump(mode="json")
     assert HEADS[lang] in ask_result(asked(lang)).answer
     assert SAYS[lang] in answer_html(data, [])

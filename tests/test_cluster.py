@@ -1,4 +1,6 @@
-"""The runner of a cluster, with a process that stands in for Ray's: whatever machine is lost, no row is shown twice."""
+"""The runner of a cluster, with a stand-in process for Ray's driver: whichever machine is lost, no row is shown
+twice.
+"""
 
 import json
 import math
@@ -35,7 +37,7 @@ COUNTS, SLEEPS = EXPERIMENTS["counts"], EXPERIMENTS["sleeps"]
 
 @pytest.fixture(scope="module")
 def at_home(lab, tmp_path_factory):
-    """The runs on this machine by experiment, number of steps and seed, as JSON in a file: what every machine sends."""
+    """A file with the results of runs on this machine, which every machine of the fake cluster replays."""
     runs = {}
     for experiment, steps, seeds in ((COUNTS, 40, range(8)), (COUNTS, 1, range(31)), (SLEEPS, 1, range(1))):
         for seed, run in zip(seeds, lab.run_seeds(experiment, {"steps": steps}, seeds), strict=True):
@@ -47,7 +49,9 @@ def at_home(lab, tmp_path_factory):
 
 @pytest.fixture
 def cluster(at_home, tmp_path, monkeypatch):
-    """A function that makes a runner on machines as `fake_cluster_driver` takes them, and the path of its log."""
+    """A function that makes a runner on fake machines (arguments as for `fake_cluster_driver`); returns it and its
+    log's path.
+    """
     log = tmp_path / "log"
     log.touch()
     for variable, value in (("RAY_TEST_LOG", log), ("RAY_TEST_RUNS", at_home), ("PYTHONPATH", ROOT)):
@@ -92,7 +96,7 @@ def test_a_run_on_a_machine_is_the_run_at_home(cluster, lab):
 
 @pytest.mark.parametrize("lost", [["a=dies", "b=runs"], ["a=dies", "b=dies"], ["head=dies"]])
 def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, lab, lost):
-    """On another machine, or on this one where none is left, or where the whole cluster is lost."""
+    """It is finished on another machine, or on this one if none is left or the whole cluster is lost."""
     runner, _ = cluster(*lost)
     for seed in range(2):  # each machine is the first once
         rows, run = rows_and_run(runner, seed=seed)
@@ -133,7 +137,7 @@ def test_a_line_that_is_no_message_is_refused(line):
 
 
 def test_messages_are_read_as_they_were_sent():
-    """With inf, nan, the word "NaN" and numbers of any size; a machine may say more of itself than is known."""
+    """Messages may contain inf, nan, the word "NaN", numbers of any size, and unknown fields."""
     rows = [{"step": 2**70, "value": math.inf, "x": math.nan, "word": "NaN", "on": True, "none": None, "zero": -0.0}]
     node = {"id": "a", "slots": 2, "numstab": "1", "environment": ["x"], "gpus": 3}
     for message in (("rows", rows), ("position", 3), ("run", '{"a":\n1}'), ("end",), ("lost", "为什么")):
@@ -171,7 +175,7 @@ def test_a_run_begins_on_the_machine_that_is_chosen(cluster):
 
 
 def test_what_ends_three_machines_is_not_tried_on_this_one(cluster):
-    """The run is crashed, with what was shown of it, and the runner goes on."""
+    """The run is reported as crashed, with the rows that were shown, and the runner stays usable."""
     runner, log = cluster("a=dies", "b=dies", "c=dies", "d=dies")
     rows, run = rows_and_run(runner)
     assert (run.status, len(rows), run.rows) == (RunStatus.CRASHED, 2, tuple(rows))
@@ -179,7 +183,7 @@ def test_what_ends_three_machines_is_not_tried_on_this_one(cluster):
 
 
 def test_rows_of_two_kinds_of_machine_are_not_mixed(cluster):
-    """Where the rows begun elsewhere differ from those shown, the run is given up, and says why."""
+    """If a restarted run gives other rows than those already shown, it is abandoned with an explanation."""
     runner, _ = cluster("a=dies", "b=differs")
     outcomes = [rows_and_run(runner) for _ in range(2)]
     rows, run = min(outcomes, key=lambda outcome: len(outcome[0]))  # the one that began on `a`
@@ -215,7 +219,7 @@ def test_a_run_on_a_silent_machine_can_be_cancelled(cluster):
 
 
 def test_machines_with_another_version_get_no_job(cluster, lab):
-    """Their numbers would be reported as those of this version."""
+    """Otherwise their numbers would be reported as results of this version."""
     runner, log = cluster("a=old", "b=runs")
     assert runner.slots == 1
     for seed in range(3):
@@ -224,7 +228,9 @@ def test_machines_with_another_version_get_no_job(cluster, lab):
 
 
 def test_seeds_are_spread_over_the_machines(cluster, lab):
-    """In order and the same as at home, also those of a machine that is lost; one run where no number is random."""
+    """Results are in order and equal those of this machine, also after losing a machine; without random numbers there
+    is one run.
+    """
     runner, log = cluster("a=runs", "b=runs", "c=dies")
     seeds = list(range(31))
     runs = runner.run_seeds(COUNTS, {"steps": 1}, seeds)
@@ -238,7 +244,7 @@ def test_seeds_are_spread_over_the_machines(cluster, lab):
 
 
 def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
-    """The same as without a cluster in the settings."""
+    """The results are those of a service without a cluster in its settings."""
     local = ProcessRunner(deadline=120.0, memory=1024, slots=3, confined=CONFINED)
     with closing(RayRunner(local, (sys.executable, "-c", "raise SystemExit(1)"))) as runner:
         assert (runner.slots, runner.environments()) == (3, [machine.environment()])
@@ -266,7 +272,7 @@ def test_receipts_and_kept_runs_carry_the_machine_that_measured(cluster, tmp_pat
 
 
 def test_identical_requests_share_one_run_of_the_cluster(cluster):
-    """`SharedRunner` is around it, as around the processes of this machine."""
+    """`SharedRunner` can wrap the cluster's runner, as it wraps that of local processes."""
     runner, log = cluster("a=runs", "b=runs")
     shared, outcomes = SharedRunner(runner), []
     threads = [threading.Thread(target=lambda: outcomes.append(rows_and_run(shared))) for _ in range(8)]
@@ -276,7 +282,7 @@ def test_identical_requests_share_one_run_of_the_cluster(cluster):
 
 
 def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
-    """As when machines leave and join the cluster while runs hold slots."""
+    """The number of slots changes when machines leave or join the cluster while runs hold slots."""
     queue = FairQueue(2)
     held = [queue.join() for _ in range(4)]
     assert [slot.granted.is_set() for slot in held] == [True, True, False, False]
@@ -293,7 +299,7 @@ def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
 
 @each_case("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
 def test_an_address_is_a_host_and_a_port(address):
-    """Ray's own client protocol, ray://, has no streams."""
+    """An address of Ray's client protocol, ray://, is refused, as it cannot stream."""
     with pytest.raises(BadField, match=r"10\.0\.0\.5:6379"):
         cluster_start.check_address(address, "NUMSTAB_CLUSTER")
 
@@ -308,7 +314,9 @@ def test_a_cluster_has_a_token(tmp_path):
 
 
 def test_a_machine_joins_with_its_address_in_the_network_of_the_head():
-    """Not with the one that faces the internet, unless told; the head's own machine leaves it to Ray."""
+    """It does not join with its address on the internet unless told so; on the head's own machine Ray chooses the
+    address.
+    """
     assert "--node-ip-address=10.0.0.7" in cluster_start.start_command(
         slots=1, join="10.0.0.5:1", own_address="10.0.0.7"
     )

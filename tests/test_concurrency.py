@@ -1,4 +1,4 @@
-"""Many clients at once, on a real server, and micro-batching. With 300 clients: `python -m bench load`."""
+"""Many clients at once on a real server, and micro-batching. For 300 clients, run `python -m bench load`."""
 
 import http.client
 import json
@@ -67,7 +67,7 @@ def test_texts_do_not_wait_for_runs(toy_server):
 
 @pytest.mark.exhaustive
 def test_two_hundred_runs_at_once_are_answered_or_rejected(toy_server):
-    """Whether the queue of 100 overflows depends on the machine; that a full one gives 503 is tested in test_api."""
+    """Whether the queue of 100 overflows depends on the machine; test_api.py tests that a full queue gives 503."""
     bodies = [{"question": "counting numbers one", "seed": 1000 + client} for client in range(200)]
     results = run_clients(toy_server.port, bodies)
     assert {result.status for result in results} <= {200, 503}
@@ -91,7 +91,7 @@ def test_two_workers_share_one_store_without_loss(env, tmp_path):
 
 
 def test_error_in_a_batch_affects_only_its_caller():
-    """Where a batch raises, each of its items is computed alone."""
+    """If a batch raises an error, each of its items is computed alone."""
     batcher: MicroBatcher[int, float] = MicroBatcher(lambda items: [1 / item for item in items])
     with pytest.raises(ZeroDivisionError):
         batcher(0)
@@ -104,7 +104,9 @@ def test_error_in_a_batch_affects_only_its_caller():
 
 
 def test_concurrent_calls_are_batched():
-    """Twenty calls during a batch of one are computed in few batches of at most sixteen, and every call returns."""
+    """Twenty calls made while a batch of one runs are computed in a few batches of at most sixteen; every call
+    returns.
+    """
     started, proceed, sizes, called = threading.Event(), threading.Event(), [], threading.Semaphore(0)
 
     def negate(items: list[int]) -> list[int]:

@@ -32,14 +32,16 @@ def test_combined_confidence_is_at_most_one(scores):
     ],
 )
 def test_a_symptom_of_a_run_is_covered_whichever_entry_it_is(service, question, answered):
-    """Many entries share the probability of "the gradient norm is 0": together they have it, one alone has little."""
+    """Many entries share the probability of "the gradient norm is 0": together they exceed the threshold, each alone
+    has little.
+    """
     answer = service.ask(Request(question=question, run=False))
     assert (answer.status is AnswerStatus.ANSWERED) == answered, (answer.confidence, answer.subject)
 
 
 @pytest.mark.parametrize("sharpness", [1, 2, 3, 30])
 def test_scores_are_between_zero_and_one(toy_service, word_hash, tmp_path, sharpness):
-    """At any sharpness of the classifier, for every phrasing and for questions outside the subject."""
+    """It holds at any sharpness of the classifier, for every phrasing and for questions outside the subject."""
     library = toy_service.knowledge.library
     Matcher(library, word_hash(), name="word-hash", cache=tmp_path).match("counting")  # trains the classifier
     (path,) = tmp_path.glob("classifier-*.npz")

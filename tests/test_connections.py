@@ -1,4 +1,4 @@
-"""Connections that wait with their request, too many of them, bodies in too many pieces, and asyncio's log."""
+"""Connections that delay their requests, too many connections, request bodies in too many pieces, and asyncio's log."""
 
 import asyncio
 import logging
@@ -22,7 +22,9 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def count_body(scope, receive, send) -> None:
-    """An ASGI application that replies with the number of bytes of the body; at /held, once the test lets it."""
+    """An ASGI application that replies with the number of bytes of the body; at /held it waits for the test's
+    permission.
+    """
     size, more = 0, True
     while more:
         message = await receive()
@@ -62,7 +64,7 @@ def connect(port: int) -> socket.socket:
 
 
 def reply(client: socket.socket) -> bytes:
-    """One reply to its end; all have a body."""
+    """Reads one whole reply with a body."""
     received = b""
     while not received.partition(b"\r\n\r\n")[2]:
         received += (more := client.recv(1000))
@@ -71,7 +73,7 @@ def reply(client: socket.socket) -> bytes:
 
 
 def closed(client: socket.socket) -> bool:
-    """Waits for the end of the connection; False if bytes come instead."""
+    """Waits until the connection is closed; False if bytes arrive instead."""
     try:
         return client.recv(1000) == b""
     except ConnectionResetError:
@@ -82,7 +84,7 @@ def closed(client: socket.socket) -> bool:
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_connection_that_waits_with_its_request_is_closed(port, monkeypatch, begun, first):
-    """Before its first request, and in the middle of the headers of any; uvicorn alone waits for ever."""
+    """The limit holds before the first request and within the headers of any request; uvicorn alone waits for ever."""
     if first:
         monkeypatch.setattr(connections, "HEADER_TIMEOUT_SECONDS", 0.3)
     with connect(port) as client:
@@ -95,7 +97,7 @@ def test_a_connection_that_waits_with_its_request_is_closed(port, monkeypatch, b
 
 
 def test_a_request_in_progress_may_last(port, monkeypatch):
-    """The second of a connection: its time begins with its first byte, and all its bytes come together."""
+    """The time limit of a second request starts with its first byte, and one that is being answered is not cut off."""
     with connect(port) as client:
         client.sendall(GET)
         assert reply(client).startswith(b"HTTP/1.1 200")
@@ -109,7 +111,7 @@ def test_a_request_in_progress_may_last(port, monkeypatch):
 
 
 def test_idle_connections_displace_only_each_other(port, monkeypatch):
-    """Beyond the limit the one that has waited longest is closed: a request in progress and a new one are served."""
+    """Beyond the limit the longest idle connection is closed; active requests and new connections are served."""
     monkeypatch.setattr(connections, "max_connections", lambda: 5)
     monkeypatch.setattr(connections, "HEADER_TIMEOUT_SECONDS", 2 * TIMEOUT_SECONDS)
     with ExitStack() as stack:
@@ -139,7 +141,9 @@ def test_a_body_in_too_many_pieces_is_refused(port, chunks, status):
 
 
 def test_the_limit_of_connections_leaves_descriptors_for_the_rest():
-    """At `ulimit -n 1024` there were none left for accepting, for children and for files."""
+    """At `ulimit -n 1024` connections once took all descriptors, with none left for accepting, child processes and
+    files.
+    """
     import resource
 
     limit = connections.max_connections()
@@ -147,7 +151,7 @@ def test_the_limit_of_connections_leaves_descriptors_for_the_rest():
 
 
 def test_asyncio_logs_in_our_form_once_for_many(log):
-    """A thousand connections that cannot be accepted are one line, not a thousand tracebacks."""
+    """A thousand connections that cannot be accepted give one line in the log, not a thousand tracebacks."""
     lines = log()
     for number in range(1000):
         try:
@@ -162,7 +166,7 @@ def test_asyncio_logs_in_our_form_once_for_many(log):
 
 
 def test_a_line_says_how_many_were_left_out_whatever_came_between(monkeypatch):
-    """A minute later, and after a line with another message."""
+    """The count of suppressed lines appears a minute later, also if another message came in between."""
     seconds = 0.0
     monkeypatch.setattr("qa_service.telemetry.logging.time", SimpleNamespace(monotonic=lambda: seconds))
     repeats = RepeatFilter()

@@ -1,4 +1,4 @@
-"""Conversations: what stays with the answer before, what is declined, and what a bare number means."""
+"""Conversations: which questions continue the previous answer, which are declined, and what a bare number means."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ FLAGSHIP = "为什么连乘会爆炸，连加不会？"
 
 
 def _turns(service, *questions, **options):
-    """The answer to the last question, each asked in the context of the answer before; runs nothing."""
+    """The answer to the last of several questions, each asked in the context of the previous answer; runs nothing."""
     first = Request(question=questions[0], run=False, **options)
     return service.ask(service.fold_turns(first, questions[1:]))
 
@@ -79,7 +79,7 @@ def test_thanks_get_one_line(service, thanks):
 
 @pytest.mark.parametrize("between", ["谢谢", "今天天气怎么样"])
 def test_a_conversation_goes_on_after_a_remark(service, between):
-    """What was declined or acknowledged leaves the context as it was."""
+    """A declined or acknowledged remark leaves the context unchanged."""
     first = "100 个 1.5 连乘会怎样"
     answer = _turns(service, first, between, "那换成加法呢")
     assert answer.entry is _turns(service, first, "那换成加法呢").entry
@@ -94,7 +94,7 @@ def test_thanks_with_a_question_are_a_question(service, thanks):
 
 
 def test_a_bare_number_means_the_main_parameter_of_the_entry_before(service):
-    """Where no number was named before, it is the first that takes it of the parameters of the first evidence block."""
+    """If no number was named before, it sets the first parameter of the first evidence block that accepts it."""
     block = _turns(service, FLAGSHIP).entry.evidence[0]
     assert block.experiment == "pow_vs_sum"
     answer = _turns(service, FLAGSHIP, "那换成 0.9 呢")
@@ -108,7 +108,9 @@ def test_a_bare_number_means_the_main_parameter_of_the_entry_before(service):
     ("follow_up", "words"), [("那 30 GB 呢", "30 GB"), ("2 小时呢", "2 小时"), ("what about 3 hours?", "3 hours")]
 )
 def test_a_number_that_is_not_used_is_named_in_a_note(service, follow_up, words):
-    """A unit that no experiment has: never dropped without a word, nor taken for a count; named as it is written."""
+    """A number with a unit that no experiment has is neither dropped silently nor taken for a count; the note quotes
+    it.
+    """
     answer = _turns(service, FLAGSHIP, follow_up)
     assert not {"n", "x"} & answer.params.keys()
     assert any(words in note.zh and words in note.en for note in answer.notes)
@@ -124,7 +126,7 @@ def test_numbers_of_an_observation_or_a_log_give_no_note(service, question):
 
 
 def test_a_log_gives_the_rate_of_the_run_and_no_counters(service):
-    """Epochs and steps are counters; the learning rate is a setting."""
+    """The learning rate in a log sets a parameter; epochs and steps, which only count, do not."""
     log = "\n".join(
         f"{{'loss': {loss}, 'grad_norm': {norm}, 'learning_rate': 5e-05, 'epoch': {epoch}}}"
         for loss, norm, epoch in [(2.1, 18.2, 1.0), (3.4, 97.1, 2.0), (0.0, "nan", 3.0)]
@@ -137,7 +139,7 @@ def test_a_log_gives_the_rate_of_the_run_and_no_counters(service):
 
 
 def test_observations_are_part_of_the_json(service):
-    """Each with its words, and with the blocks that use it; one that nothing uses has none."""
+    """Each observation has its words and the blocks that use it; one that nothing uses has no blocks."""
     body = answer_json(_turns(service, "fp16 连乘 100 个 1.5 出现 nan", entry="multiply-vs-add")).to_dict()
     found = {f"{each['kind']}:{each['value']}": each for each in body["observations"]}
     assert found["in:float16"]["text"] == "fp16"
@@ -147,7 +149,7 @@ def test_observations_are_part_of_the_json(service):
 
 @pytest.mark.parametrize("chip", ["param:dtype", "in:float16"])
 def test_what_was_misread_can_be_struck_out(service, chip):
-    """Neither the parameter nor the observation that says the same remains; everything else does."""
+    """Striking out removes the parameter and the observation that says the same; everything else stays."""
     question = "fp16 连乘 100 个 1.5 出现 nan"
     request = read_request({"question": question, "entry": "multiply-vs-add", "without": [chip], "run": False})
     answer = service.ask(request)
@@ -156,14 +158,14 @@ def test_what_was_misread_can_be_struck_out(service, chip):
 
 
 def test_a_struck_parameter_of_the_context_is_gone(service):
-    """Striking holds for what the context carries, too."""
+    """A parameter taken over from the context can be struck out too."""
     context = answer_json(_turns(service, "100 个 1.5 连乘会怎样")).to_dict()["context"]
     answer = service.ask(read_request({"question": "那换成加法呢", "context": context, "without": ["param:x"]}))
     assert answer.params == {"n": 100, "op": "add"}
 
 
 def test_one_thing_is_one_chip_on_the_page(service):
-    """Of a parameter and the sign that says the same, that which something uses."""
+    """Of a parameter and a sign with the same meaning, the page shows only the one that is used."""
     said = "fp16 下第一步就是 nan，fp32 没事"
     for question, entry, shown in (
         (said, "loss-nan-from-the-first-step", "in:float16"),
@@ -192,7 +194,9 @@ def test_invalid_chips_are_rejected(without):
     ],
 )
 def test_a_question_that_shows_no_language_is_answered_in_the_users(service, question, reader_lang, lang):
-    """One that shows its own keeps it; the context's language counts less than the user's."""
+    """A question in a recognisable language is answered in that; the user's language takes precedence over the
+    context's.
+    """
     other = Context(entry="nan-and-inf", params={}, lang="en" if reader_lang == "zh" else "zh")
     for context in (None, other):
         request = Request(question=question, reader_lang=reader_lang, run=False, context=context)
@@ -205,14 +209,14 @@ def test_a_question_that_shows_no_language_is_answered_in_the_users(service, que
      ("a bit larger", "x", 1.9), ("n 再小一点", "n", 80), ("what if it is ten times larger?", "x", 15.0)],
 )  # fmt: skip
 def test_larger_changes_a_number_of_the_answer_before_and_says_which(service, follow_up, name, changed):
-    """The numbers that were asked for are kept but for this one; the note names it, before and after."""
+    """All other numbers that were asked for are kept; the note gives the changed number before and after."""
     answer = _turns(service, "100 个 1.5 连乘会怎样", follow_up)
     assert answer.params == {"op": "multiply", "n": 100, "x": 1.5} | {name: changed}
     assert [f"{name} " in note.zh and " → " in note.en for note in answer.notes] == [True]
 
 
 def test_larger_without_named_numbers_changes_what_the_card_shows(service):
-    """And a noun that the experiment does not have is a question of its own."""
+    """With a noun that the experiment does not have, it is a question of its own."""
     answer = _turns(service, FLAGSHIP, "n 再大一点")
     assert answer.params["n"] == 125
     assert _turns(service, NAN_ZH, "学习率再大一点会怎样").entry is not None
@@ -240,7 +244,7 @@ def test_numerals_beside_a_counted_noun_are_numbers(words, found):
     ("follow_up", "seed"), [("seed 3", 3), ("种子 7", 7), ("换个种子试试", 1), ("try another seed", 1)]
 )
 def test_a_follow_up_may_ask_for_another_seed(service, follow_up, seed):
-    """It stays with its entry, runs with that seed, and the next follow-up does so too."""
+    """The entry stays the same and runs with that seed, and so does the next follow-up."""
     first = "为什么 sigmoid 堆很多层会梯度消失？"
     answer = _turns(service, first, follow_up)
     assert answer.entry is _turns(service, first).entry
@@ -275,7 +279,7 @@ def test_the_part_that_is_asked_for_comes_first(service, question, title):
 
 
 def test_a_part_that_speaks_of_what_a_follow_up_names_comes_first(service):
-    """The experiments do not take it, but the text has a measured number for it."""
+    """No experiment has such a parameter, but a part of the text has a measured number about it."""
     first = "为什么 sigmoid 堆很多层会梯度消失？"
     answer = _turns(service, first, "那如果是 tanh 呢")
     assert answer.part == "why"
@@ -290,7 +294,7 @@ def test_a_part_that_speaks_of_what_a_follow_up_names_comes_first(service):
     ["只有 fp16 会，fp32 没事", "only in fp16, fp32 is fine", "step 1200", "第 1200 步开始的", "梯度裁剪 1.0 也开着"],
 )
 def test_where_and_when_it_happens_is_said_of_the_entry_before(service, follow_up):
-    """However well the words match another entry."""
+    """Such a report continues the previous entry, even if its words match another entry well."""
     first = "loss 是 0.0，grad_norm 是 nan"
     answer = _turns(service, first, follow_up)
     assert answer.entry is _turns(service, first).entry
@@ -321,7 +325,7 @@ def _assigned(text):
     ],
 )
 def test_a_change_that_no_experiment_takes_is_said(service, first, follow_up, name):
-    """It replaces no other parameter either."""
+    """The value does not replace another parameter either."""
     answer = _turns(service, first, follow_up)
     assert any(name in note.zh and name in note.en for note in answer.notes)
     assert answer.params == _turns(service, first).params | dict([_assigned(name)])

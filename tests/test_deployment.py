@@ -57,6 +57,7 @@ def services_with_ports(services: dict) -> list[str]:
 
 
 def test_compose_keys_are_known():
+    """The compose file has only keys that these tests know."""
     assert set(COMPOSE) == {"name", *KEYS}
     for part, known in KEYS.items():
         for name, one in COMPOSE[part].items():
@@ -108,7 +109,7 @@ def test_command_and_environment_are_valid():
 
 
 def test_password_is_passed_outside_the_url():
-    """So it may contain any character; compose reports when it is not set."""
+    """The password may therefore contain any character; compose reports when it is not set."""
     reference = re.fullmatch(r"\$\{(\w+):\?.+\}", WEB["environment"]["PGPASSWORD"])
     assert reference
     assert reference[1] == PASSWORD
@@ -128,7 +129,7 @@ def test_upstream_matches_the_servers_port_and_static_address():
 
 
 def test_proxy_keepalive_is_shorter_than_the_servers(monkeypatch):
-    """Else nginx could send a request on a connection that the server is closing; it does not retry a POST."""
+    """Otherwise nginx could send a request on a connection that the server is closing, and it does not retry a POST."""
     (keepalive,) = re.findall(r"keepalive_timeout (\d+)s;", CONF)
     options = {}
     monkeypatch.setattr(uvicorn, "run", lambda _app, **given: options.update(given))
@@ -155,7 +156,7 @@ def test_container_is_restricted():
 
 
 def test_threads_for_a_full_queue_are_allowed():
-    """A run that waits has two threads, in the container and in the systemd unit; both limit memory, too."""
+    """A waiting run needs two threads, in the container and in the systemd unit; both limit memory, too."""
     unit = dict(line.split("=", 1) for line in UNIT.splitlines() if re.match(r"[A-Z]\w+=", line))
     wanted = 2 * (Settings().queue + 64) + 512  # slots of a large machine; children and what the server has itself
     assert int(unit["TasksMax"]) >= wanted
@@ -168,13 +169,15 @@ def test_threads_for_a_full_queue_are_allowed():
 
 
 def test_the_units_filter_allows_what_confines_an_experiment():
-    """Its filter is inherited: where it refused seccomp or landlock, no experiment would be run."""
+    """Children inherit the systemd unit's system call filter: without seccomp and landlock, no experiment could run."""
     allowed = re.search(r"^SystemCallFilter=(.*)", UNIT, re.MULTILINE)[1].split()
     assert {"seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed)
 
 
 def test_the_addition_that_shares_is_valid():
-    """Its Valkey is in the internal network only, limited like the others, and has the address of the setting."""
+    """The compose file that adds Valkey keeps it in the internal network, with limits like the others and the address
+    of the setting.
+    """
     shared = yaml.safe_load((ROOT / "deploy" / "shared.yaml").read_text("utf-8"))["services"]
     assert set(shared) == {"web", "valkey"}
     valkey = shared["valkey"]
@@ -191,7 +194,7 @@ def test_database_healthcheck_uses_tcp():
 
 
 def test_docker_compose_accepts_the_file():
-    """Where docker compose is installed; needs no engine."""
+    """Runs only where docker compose is installed; needs no engine."""
     command = ["docker", "compose", "-f", str(ROOT / "deploy" / "compose.yaml"), "config", "--format", "json"]
     if (
         not shutil.which("docker")
@@ -210,7 +213,7 @@ def test_docker_compose_accepts_the_file():
 
 
 def test_the_cluster_is_private_and_every_machine_of_it_has_the_token():
-    """Its network leads nowhere, no port of it is published, and commands and settings are those that numstab has."""
+    """Its network is internal, no port is published, and its commands and settings are ones that numstab has."""
     cluster = yaml.safe_load((ROOT / "deploy" / "cluster.yaml").read_text("utf-8"))
     services = cluster["services"]
     assert services_with_ports(services) == ["proxy"]
@@ -232,7 +235,7 @@ def test_the_cluster_is_private_and_every_machine_of_it_has_the_token():
 
 
 def test_kubernetes_has_a_token_and_a_policy_for_every_pod():
-    """Whoever reaches Ray's ports may run code: only the cluster and the services do."""
+    """As anyone who reaches Ray's ports can run code, the policies admit only the cluster and the services."""
     documents = list(yaml.safe_load_all((ROOT / "deploy" / "kuberay.yaml").read_text("utf-8")))
     ray = next(each for each in documents if each["kind"] == "RayCluster")["spec"]
     assert ray["authOptions"] == {"mode": "token"}
@@ -287,7 +290,7 @@ def test_nginx_does_not_buffer_events(behind_nginx):
     address, server = behind_nginx
 
     def finished() -> list[str]:
-        """The counts of runs that have ended."""
+        """The numbers of runs that have ended, from the metrics."""
         text = httpx.get(f"{server}/metrics").text
         return [line for line in text.splitlines() if line.startswith('numstab_runs_total{experiment="hangs"')]
 
@@ -302,7 +305,9 @@ def test_nginx_does_not_buffer_events(behind_nginx):
 
 
 def test_nginx_blocks_metrics(behind_nginx):
-    """For every client and spelling of the path; the server itself would answer a client on loopback."""
+    """They are blocked for every client and spelling of the path; the server itself would answer a client on
+    loopback.
+    """
     address, server = behind_nginx
     assert httpx.get(server + "/metrics").status_code == 200
     with client(address, GATEWAY) as host:
@@ -313,7 +318,7 @@ def test_nginx_blocks_metrics(behind_nginx):
 
 
 def test_redirects_keep_port_and_scheme(behind_nginx):
-    """Also behind an outer proxy that terminates TLS and sends X-Forwarded-Proto."""
+    """They do so behind an outer proxy, too, that terminates TLS and sends X-Forwarded-Proto."""
     address, _ = behind_nginx
     with client(address, "127.0.0.9") as user:
         assert user.get("/entries/").headers["location"] == f"{address}/entries"

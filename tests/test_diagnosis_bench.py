@@ -1,4 +1,6 @@
-"""The suite that judges the diagnosis: faults do harm, logs are as trainers print them, the arithmetic is right."""
+"""The benchmark of the diagnosis: faults do harm, logs are printed as trainers print them, and its statistics are
+right.
+"""
 
 import ast
 import math
@@ -63,14 +65,16 @@ _sound: dict[tuple[str, int], RecordedRun] = {}
 
 
 def sound_run(family, seed=0):
-    """The sound run of a family, trained once."""
+    """The run of a family of trainings without a fault, trained once."""
     if (family, seed) not in _sound:
         _sound[family, seed] = train(default_setup(FAMILIES[family], seed))[0]
     return _sound[family, seed]
 
 
 def run_by_hand(**changes):
-    """A run of 40 steps by hand: the loss halves every 10 steps, the gradient norm is 2, nothing is skipped."""
+    """A run of 40 steps with given values: the loss halves every 10 steps, the gradient norm is 2, no update is
+    skipped.
+    """
     steps = 40
     run = RecordedRun(
         id="made/by_hand/0", family="mlp4", fault="", cause="", seed=0, lr=0.001, batch=32, classes=4,

@@ -1,4 +1,4 @@
-"""The order of causes: what was observed decides, what it rules out comes last."""
+"""The order of an entry's rows of causes: observed signs decide, and causes that they rule out come last."""
 
 from qa_service.model import Distinction, Observation, Sign, Text
 from qa_service.model.differential import rank, single_out
@@ -13,7 +13,7 @@ def row(name: str, signs: str = "", excluded_by: str = "") -> Distinction:
 
 
 def seen(*signs: str) -> list[Observation]:
-    """Observations of these signs."""
+    """Observations of these signs, as if read from a question."""
     return [Observation(sign=Sign.parse(sign), text=sign) for sign in signs]
 
 
@@ -29,6 +29,7 @@ def names(*signs: str) -> list[str]:
 
 
 def test_without_observations_the_order_is_the_entrys():
+    """Without observations, rows keep the order of the entry."""
     assert names() == ["step size", "range", "data"]
 
 
@@ -50,9 +51,9 @@ def singled_out(*signs: str, about: str = "") -> str | None:
 
 
 def test_two_signs_single_out_a_row():
-    """A row is singled out by two signs that speak for it and for no other row as much.
+    """A row is singled out by two signs that speak for it, if no other row has as many.
 
-    Neither by one sign, nor where another row has as many; signs that the entry itself is about do not count.
+    A single sign does not suffice; signs that the entry itself is about do not count.
     """
     assert singled_out("in:float16", "what:inf") == "range"
     assert singled_out("in:float16") is None

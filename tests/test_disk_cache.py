@@ -52,7 +52,9 @@ class _CountingRunner:
 
 
 def test_run_is_cached_across_restarts(lab, counts, tmp_path):
-    """The same rows and metrics, marked as cached; an experiment with another code hash runs again."""
+    """After a restart the run has the same rows and metrics and is marked as cached; with another code hash it runs
+    again.
+    """
     runner = _CountingRunner(lab)
     rows, first = _run_to_end(SharedRunner(runner, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     _wait_until_stored(tmp_path, 1)
@@ -94,7 +96,7 @@ def test_failed_runs_are_not_cached(counts, tmp_path):
 
 
 def test_least_recently_used_runs_are_evicted(counts, tmp_path):
-    """A run that is read stays; the database file never exceeds twice the limit."""
+    """Reading a run protects it from eviction; the database file never exceeds twice the limit."""
     limit = 60_000
     cache = RunDiskCache(tmp_path, limit)
     for seed in range(60):
@@ -107,7 +109,7 @@ def test_least_recently_used_runs_are_evicted(counts, tmp_path):
 
 
 def test_corrupt_data_is_removed(counts, tmp_path):
-    """An invalid entry, and a file that is not a database."""
+    """Corrupt data are an invalid entry, or a file that is not a database."""
     cache = RunDiskCache(tmp_path, 1 << 20)
     for invalid in ("{", "[]", '{"measured": {}, "rows": 3}', "null"):
         cache.put(counts, {}, 0, _run(counts))
@@ -131,6 +133,7 @@ KEPT = {
 
 
 def test_a_kept_run_of_before_is_read_and_one_with_more_fields(counts):
+    """Runs stored by earlier versions are read and written the same; unknown fields of later versions are ignored."""
     measured = dict.fromkeys(counts.metrics, math.inf)
     for more in ({}, {"since": [1]}):
         run = run_from_json(counts, json.dumps(KEPT | {"measured": measured} | more))
@@ -148,7 +151,7 @@ def test_a_kept_run_of_before_is_read_and_one_with_more_fields(counts):
     ids=str,
 )  # fmt: skip
 def test_a_kept_run_with_a_wrong_field_is_measured_again(counts, tmp_path, wrong):
-    """Also one that lacks the field."""
+    """A stored run that lacks a field is measured again too."""
     cache = RunDiskCache(tmp_path, 1 << 20)
     good = KEPT | {"measured": dict.fromkeys(counts.metrics, 1.0)}
     (name,) = wrong
@@ -216,7 +219,7 @@ def test_two_processes_store_at_once(counts, tmp_path):
 @pytest.mark.server
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 def test_restarted_server_finds_cached_runs(cache, tmp_path):
-    """With NUMSTAB_RUNS_ON_DISK; without it the run is executed again."""
+    """It finds them if NUMSTAB_RUNS_ON_DISK is set; otherwise the run is executed again."""
     shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("runs"))  # what is trained, and no run
     toys = ROOT / "tests" / "toys"
     env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "240",

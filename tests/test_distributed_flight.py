@@ -1,4 +1,6 @@
-"""Identical runs of several services are one run, through a real Valkey or Redis; without it each runs its own."""
+"""Services that share a Valkey or Redis execute identical runs once; while that server is away, each service runs its
+own.
+"""
 
 import math
 import signal
@@ -33,7 +35,9 @@ pytestmark = pytest.mark.skipif(valkey_program() is None, reason="no Valkey or R
 
 
 class SteppedRunner:
-    """A runner that executes nothing: it yields a row for each permit, and numbers that depend on the seed alone."""
+    """A runner without experiments: it yields a row for each permit of the test, with numbers that depend only on the
+    seed.
+    """
 
     slots, ready, timings = 1, 0, Timings()
 
@@ -47,10 +51,10 @@ class SteppedRunner:
         return self.waiting
 
     def finished(self, *_: object) -> None:
-        """None: it keeps no run."""
+        """The finished run, always None: this runner keeps none."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, as there is nothing to close."""
 
     def stream(self, experiment, params, seed, is_cancelled=lambda: False):
         self.started += 1
@@ -78,7 +82,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def service(valkey) -> Iterator[Callable[..., DistributedRunner]]:
-    """Makes runners of services that share the server."""
+    """A function that makes runners of services that share the server."""
     made: list[DistributedRunner] = []
     executing: list[object] = []
 
@@ -97,7 +101,7 @@ def service(valkey) -> Iterator[Callable[..., DistributedRunner]]:
 
 
 class Listener:
-    """Streams a run in a thread of its own; `rows` and `positions` grow, then `run` or `error` is set."""
+    """Streams a run in its own thread: `rows` and `positions` grow until `run` or `error` is set."""
 
     def __init__(self, runner, steps: int, seed: int = 0, experiment=COUNTS) -> None:
         self.rows, self.positions, self.run, self.error, self.has_left = [], [], None, None, False
@@ -119,12 +123,12 @@ class Listener:
             self.error = error
 
     def leave(self) -> None:
-        """Cancels, and waits until it has been told so."""
+        """Cancels the stream, and waits for its end."""
         self.has_left = True
         self.end()
 
     def end(self) -> "Listener":
-        """Waits for the end of the run."""
+        """Waits until the run has ended."""
         self._thread.join(TIMEOUT_SECONDS)
         assert not self._thread.is_alive()
         return self
@@ -138,7 +142,9 @@ def _keys(valkey, pattern: str) -> list[str]:
 
 
 def test_one_service_executes_and_all_show_every_row(service):
-    """Rows, metrics and the time of measuring are the leader's to the bit, as they come."""
+    """Followers get rows as they arrive; rows, metrics and the time of measuring are the executing service's to the
+    bit.
+    """
     leads, follows, began = SteppedRunner(permits=2), SteppedRunner(), time.time()
     first = Listener(service(leads), 5)
     until(lambda: len(first.rows) == 2)
@@ -153,7 +159,7 @@ def test_one_service_executes_and_all_show_every_row(service):
 
 
 def test_a_finished_run_is_kept_for_all(service):
-    """Marked as cached, with the time at which it was measured; another seed, source or environment is another run."""
+    """It is marked as cached, with its time of measuring; another seed, source or environment makes another run."""
     one, other, elsewhere = SteppedRunner(), SteppedRunner(), SteppedRunner()
     first = Listener(service(one), 3).end()
     until(lambda: service(other).finished(COUNTS, {"steps": 3}) is not None)
@@ -179,6 +185,7 @@ def test_failed_runs_are_shown_to_followers_and_not_kept(service):
 
 
 def test_a_follower_that_leaves_ends_nothing(service):
+    """The run goes on for everybody else."""
     leads = SteppedRunner(permits=1)
     first = Listener(service(leads), 3)
     until(lambda: first.rows)
@@ -192,7 +199,7 @@ def test_a_follower_that_leaves_ends_nothing(service):
 
 
 def test_a_run_is_cancelled_with_its_last_listener_on_any_service(service):
-    """Its own service's listener leaves first: the run goes on for the other one."""
+    """If the listener of the executing service leaves first, the run goes on for the other service's."""
     leads, follows = SteppedRunner(permits=1), SteppedRunner(permits=0)
     first, led = None, service(leads)
     shared = SharedRunner(led)
@@ -234,7 +241,9 @@ for row in runner.stream(COUNTS, {"steps": 6}, 0):
 
 @pytest.mark.parametrize("silent", [False, True], ids=["killed", "stopped"])
 def test_a_follower_takes_the_place_of_a_lost_leader(service, valkey, silent):
-    """Killed or stopped in mid-run, the leader is replaced; each row is shown once, and the numbers are the same."""
+    """If the executing service is killed or suspended during a run, a follower continues; each row is shown once, and
+    numbers agree.
+    """
     follows = SteppedRunner()
     with running([sys.executable, "-c", _LEADER, valkey.url], cwd=ROOT, stdout=subprocess.PIPE, text=True) as leader:
         assert [leader.stdout.readline() for _ in range(3)] == ["0\n", "1\n", "2\n"]
@@ -253,7 +262,7 @@ def test_a_follower_takes_the_place_of_a_lost_leader(service, valkey, silent):
 
 @pytest.mark.exhaustive  # takes longer than a lease
 def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
-    """It renews its lease, and the followers renew their registration."""
+    """The executing service renews its lease also without rows, and followers renew their registration."""
     words = []
     publish = flight_board.FlightBoard.publish
 
@@ -279,7 +288,9 @@ def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
 
 
 def test_a_leader_that_closes_is_replaced(service):
-    """On closing, as on SIGTERM, a leader releases its lead, so that followers do not wait for its lease to expire."""
+    """When the executing service closes, as on SIGTERM, it gives up its lease, so that followers need not wait for that
+    to expire.
+    """
     leads, follows = SteppedRunner(permits=2), SteppedRunner()
     led = service(leads)
     first = Listener(led, 4)
@@ -295,7 +306,9 @@ def test_a_leader_that_closes_is_replaced(service):
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
-    """In mid-run: nobody loses or repeats a row. Afterwards nobody waits for it, until it answers again."""
+    """If the server dies during a run, nobody misses or repeats a row. Until it answers again, no service waits for
+    it.
+    """
     runners = [SteppedRunner(permits=2), SteppedRunner(permits=0)]
     states = [SharedState(valkey.url) for _ in runners]
     services = [service(runner, state=state) for runner, state in zip(runners, states, strict=True)]
@@ -320,7 +333,7 @@ def test_without_the_server_every_service_runs_its_own(service, valkey, fault):
 
 
 def test_a_silent_server_is_asked_once():
-    """Whoever comes after the first unanswered call does not wait."""
+    """After the first call without a reply, further requests do not wait for the server."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         shared = SharedState(f"redis://127.0.0.1:{silent.getsockname()[1]}")
         failures = []
@@ -350,7 +363,7 @@ def test_the_setting_is_an_address(url):
 
 
 def test_rows_that_arrive_twice_are_shown_once(service, valkey):
-    """As when a message of the leader was received, but the reply to it was lost."""
+    """Rows arrive twice when a message was received but its acknowledgement was lost."""
     board = flight_board.FlightBoard(SharedState(valkey.url))
     runner = service(SteppedRunner())
     flight = board.join(KEY, "me").flight
@@ -386,7 +399,9 @@ def test_what_cannot_be_read_is_measured_here(service, valkey, invalid):
 
 
 def test_a_leader_in_a_longer_queue_is_not_waited_for(service):
-    """A follower shows the leader's position; where its own queue is shorter it runs the experiment itself."""
+    """A follower shows the leader's place in its queue; where its own queue is shorter it runs the experiment
+    itself.
+    """
     leads, patient, idle = SteppedRunner(permits=0), SteppedRunner(waiting=7), SteppedRunner()
     leads.positions = [6, 5]
     first = Listener(service(leads), 2)
@@ -400,7 +415,7 @@ def test_a_leader_in_a_longer_queue_is_not_waited_for(service):
 
 
 def test_kept_runs_are_bounded_in_bytes(service, valkey, monkeypatch):
-    """The least recently used are dropped; one that is larger than all may be is not kept."""
+    """The least recently used runs are dropped; a run larger than the limit is not kept."""
     monkeypatch.setattr(flight_board, "KEEP_BYTES", 20_000)
     runner = service(SteppedRunner())
     for seed in range(40):

@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_readme_commands_run(command, terminal, cache, tmp_path, monkeypatch):
-    """As written, in a checkout."""
+    """The commands run as written, in a checkout."""
     monkeypatch.chdir(ROOT)
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     result = terminal(*shlex.split(command)[1:], env=env)
@@ -38,12 +38,12 @@ def test_readme_commands_run(command, terminal, cache, tmp_path, monkeypatch):
 
 
 def test_readme_commands_are_found():
-    """Otherwise the test above would pass without any command."""
+    """Without any command, the previous test would pass without checking anything."""
     assert len(commands()) >= 6
 
 
 def test_readme_transcript_is_reproduced(service):
-    """The short answer with its numbers, and the claims that prove it, in both languages."""
+    """In both languages, the README shows the short answer with its numbers and the claims that prove it."""
     from qa_service.model import Request, Verdict
     from qa_service.presentation import prose
     from qa_service.presentation.numbers import format_number
@@ -68,14 +68,14 @@ def test_readme_transcript_is_reproduced(service):
 
 
 def test_readme_documents_every_setting():
-    """With the description of settings.py."""
+    """Each setting is in the table with its description from settings.py."""
     for variable, description in Settings.variables().items():
         assert f"`{variable}`" in README
         assert description.split(",")[0].split(";")[0].strip("`").replace("`", "") in README.replace("`", "")
 
 
 def test_readme_documents_every_route(service, settings):
-    """Those of the API and those for operators."""
+    """The README lists the routes of the API and those for operators."""
     from qa_service.app import create_app
 
     for path in create_app(service, settings).openapi()["paths"]:
@@ -131,7 +131,7 @@ def test_contributing_describes_every_folder_and_file_of_the_package():
 
 
 def test_contributing_lists_the_layers_of_the_contract():
-    """In the order of pyproject.toml."""
+    """The layers are in the order of pyproject.toml."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     layers = next(contract for contract in contracts["contracts"] if contract["type"] == "layers")["layers"]
     assert "```text\n" + "\n".join(layers) + "\n```" in CONTRIBUTING
@@ -150,7 +150,7 @@ def test_tests_named_in_documents_exist(path):
 
 
 def test_make_help_lists_the_targets():
-    """Those for everyday use."""
+    """`make help` lists the targets for everyday use."""
     result = subprocess.run(
         ["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS
     )

@@ -23,7 +23,7 @@ from qa_service.tools.doctor import run_checks
 
 
 def test_working_installation_passes(settings):
-    """Experiments are confined wherever the kernel can do it."""
+    """Among the checks is that experiments are confined wherever the kernel can do it."""
     checks = {check.name: check for check in run_checks(settings, port=0)}
     assert {name: check.says.en for name, check in checks.items() if check.state == "wrong"} == {}
     if not seccomp.why_unsupported():
@@ -31,7 +31,9 @@ def test_working_installation_passes(settings):
 
 
 def test_a_machine_that_cannot_confine_is_at_fault_unless_that_is_wanted(settings, tmp_path, monkeypatch):
-    """On a machine of a kind that the filter does not know. What to do is said in both languages."""
+    """On a processor that the sandbox does not support, the check fails and says what to do in both languages, unless a
+    setting allows it.
+    """
     (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'abacus'\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     broken = replace(settings, kb=tmp_path, demos=tmp_path)
@@ -44,7 +46,7 @@ def test_a_machine_that_cannot_confine_is_at_fault_unless_that_is_wanted(setting
 
 
 def test_failed_checks_say_what_to_do(settings, tmp_path):
-    """With a knowledge base without entries, and a port that is in use."""
+    """Tested with a knowledge base without entries, and a port that is in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -57,24 +59,24 @@ def test_failed_checks_say_what_to_do(settings, tmp_path):
 
 
 def found(settings, name):
-    """One check of an installation whose content is missing, so that the others are quick."""
+    """The result of one check in an installation without content, so that the other checks are quick."""
     checks = run_checks(replace(settings, kb=settings.data, demos=settings.data), 0)
     return next((each for each in checks if each.name == name), None)
 
 
 @pytest.fixture
 def installation(settings, tmp_path):
-    """Settings without content."""
+    """Settings of an installation without entries and demos."""
     return replace(settings, data=tmp_path)
 
 
 def says_what_to_do(check):
-    """Whether it is a fault that is described, with what to do, in both languages."""
+    """Whether the result is a failure with a description and a remedy in both languages."""
     return check.state == "wrong" and all((check.says.zh, check.says.en, check.todo.zh, check.todo.en))
 
 
 def test_a_shared_server_that_does_not_answer_is_at_fault(installation):
-    """Without one there is no check of it."""
+    """If no shared server is set, it is not checked."""
     assert found(installation, "shared") is None
     check = found(replace(installation, shared="redis://:s3cret@127.0.0.1:9"), "shared")
     assert says_what_to_do(check)
@@ -102,7 +104,7 @@ def test_a_shared_server_must_know_the_password_and_take_what_is_shared(installa
 
 @pytest.mark.timeout(120)
 def test_a_store_that_is_away_or_silent_is_at_fault(installation):
-    """Within seconds; its address, which may have a password, is not repeated."""
+    """The check fails within seconds and does not print the store's address, which may have a password."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (9, silent.getsockname()[1]):
             url = f"postgresql+psycopg://me:s3cret@127.0.0.1:{port}/none"
@@ -156,7 +158,9 @@ def test_the_machines_of_a_cluster_are_counted_and_compared(installation, monkey
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'numstab[cluster]'")
 def test_a_cluster_needs_a_token(installation, monkeypatch, tmp_path):
-    """Nothing is started without; and without the setting there is no check."""
+    """If a cluster is set, the check fails without a token; without a cluster in the settings there is no such
+    check.
+    """
     for variable in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -168,7 +172,7 @@ def test_a_cluster_needs_a_token(installation, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("needs", "state"), [("numpy", "note"), ("numstab-core[whole]==0.1.0", "ok")])
 def test_a_whole_with_files_of_its_own_beside_the_core_is_noticed(settings, tmp_path, monkeypatch, needs, state):
-    """The published whole has none, and requires the core."""
+    """The published package numstab has no files and requires numstab-core; one with files is reported."""
     for name, requirement in (("numstab", needs), ("numstab_core", "numpy")):
         folder = tmp_path / f"{name}-0.1.0.dist-info"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""One test for many cases fails with each case that fails, and with none to check."""
+"""The helper `each_case`: the test reports each failing case, and fails without any case."""
 
 import inspect
 

@@ -31,7 +31,7 @@ _MIN_LENGTH, _MAX_TEXT_SIMILARITY, _MAX_COSINE = 8, 0.8, 0.86
 
 
 def outcome(kind, items, found, confidence, *, answered=True, params=None, read=None, lang="en", entries=()):
-    """A labelled question with the answer it got. The entry of item 1 is "source-1", those of others expand it."""
+    """A labelled question with its answer. The entry of item 1 is "source-1"; entries of other items expand it."""
     line = LabelledQuestion(
         turns=("q",), lang=lang, kind=kind, items=items, entries=entries, params=params or {}, file="f"
     )
@@ -93,14 +93,14 @@ def test_entry_metrics_count_the_questions_that_name_entries():
 
 
 def test_a_line_names_the_entries_that_serve_it():
-    """The labels of one line, among them what an answer must contain and what has no entry yet."""
+    """A line's labels are read, including required words of an answer and a subject that has no entry yet."""
     line = {"q": "a", "kind": "in", "items": [1], "entries": ["one", "two"], "want": "w", "missing": "m"}
     question = parse_labelled_question(json.dumps(line), "f:1")
     assert [question.entries, question.want, question.missing] == [("one", "two"), "w", "m"]
 
 
 def test_left_out_phrasings_are_counted_by_entry():
-    """Ranks are among entries only; a phrasing counts for the entry that owns it."""
+    """Ranks count entries only; each phrasing that was left out of training counts for the entry that owns it."""
     library = {
         "one": SimpleNamespace(expands=None),
         "two": SimpleNamespace(expands="one"),

@@ -51,7 +51,9 @@ def client(service, tmp_path_factory):
 
 
 def _run_exported(files: list[tuple[str, Any]]) -> str:
-    """What exported scripts and notebooks, as (name, text or cells), print one after the other in a new process."""
+    """The output of exported scripts and notebooks, given as (name, text or cells), run one after the other in a new
+    process.
+    """
     process = subprocess.run(
         [sys.executable, "-I", "-c", _RUN_CELLS], input=json.dumps(files), capture_output=True, text=True, timeout=110,
         check=False,
@@ -70,7 +72,7 @@ def _printed_metrics(printed: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 144))])
 def test_exported_entries_measure_the_same_with_torch_alone(service, part):
-    """Every entry: the notebook in Chinese, the script in English."""
+    """Every entry is tested: the notebook in Chinese, the script in English."""
     files, expected = [], {}
     for entry_id in list(service.knowledge.library)[part::144]:
         entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
@@ -119,7 +121,7 @@ def test_exported_script_judges_its_claims(service):
 
 
 def test_exported_code_judges_claims_as_the_service_does(service):
-    """For each operator, with inf, nan and None as values and bounds."""
+    """Tested for each operator, with inf, nan and None as values and bounds."""
     entry = service.knowledge.library["multiply-vs-add"]
     cells = json.loads(export_entry(entry, (), 0, "en", "ipynb"))["cells"]
     namespace: dict[str, Any] = {}
@@ -144,7 +146,7 @@ def test_exported_notebook_is_valid(service):
 
 
 def test_export_over_http(client):
-    """A download; invalid parameters are 422, unknown entries 404."""
+    """The export is a download; invalid parameters are 422, unknown entries 404."""
     response = client.get("/api/v1/entries/multiply-vs-add/export?form=py&n=7&seed=2&lang=en")
     assert response.status_code == 200
     assert 'filename="multiply-vs-add.py"' in response.headers["content-disposition"]
@@ -242,7 +244,7 @@ def test_several_seeds_give_the_spread_of_their_runs(service):
 
 
 def test_untestable_claim_names_parameters_where_it_is_testable(service):
-    """Only with parameters of the user at which the claim cannot be tested."""
+    """It does so only if the user's parameters make the claim untestable."""
     at_entry, at_other = (
         service.answer(Request(question="", entry="multiply-vs-add", params=params, blocks=("powers",))).evidence[0]
         for params in ({}, {"x": 0.9})

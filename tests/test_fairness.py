@@ -1,4 +1,6 @@
-"""One client cannot take everything: a request's runs are bounded and charged, and it may fill half of the queue."""
+"""No client can take everything: the number of runs per request is limited and charged, and one client may fill half of
+the queue.
+"""
 
 import asyncio
 import contextvars
@@ -38,13 +40,13 @@ def served(client: Client) -> Iterator[None]:
 
 
 def first_event(service: answering.Service, **request: object) -> Event:
-    """The first event of an answer, which is then given up."""
+    """The first event of an answer; the rest of its stream is abandoned."""
     with closing(service.stream(Request(question="", entry="counting", **request))) as events:
         return next(events)
 
 
 def test_a_request_is_charged_for_its_runs(toy_service):
-    """Once more for every ten beyond the first ten; an ordinary one is only counted as a request."""
+    """Each ten runs beyond the first ten count as one more request; an ordinary request counts once."""
     charged: list[int] = []
     with served(Client("a", charged.append)):
         for seeds in (1, 10, 11, 20):
@@ -65,7 +67,7 @@ def test_a_client_that_cannot_pay_is_refused_before_the_first_event(toy_service)
 
 
 def test_the_runs_of_a_request_are_bounded(toy_service, monkeypatch):
-    """Seeds times compared values times blocks; the refusal gives both numbers."""
+    """The number is seeds times compared values times blocks; the refusal gives it and the limit."""
     monkeypatch.setattr(answering, "MAX_RUNS", 50)
     assert isinstance(first_event(toy_service, seeds=20, compare={"steps": (1, 2)}), AnswerReady)
     with pytest.raises(BadField, match="60 runs; a request may take 50"):
@@ -73,7 +75,7 @@ def test_the_runs_of_a_request_are_bounded(toy_service, monkeypatch):
 
 
 def test_a_client_may_fill_half_of_the_queue(toy_service):
-    """So there is room for others; the refusal says when to try again."""
+    """The rest is left to other clients; the refusal says when to try again."""
     toy_service.runner = SimpleNamespace(
         waiting=3, waiting_of={"a": 2, "b": 1}.__getitem__, slots=1, timings=Timings(), ready=0
     )
@@ -86,7 +88,7 @@ def test_a_client_may_fill_half_of_the_queue(toy_service):
 
 
 class Turnstile:
-    """A runner with one slot whose runs execute nothing; each ends when the test lets one through."""
+    """A runner with one slot whose runs execute nothing; each ends when the test allows it."""
 
     slots, ready, timings = 1, 0, Timings()
 
@@ -109,11 +111,13 @@ class Turnstile:
         return Run(status=RunStatus.RAN, measured={"last": 1.0})
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, as there is nothing to close."""
 
 
 def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path):
-    """Over HTTP, by address: 500 runs wait; of a second client's first one, at most two of them end before."""
+    """Over HTTP, with clients told by address: 500 runs of one wait; at most two of them end before another client's
+    first run.
+    """
     toy_service.runner = turnstile = Turnstile()
     app = create_app(toy_service, Settings(data=tmp_path))
     ended: list[str] = []
@@ -152,7 +156,9 @@ def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path)
 
 
 def test_clients_take_turns_in_reading_logs(monkeypatch):
-    """A client may fill half of the queue, and then waits for its own logs; another's is read next but one."""
+    """A client that fills half of the queue waits for its own logs; another client's log is read second at the
+    latest.
+    """
     permits, order = threading.Semaphore(0), []
 
     def read_run(_data: bytes, name: str) -> None:
@@ -196,7 +202,9 @@ def test_clients_take_turns_in_reading_logs(monkeypatch):
 
 
 def test_a_client_that_may_only_read_starts_no_run(toy_service):
-    """Whatever the route: some pictures and pages are fetched by GET, and run an experiment where none is kept."""
+    """The rule holds on every route: some pictures and pages fetched by GET run an experiment if no result is
+    cached.
+    """
     with served(Client("reader", may_run=False)):
         with pytest.raises(Unauthorized):
             next(toy_service.run("counts", {}))
@@ -206,7 +214,7 @@ def test_a_client_that_may_only_read_starts_no_run(toy_service):
 
 
 def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_path, monkeypatch):
-    """403; once one with the scope `ask` has had it drawn, everybody sees it."""
+    """It gets 403; once a key with the scope `ask` has had the card drawn, everybody sees it."""
     monkeypatch.setattr(link_previews, "draw_in_subprocess", lambda *_: (b"a picture", True))
     keys = ApiKeyStore(tmp_path)
     client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), is_public=False))
@@ -231,7 +239,7 @@ def test_a_request_pays_for_its_runs_by_the_clients_rate(toy_service, tmp_path):
 
 
 def test_without_a_thread_for_an_answer_the_reply_is_503(toy_service, tmp_path, monkeypatch):
-    """With Retry-After; it was 500."""
+    """The reply has Retry-After; it once was 500."""
     client = TestClient(create_app(toy_service, Settings(data=tmp_path)))
     start = threading.Thread.start
 

@@ -56,7 +56,7 @@ def run(server: Server, slug: str, **body: object) -> dict:
      ("forks", "raised"), ("garbage", "raised"), ("floods", "raised"), ("exits", "crashed")],
 )  # fmt: skip
 def test_failing_demo_is_evidence_over_http(server, slug, status):
-    """200 with a status and a note; the next run succeeds."""
+    """The reply is 200 with the run's status and note; the next run succeeds."""
     evidence = run(server, slug)
     assert (evidence["status"], bool(evidence["note"])) == (status, True)
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
@@ -113,7 +113,7 @@ def _idle_count() -> int:
 
 
 def _forkservers(server: Server) -> list[int]:
-    """Processes of numstab that are not forked by one of themselves."""
+    """The fork servers: processes with a fork server's command line whose parent has another one."""
     return [pid for pid in server.processes() if _is_forked(server, pid) and not _is_forked(server, _parent(pid))]
 
 
@@ -144,7 +144,7 @@ def _parent(pid: int) -> int:
 
 
 def test_killed_fork_server_is_restarted(server):
-    """By the next run, which succeeds; the old process is gone, and there is a single new one."""
+    """The next run starts a single new one and succeeds; the old process is gone."""
     before = _forkserver(server)
     os.kill(before, signal.SIGKILL)
     until(lambda: before not in server.processes())  # a busy machine takes a while, and then its children die in a run
@@ -156,8 +156,8 @@ def test_killed_fork_server_is_restarted(server):
 @pytest.mark.server
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_the_fork_server_of_all_workers_is_killed_in_mid_run(env, tmp_path, times):
-    """What was running is `crashed`, in replies of status 200; later runs succeed, and texts are answered. The children
-    end with their server, and nothing is left when the service ends.
+    """Interrupted runs are `crashed`, in replies of status 200; later runs succeed, and texts are answered. Children
+    end with their server, and no process is left when the service ends.
     """
     settings = env | {"NUMSTAB_DATA": str(tmp_path), "NUMSTAB_SLOTS": "4"}
     with run_server(settings, workers=2) as server, ThreadPoolExecutor(4) as clients:
@@ -185,7 +185,7 @@ def test_the_fork_server_of_all_workers_is_killed_in_mid_run(env, tmp_path, time
 
 @contextmanager
 def _sleeping(server: Server) -> Iterator[tuple[int, Iterator[str]]]:
-    """The status of a run that has begun and goes on for long, and the lines of its stream after the first row."""
+    """Starts a long run; returns the reply's status and the lines of its stream after the first row."""
     body = {"params": {"steps": 100_000}, "seed": time.monotonic_ns()}
     route = f"http://127.0.0.1:{server.port}/api/v1/experiments/sleeps/runs/stream"
     with httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS) as response:
@@ -196,7 +196,7 @@ def _sleeping(server: Server) -> Iterator[tuple[int, Iterator[str]]]:
 
 @pytest.mark.exhaustive
 def test_fork_server_does_not_leak(server):
-    """In forty runs it grows by less than 4 MiB and at most one descriptor."""
+    """Over forty runs it grows by less than 4 MiB and at most one file descriptor."""
     run(server, "counts", seed=time.monotonic_ns())
     until(lambda: len(_children(server)) == _idle_count())
     before = _memory_and_descriptors(_forkserver(server))
@@ -289,7 +289,9 @@ def test_full_disk_loses_no_acknowledged_feedback(env, tmp_path):
 @pytest.mark.server
 @pytest.mark.exhaustive
 def test_locked_store_is_503_for_feedback_only(env, tmp_path):
-    """Feedback waits for five seconds; questions are answered meanwhile; feedback succeeds after the lock."""
+    """Feedback gets 503 after five seconds, while questions are answered; once the lock is released, feedback
+    succeeds.
+    """
     with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as server:
         body = {"answer_id": ANSWER, "helpful": True}
         assert server.post("/feedback", body)[0] == 201
@@ -303,7 +305,7 @@ def test_locked_store_is_503_for_feedback_only(env, tmp_path):
 
 
 def test_deleted_store_is_created_again(tmp_path):
-    """Otherwise SQLite would go on writing to the unlinked file, and acknowledged feedback would be lost."""
+    """Otherwise SQLite would keep writing to the unlinked file, and acknowledged feedback would be lost."""
     store = Store(Settings(data=tmp_path).store_url)
     store.add_feedback(ANSWER, True, "before")
     for path in tmp_path.glob("numstab.sqlite*"):
@@ -315,7 +317,7 @@ def test_deleted_store_is_created_again(tmp_path):
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0, -10 * 365 * 86400.0])
 def test_clock_jump_resets_the_rate_limit(toy_service, tmp_path, monkeypatch, jump):
-    """Clients have their full rate again, and answers have valid ids."""
+    """After the jump, clients have their full rate again, and answers have valid ids."""
     app = create_app(toy_service, Settings(data=tmp_path, rate="3/minute"))
     client, real = TestClient(app, client=("10.0.0.7", 5000)), time.time
     ask = {"question": "counting numbers one", "run": False}

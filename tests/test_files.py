@@ -14,7 +14,7 @@ from qa_service.retrieval.matcher import Matcher
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
-    """No temporary file remains."""
+    """No temporary file remains either."""
     path = tmp_path / "new folder" / "keys.json"
     write_atomically(path, lambda file: file.write_text("old"))
 
@@ -29,7 +29,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_cached_files_that_were_not_used_for_long_are_deleted(tmp_path):
-    """But for the newest, other kinds, and those in use again."""
+    """The newest file, files of other kinds, and those used again are kept."""
     for days, name in ((30, "a-1"), (20, "a-2"), (20, "a-3"), (9, "a-4"), (1, "a-5"), (40, "b-1")):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
@@ -42,7 +42,7 @@ def test_cached_files_that_were_not_used_for_long_are_deleted(tmp_path):
 
 
 def test_a_new_classifier_replaces_those_of_other_versions(tmp_path, toy_service):
-    """Each is 75 MB, and every change of a phrasing makes one."""
+    """Each file has 75 MB, and every change of a phrasing produces a new one."""
     for number in range(10):
         for name in (f"classifier-{number}.npz", f"phrasings-{number}.faiss"):
             (tmp_path / name).touch()
@@ -89,7 +89,7 @@ def test_symlink_is_kept_and_its_target_replaced(tmp_path):
 
 
 def test_matcher_works_without_a_writable_cache(toy_service, word_hash, tmp_path):
-    """With a file in the place of the cache folder, the matcher builds everything and stores nothing."""
+    """With a file in place of the cache folder, the matcher builds everything and stores nothing."""
     (tmp_path / "cache").write_text("a file")
     matcher = Matcher(toy_service.knowledge.library, word_hash(), name="word-hash", cache=tmp_path / "cache")
     assert matcher.match("counting numbers one").matches[0].entry.id == "counting"

@@ -1,5 +1,5 @@
-"""Finding the entry: kinds of questions that were once missed, in words that no phrasing has; and related questions
-that are outside the subject.
+"""Finding the entry: questions of kinds that were once missed, in words that no phrasing has, and related questions
+outside the subject.
 """
 
 from qa_service.knowledge.library import Library
@@ -72,7 +72,9 @@ NOT_OURS = [
 
 
 def test_the_entry_that_answers_comes_first(service):
-    """But for two questions at most, whose entry is among the best three: any new phrasing may change a close order."""
+    """At most two questions may miss; their entry must be among the best three, as any new phrasing may change a close
+    order.
+    """
     answers = {question: service.ask(Request(question=question, run=False)) for question in FOUND}
     missed = {
         question: (answer.status, answer.entry and answer.entry.id)
@@ -85,7 +87,7 @@ def test_the_entry_that_answers_comes_first(service):
 
 
 def test_a_related_question_outside_the_subject_is_declined(service):
-    """But for one at most, likewise."""
+    """At most one question may fail."""
     answered = [
         question
         for question in NOT_OURS
@@ -95,7 +97,7 @@ def test_a_related_question_outside_the_subject_is_declined(service):
 
 
 def test_no_phrasing_has_these_words(service):
-    """Otherwise the tests above would measure memory."""
+    """If phrasings contained the questions of the tests above, these would only test memorisation."""
     library: Library = service.knowledge.library
     owners = [*library.values(), *library.subjects]
     phrasings = {wording for owner in owners for lang in LANGS for wording in owner.wordings(lang)}

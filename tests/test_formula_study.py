@@ -1,4 +1,4 @@
-"""A formula from a request to its result: the study, the route of the API, the command, receipts."""
+"""A formula from request to result: the study, the API's route, the command, receipts."""
 
 import json
 import math
@@ -98,7 +98,7 @@ def test_a_variable_without_a_value_gets_a_range(study):
 
 
 def test_an_input_of_several_variables_breaks_the_format_asked_for(study):
-    """Where the squares of float16 are too large or too small; the steps are shown there."""
+    """The input makes squares overflow or underflow in float16; the steps are shown at this input."""
     result = study("x/sqrt(x**2+y**2)", over={"x": ("-1000", "1000"), "y": ("-1000", "1000")}, dtypes=("float16",))
     assert result.at == result.breaking["float16"]
     assert result.breaks_at["float16"] == result.breaking["float16"]["x"]

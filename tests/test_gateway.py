@@ -84,7 +84,7 @@ def test_api_keys_are_stored_hashed_and_private(tmp_path):
 
 
 def test_key_in_a_url_becomes_a_cookie(make_client, tmp_path):
-    """A redirect removes it from the URL; the cookie is HttpOnly."""
+    """The response redirects to the URL without the key and sets an HttpOnly cookie."""
     secret = ApiKeyStore(tmp_path).add("class", ("ask",))
     client = make_client(public=False)
     redirect = client.get(f"/entries?lang=en&key={secret}")
@@ -96,14 +96,16 @@ def test_key_in_a_url_becomes_a_cookie(make_client, tmp_path):
 
 
 def test_metrics_need_loopback_or_a_key(make_client):
-    """Even if the service is public."""
+    """They need it even if the service is public."""
     assert make_client(address="10.0.0.7").get("/metrics").status_code == 401
     assert make_client(address="127.0.0.1").get("/metrics").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics%0a", "/metrics%0A", "/metrics%00", "/%0ametrics", "/livez%0a", "/a%7fb"])
 def test_a_path_with_a_control_character_is_refused(make_client, tmp_path, path):
-    """A route's pattern would match before a final line feed: /metrics%0a was open to everybody, and to a read key."""
+    """A route's pattern would match before a final line feed: /metrics%0a was once open to everybody, and to a read
+    key.
+    """
     read_key = ApiKeyStore(tmp_path).add("read", ("read",))
     for client, headers in ((make_client(), {}), (make_client(public=False), bearer(read_key))):
         reply = client.get(path, headers=headers)
@@ -112,14 +114,16 @@ def test_a_path_with_a_control_character_is_refused(make_client, tmp_path, path)
 
 
 def test_the_route_of_the_metrics_asks_for_an_operator_itself(make_client, monkeypatch):
-    """So no way to spell its path goes past the guard."""
+    """Therefore no spelling of the path avoids the check."""
     monkeypatch.setattr(auth, "CONTROL_CHARACTERS", re.compile("(?!)"))
     assert make_client().get("/metrics%0a").status_code == 401
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.0.2.1"])
 def test_an_operator_on_this_machine_addresses_this_machine(make_client, host):
-    """A page elsewhere may give its own host name the address 127.0.0.1, and would then read the metrics."""
+    """The Host header must be a loopback name: another site could resolve its own name to 127.0.0.1 and read the
+    metrics.
+    """
     client = make_client(address="127.0.0.1")
     assert client.get("/metrics", headers={"Host": host}).status_code == 401
     assert "why" not in client.get("/readyz", headers={"Host": host}).json()
@@ -129,7 +133,7 @@ def test_an_operator_on_this_machine_addresses_this_machine(make_client, host):
 
 @pytest.mark.parametrize("cookie", ["a@b=1", "=", ";;", "numstab_key", 'x="', "\xff=1"])
 def test_cookies_of_other_applications_do_no_harm(make_client, tmp_path, cookie):
-    """They are not read: a malformed one was a 500 everywhere. Ours is found among them."""
+    """Other cookies are not parsed: a malformed one once gave a 500 everywhere. Ours is found among them."""
     secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
     client = make_client(public=False)
     theirs = {"Cookie": cookie.encode("latin-1")}
@@ -140,7 +144,7 @@ def test_cookies_of_other_applications_do_no_harm(make_client, tmp_path, cookie)
 
 
 def test_a_key_in_a_url_leads_to_no_other_host(make_client, tmp_path):
-    """An address that begins with two slashes names a host."""
+    """The redirect's path gets a single leading slash, as an address that begins with two slashes would name a host."""
     secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
     reply = make_client(public=False).get(f"http://localhost//evil.example/?key={secret}")
     assert (reply.status_code, reply.headers["location"]) == (303, "/evil.example/")
@@ -148,7 +152,7 @@ def test_a_key_in_a_url_leads_to_no_other_host(make_client, tmp_path):
 
 @pytest.mark.parametrize("path", ["/livez", "/robots.txt", "/metrics", "/entries"])
 def test_a_wrong_key_in_a_url_replaces_no_cookie(make_client, path):
-    """Any page could have a browser open /livez?key=x, and so log its user out."""
+    """Otherwise any site could make a browser open /livez?key=x and so log its user out."""
     assert "set-cookie" not in make_client(public=False).get(f"{path}?key=x").headers
 
 
@@ -160,7 +164,7 @@ def test_a_wrong_key_in_a_url_replaces_no_cookie(make_client, path):
      '[{"name": NaN, "scopes": ["ask"], "sha256": "0", "made": "x"}]'],
 )  # fmt: skip
 def test_a_broken_file_of_keys_lets_nobody_in(make_client, tmp_path, text, caplog):
-    """401 and a line in the log, not 500; a command says so and does not overwrite it."""
+    """Requests get 401, not 500, and the log a line; a command reports the file and does not overwrite it."""
     secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
     (tmp_path / "keys.json").write_text(text, "latin-1")
     client = make_client(public=False)
@@ -172,7 +176,7 @@ def test_a_broken_file_of_keys_lets_nobody_in(make_client, tmp_path, text, caplo
 
 
 def test_a_file_of_keys_of_another_version_is_read(tmp_path):
-    """As numstab has always written it, and with a field that is not known yet."""
+    """Files in the format of earlier versions are read, and files with a field that is not known yet."""
     secret = "nst_" + "a" * 43
     row = {"name": "班", "scopes": ["read", "ask"], "sha256": sha256(secret.encode()).hexdigest(), "made": "2026-01-01"}
     for rows in ([row], [row | {"note": [1]}]):
@@ -200,7 +204,7 @@ def test_questions_are_rate_limited(make_client):
 
 
 def test_cors_allows_configured_origins_only(make_client):
-    """Without a setting, none; with one, that origin and no other."""
+    """By default no origin is allowed; with the setting, only those listed."""
     preflight = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST",
              "Access-Control-Request-Headers": "content-type, x-stainless-lang"}  # fmt: skip
     assert "access-control-allow-origin" not in make_client().options("/api/v1/ask", headers=preflight).headers
@@ -342,7 +346,9 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
     ],
 )
 def test_pages_of_other_sites_may_not_post(make_client, headers, status):
-    """A browser sends text/plain across sites without asking: such feedback was stored. Configured origins may."""
+    """Browsers send text/plain across sites without a preflight; such feedback was once stored. Configured origins may
+    post.
+    """
     client = make_client(origins="https://school.example")
     reply = client.post("/api/v1/ask", content=json.dumps(ASK), headers={"Content-Type": "text/plain"} | headers)
     assert reply.status_code == status
@@ -350,7 +356,9 @@ def test_pages_of_other_sites_may_not_post(make_client, headers, status):
 
 
 def test_only_the_hosts_of_the_settings_are_served(make_client):
-    """Others get 421, so a foreign name with our address shows nothing; by default any host is served."""
+    """Other Host headers get 421, so that a foreign name for our address shows nothing; by default any host is
+    served.
+    """
     client = make_client(hosts="school.example, numstab.example")
     for host, status in (("school.example:8443", 200), ("NUMSTAB.example.", 200), ("127.0.0.1:8000", 200),
                          ("evil.example", 421), ("school.example.evil.example", 421)):  # fmt: skip
@@ -360,13 +368,15 @@ def test_only_the_hosts_of_the_settings_are_served(make_client):
 
 @pytest.mark.parametrize("path", ["/robots.txt", "/sitemap.xml", "/llms.txt"])
 def test_pages_that_quote_the_host_are_not_cached(make_client, path):
-    """A cache that a client filled under a foreign Host would lead others there; and named hosts alone are quoted."""
+    """A cached page requested under a foreign Host would send other users there; configured hosts rule out foreign
+    ones.
+    """
     assert make_client().get(path).headers["cache-control"] == "no-store"
     assert make_client(hosts="school.example").get(path, headers={"Host": "evil.example"}).status_code == 421
 
 
 def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, monkeypatch):
-    """It held all threads of the server: 45 of 45 feedbacks unanswered after 40 s, static files after 20 s."""
+    """Such a store once blocked all threads: 45 of 45 feedbacks had no reply after 40 s, static files took 20 s."""
     monkeypatch.setattr("qa_service.store.threads.MAX_SECONDS", 0.5)
     hangs = threading.Event()
     monkeypatch.setattr("qa_service.store.Store.add_feedback", lambda *_: hangs.wait(TIMEOUT_SECONDS))

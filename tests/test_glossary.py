@@ -1,4 +1,4 @@
-"""The glossary: wrong terms are named with the right ones; code, formulas and quotations may hold them."""
+"""The glossary check: wrong terms are reported with the right ones; code, formulas and quotations may contain them."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_right_terms_code_and_quotations_are_left_alone(lang, text):
 
 
 def test_every_pattern_compiles_and_matches_no_right_term():
-    """Otherwise the glossary would recommend a term and report it as an error."""
+    """Otherwise the glossary would recommend a term that it reports as wrong."""
     for lang in LANGS:
         for term in GLOSSARY[lang]:
             re.compile(term.wrong)
@@ -53,7 +53,7 @@ def test_every_pattern_compiles_and_matches_no_right_term():
 
 
 def test_entries_and_demos_keep_to_it():
-    """All texts that a reader sees."""
+    """All texts of entries and demos that readers see use the glossary's terms."""
     experiments, library = shipped.EXPERIMENTS, shipped.library()
     problems = [f"{entry.id}: {problem}" for entry in library.values() for problem in entry_problems(entry)]
     problems += [f"{one.slug}: {problem}" for one in experiments.values() for problem in experiment_problems(one)]

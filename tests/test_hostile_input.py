@@ -93,7 +93,7 @@ def test_hostile_strings_in_the_api(client, name):
 
 @pytest.mark.parametrize("name", HOSTILE_STRINGS)
 def test_hostile_strings_in_the_pages(client, name):
-    """In the question, the path and the query; the HTML in events has no markup of the input."""
+    """They are sent in the question, the path and the query; HTML in events contains none of their markup."""
     encoded = quote(HOSTILE_STRINGS[name].encode("utf-8", "surrogatepass"), safe="")[:4000]
     for path in ("/entries/{}", "/e/{}", "/experiments/{}", "/?lang={}", "/entries?lang={}", "/e/counting?steps={}",
                  "/e/counting?seed={}", "/e/counting?{}=1", "/e/counting?block={}", "/experiments/counts?steps={}",
@@ -112,7 +112,7 @@ def test_hostile_strings_in_the_pages(client, name):
 
 @pytest.mark.parametrize("name", HOSTILE_BODIES)
 def test_hostile_bodies(client, name):
-    """On every route that takes a body."""
+    """They are sent to every route that takes a body."""
     for route in (f"{API}/ask", f"{API}/ask/stream", f"{API}/experiments/counts/runs", f"{API}/feedback",
                   f"{API}/experiments/counts/runs/stream", "/page/ask", "/page/run"):  # fmt: skip
         assert_no_harm(client.post(route, content=HOSTILE_BODIES[name]))
@@ -127,7 +127,9 @@ def test_feedback_is_stored_verbatim(client, data):
 
 
 def test_hostile_strings_and_bodies_in_the_terminal(cache, tmp_path, capsys, monkeypatch):
-    """As a batch, as arguments and on standard input: one output line each, no traceback, no escape sequence."""
+    """Sent as a batch, as arguments and on standard input, they give one output line each, no traceback, no escape
+    sequence.
+    """
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
            "NUMSTAB_DATA": str(tmp_path)}  # fmt: skip
     lines = [json.dumps({"q": text, "run": False}).encode() for text in HOSTILE_STRINGS.values()]
@@ -156,9 +158,10 @@ def test_hostile_strings_and_bodies_in_the_terminal(cache, tmp_path, capsys, mon
              ", 那 ", ". and what ", " 呢", "9, 9"]
 )  # fmt: skip
 def test_repetitive_questions_are_parsed(unit):
-    """1,800 and 100,000 characters that could make regular expressions backtrack: this test would never end.
+    """1,800 and 100,000 characters that might make regular expressions backtrack; if they did, this test would never
+    end.
 
-    How long it takes: `python -m bench hostile`.
+    To measure how long it takes: `python -m bench hostile`.
     """
     for size in (1_800, 100_000):
         parsing.parse_question((unit * size)[:size] + "x")

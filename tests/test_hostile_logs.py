@@ -43,7 +43,7 @@ NAMES = [
 
 
 def read(data: bytes) -> str:
-    """The status of the diagnosis, or "refused"."""
+    """Reads and diagnoses a log; returns the status of the diagnosis, or "refused"."""
     try:
         found = diagnose_file(data)
     except BadRequest:
@@ -54,7 +54,7 @@ def read(data: bytes) -> str:
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
 def test_a_name_of_many_words_is_understood(name):
-    """Patterns in which words repeat must not be tried in every way: this test would never end."""
+    """Patterns with repeated words must not try all combinations; if they did, this test would never end."""
     assert meaning_of(name) == ""
     is_measure(name)
     is_bookkeeping(name)
@@ -76,7 +76,9 @@ def test_numbers_of_any_size(line):
 
 
 def test_columns_of_unequal_length_are_read():
-    """A long one and 15,000 short ones, in 0.25 MB: all of their places would be 750 million values."""
+    """One column is long, 15,000 are short, in 0.25 MB; padding them all to the same length would take 750 million
+    values.
+    """
     columns = {"loss": [1] * 50_000, **{f"a{index}": [1] for index in range(15_000)}}
     read(json.dumps(columns).encode())
 
@@ -123,7 +125,9 @@ def test_a_long_log_counts_as_several_requests():
 
 
 def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
-    """While some are read and others wait, a further one is refused at once, and takes none of the server's threads."""
+    """While some logs are read and others wait, a further one is refused at once and takes none of the server's
+    threads.
+    """
     go, begun = threading.Event(), threading.Semaphore(0)
 
     def hanging(_data: bytes, _name: str) -> None:
@@ -190,7 +194,7 @@ def test_any_body_is_diagnosed_or_refused(client, body):
     ids=["unclosed", "lines", "blanks", "turns", "quoted turns"],
 )
 def test_what_chat_programs_ask_for_themselves_is_answered_at_any_length(client, prompt):
-    """The longest prompts that a request holds."""
+    """Housekeeping prompts of chat programs are answered, even the longest that a request may have."""
     reply = client.post(
         "/v1/chat/completions", json={"messages": [{"role": "user", "content": f"### Task:\n{prompt}"}]}
     )

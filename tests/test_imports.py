@@ -24,7 +24,7 @@ def test_command_line_imports_nothing_heavy():
 
 
 def test_an_answer_without_runs_imports_nothing_that_it_does_not_need(cache):
-    """No FAISS for a first question, nothing that diagnoses runs, no web framework, no database."""
+    """A first question imports neither FAISS, nor the diagnosis of runs, nor a web framework, nor a database."""
     code = (
         "import sys\n"
         "from qa_service.__main__ import main\n"

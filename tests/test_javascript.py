@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_node_tests_pass() -> None:
-    """Number formats, server-sent events, CSV, slider scales, retries, runs."""
+    """The tests cover number formats, server-sent events, CSV, slider scales, retries and runs."""
     node = node_command()
     if node is None:
         if os.environ.get("CI") == "true":
@@ -35,7 +35,7 @@ def test_node_tests_pass() -> None:
 
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
 def test_unreachable_registry_is_reported_and_fails_in_ci(ci: str, status: int, tmp_path: Path) -> None:
-    """With an npm that fails, in a checkout without TypeScript."""
+    """Tested with an npm that fails, in a checkout without TypeScript."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/javascript.py", "package-lock.json"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -68,7 +68,7 @@ def test_unreachable_registry_is_reported_and_fails_in_ci(ci: str, status: int, 
 def test_scripts_and_templates_that_do_not_meet_are_reported(
     file: str, line: str, message: str, tmp_path: Path
 ) -> None:
-    """In a copy of the page to which one line was added; without it nothing is reported."""
+    """One line that breaks the agreement is added to a copy of the page; without it nothing is reported."""
     web = tmp_path / "web"
     for folder in ("static", "templates"):
         shutil.copytree(ROOT / "qa_service" / "fronts" / "web" / folder, web / folder)

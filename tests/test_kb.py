@@ -1,4 +1,6 @@
-"""The shipped entries: complete, in both languages, found by their own questions; tests/snippets runs their code."""
+"""The shipped entries are complete, in both languages, and found by their own questions; tests/snippets runs their
+code.
+"""
 
 import re
 from pathlib import Path
@@ -16,12 +18,14 @@ LECTURE_ENTRIES = sorted(
 
 
 def test_every_lecture_item_has_an_entry(service):
-    """Items 1 to 15 and the closing remark."""
+    """The items are 1 to 15 and the closing remark."""
     assert [entry.item for entry in service.knowledge.library.values() if entry.expands is None] == list(range(1, 17))
 
 
 def test_every_entry_is_complete(service):
-    """Answer, phrasings, claims, related entries; of a lecture item also its text, references and more claims."""
+    """An entry has an answer, phrasings, claims and related entries; one of a lecture item also its text, references,
+    more claims.
+    """
     library = service.knowledge.library
 
     def check(entry_id: str) -> None:
@@ -44,7 +48,7 @@ def test_every_entry_is_complete(service):
 
 
 def test_texts_are_in_their_own_language(service):
-    """No Chinese characters in English texts, some in every Chinese one; both show the same live numbers."""
+    """English texts have no Chinese characters, every Chinese one has some; both contain the same live numbers."""
 
     def check(entry_id: str) -> None:
         entry = service.knowledge.library[entry_id]
@@ -67,7 +71,7 @@ def test_texts_are_in_their_own_language(service):
 
 @pytest.mark.parametrize("entry_id", LECTURE_ENTRIES)
 def test_quotations_of_the_lecture_are_verbatim(service, entry_id):
-    """What a verdict is passed on stands in the lecture, word by word, or is marked as commonly said."""
+    """Each statement that an entry judges stands in the lecture word for word, or is marked as commonly said."""
     entry = service.knowledge.library[entry_id]
     for lang in LANGS:
         sources = (entry.lecture.question, entry.lecture.answer, entry.lecture.netizens)
@@ -88,7 +92,7 @@ def _one_line(text: str) -> str:
 
 
 def test_phrasings_are_unique(service):
-    """Among all entries, whatever the case."""
+    """No two entries share a phrasing, ignoring case."""
     seen: dict[str, str] = {}
     for entry in service.knowledge.library.values():
         for lang in LANGS:
@@ -99,7 +103,7 @@ def test_phrasings_are_unique(service):
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("entry_id", LECTURE_ENTRIES)
 def test_lecture_questions_find_their_entry(service, entry_id, lang):
-    """The question of the entry, and the words of the lecture."""
+    """The entry is found by its own question, and by the words of the lecture."""
     entry = service.knowledge.library[entry_id]
     assert entry.lecture is not None
     lecture = entry.lecture.question or entry.lecture.answer
@@ -120,7 +124,7 @@ def test_questions_outside_the_subject_are_not_covered(service, question):
 
 
 def test_number_of_entries_and_demos():
-    """So that the tests above are not vacuous."""
+    """Without entries and demos, the tests above would check nothing."""
     assert len(list(Path(Settings().demos).rglob("*.py"))) >= 100
     assert len(ENTRIES) >= 160
 
@@ -129,7 +133,7 @@ def test_number_of_entries_and_demos():
     ("first", "one_in"), [(0, 8), *(pytest.param(first, 4, marks=pytest.mark.exhaustive) for first in range(4))]
 )
 def test_the_questions_of_aspects_find_them(service, first, one_in):
-    """Those of one entry in so many, each in both languages; a few may be nearer to another entry."""
+    """A sample of entries is tested, in both languages; a few aspects may be nearer to another entry."""
     asked = [
         (entry, one, lang)
         for entry in list(service.knowledge.library.values())[first::one_in]

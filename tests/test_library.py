@@ -21,7 +21,7 @@ def problems(folder, toy_experiments) -> str:
 
 
 def test_entries_are_read(toy_service):
-    """In the order of their items, in both languages, each with its own hash."""
+    """Entries are in the order of their items, in both languages, each with its own hash."""
     library = toy_service.knowledge.library
     assert list(library) == ["counting", "raising", "hanging"]
     assert library["counting"].question.zh == "怎样数数"
@@ -62,7 +62,7 @@ def test_invalid_entry_is_reported_with_its_line(kb_copy, toy_experiments, old, 
 
 
 def test_all_invalid_entries_are_reported_at_once(kb_copy, toy_experiments):
-    """Also a file that is not text."""
+    """A file that is not text is reported with them."""
     (kb_copy / "counting.toml").write_bytes(b"\xff\xfe\x00")
     (kb_copy / "raising.toml").write_text("item = 99")
     (kb_copy / "hanging.toml").write_text("[[[")
@@ -105,7 +105,7 @@ def test_slugs_are_unique_across_folders(tmp_path):
 
 
 def test_every_demo_folder_is_a_theme():
-    """So that the list of experiments by theme has all of them."""
+    """A demo outside the themes would be missing from the list of experiments."""
     experiments = load_specs(Settings().demos).values()
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
     assert {experiment.file.partition("/")[0] for experiment in experiments} <= themes

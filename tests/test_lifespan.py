@@ -1,4 +1,4 @@
-"""The lifespan of an application: nothing starts before it, and every thread and child ends with it."""
+"""The lifespan of an application: nothing starts before it begins, and every thread and child process ends with it."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ def questions_stored(settings: Settings) -> int:
 
 
 def test_building_an_application_has_no_side_effects(server_like_service, tmp_path):
-    """No thread and no subscription: questions before the lifespan are neither counted nor stored."""
+    """It starts no thread and no subscription: questions before the lifespan are neither counted nor stored."""
     before = service_threads()
     settings = Settings(data=tmp_path / "data", cache=tmp_path)
     apps = [create_app(server_like_service, settings, shared=None, watch_knowledge=True) for _ in range(2)]
@@ -120,7 +120,7 @@ def test_service_can_be_used_after_its_application_has_ended(server_like_service
 
 
 def test_front_may_have_a_lifespan_and_mounts(toy_service, tmp_path, monkeypatch):
-    """Its lifespan runs within the server's, what it yields is in the state of requests, its mount is served."""
+    """A front's lifespan runs within the server's, requests see the state it yields, and its mounts are served."""
     lifespan_events: list[str] = []
     front = ModuleType("front")
 

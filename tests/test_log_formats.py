@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - lines of logs are as long as they are
-"""Every line of a training log is read: formats, steps over the whole run, line numbers, events, settings."""
+"""Reading training logs line by line: formats, steps over the whole run, line numbers, events, settings."""
 
 import math
 from functools import cache
@@ -28,7 +28,7 @@ def _same(first: float, second: float) -> bool:
 
 
 def _by_place(run):
-    """(line, key) → the (step, value) pairs there."""
+    """The (step, value) pairs of a run by (line, key)."""
     found = {}
     for key, records in run.series.items():
         for record in records:
@@ -38,7 +38,9 @@ def _by_place(run):
 
 @each_case("name", PRINTERS)
 def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
-    """What a trainer's own print code wrote comes back: the value as printed, the step over the run, the line."""
+    """From the output of each trainer's printing code, the printed value, its step in the run and its line number are
+    read.
+    """
     printed = PRINTERS[name]()
     run = read_log_text(printed.text)
     assert len(printed.lines) >= 8
@@ -66,7 +68,9 @@ def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
     ],
 )
 def test_prefixes_of_launchers_and_containers_change_nothing(prefix):
-    """Ranks, times of k8s, names of containers, loggers, colours: in front of every line of every format."""
+    """Ranks, times of Kubernetes, container names, loggers and colours are put in front of every line of every
+    format.
+    """
 
     def check(name: str) -> None:
         printed, plain = _without_prefix(name)
@@ -83,13 +87,15 @@ def test_prefixes_of_launchers_and_containers_change_nothing(prefix):
 
 @cache
 def _without_prefix(name):
-    """What the printer of this name printed, and what is read of it."""
+    """The sample log of a printer, and what is read from it without prefixes."""
     printed = PRINTERS[name]()
     return printed, read_log_text(printed.text)
 
 
 def test_nearly_all_informative_lines_are_understood():
-    """At least 98 % over all formats together, counted by the series and events that name the line."""
+    """Over all formats at least 98 % of the lines with values or events give a series or event with that line
+    number.
+    """
     known = total = 0
     for make in PRINTERS.values():
         printed = make()
@@ -104,7 +110,7 @@ def test_nearly_all_informative_lines_are_understood():
 
 
 def _said(line):
-    """(the line of the log, what it says) of a line of a snippet."""
+    """Splits a line of a snippet into the line of the log and the list of what should be read from it."""
     text, mark, words = line.partition("<<")
     return text.rstrip(" ") if mark else text, words.split()
 
@@ -134,7 +140,7 @@ def test_logs_as_people_paste_them_are_read(name):
 
 
 def test_noise_is_not_read():
-    """Prose, code, progress of downloads and settings are no records."""
+    """Prose, code, progress of downloads and settings give no records."""
     text = """\
 Loading checkpoint shards: 100%|██████████| 3/3 [00:05<00:00,  1.71s/it]
 I ran it with a loss of 2.5 at first, and after some 300 steps in which nothing else had changed at all it was 7
@@ -155,7 +161,9 @@ Downloading: 1.2MB
     ],
 )  # fmt: skip
 def test_numbers_as_programs_write_them(word, value):
-    """Of C, C++ on Windows, Lisp, YAML, JSON, with separators of thousands; also wrapped as a tensor."""
+    """The numbers are those of C, C++ on Windows, Lisp, YAML and JSON, with thousands separators, and printed
+    tensors.
+    """
     assert _same(parse_value(word), value)
     assert _same(read_pairs(f"loss: {word}, lr: 0.1").values["loss"], value)
     assert _same(read_pairs(f"loss=tensor({word}, device='cuda:0', grad_fn=<MeanBackward0>)").values["loss"], value)
@@ -164,7 +172,7 @@ def test_numbers_as_programs_write_them(word, value):
 
 
 def test_what_is_no_number_is_absent():
-    """None, n/a, z-scores and the word nan in a name; the mean in parentheses has its own name."""
+    """None, n/a, z-scores and the word nan in a name give no value; a mean in parentheses has a key of its own."""
     read = read_pairs(
         "loss: None, grad_norm: n/a, lr: 0.1 (+nanz) | number of nan iterations: 0 | acc: 0.5 (nan)"
     ).values
@@ -216,7 +224,7 @@ def test_other_ranks_do_not_double_the_run():
 
 
 def test_progress_bars_share_a_line_and_backspaces_separate_too():
-    """Parts of a line that a bar has overwritten are read, all with its number."""
+    """Parts of a line that a progress bar has overwritten are read too, with the number of that line."""
     back = "\b" * 30
     run = read_log_text(
         "start\n" + "".join(f"{back}{s}/90 [=>....] - ETA: 1s - loss: {2 - s / 100:.4f}" for s in (1, 2, 3))
@@ -229,7 +237,7 @@ def test_progress_bars_share_a_line_and_backspaces_separate_too():
 
 
 def test_a_traceback_is_an_event_with_its_exception():
-    """Also behind the prefix of a rank; its code is not read as values."""
+    """It is recognised behind a rank's prefix too; its code is not read as values."""
     lines = [
         "Traceback (most recent call last):",
         '  File "train.py", line 41, in <module>',
@@ -260,7 +268,7 @@ def test_skipped_updates_are_events():
 
 @each_case("message", messages.MESSAGES)
 def test_every_message_has_a_hint_that_its_words_have(message):
-    """The quick test never hides a message."""
+    """The hint, a lower-case string searched for first, never hides a message that the full pattern would find."""
     assert message.hint == message.hint.lower()
 
 
@@ -288,7 +296,7 @@ def test_every_message_has_a_hint_that_its_words_have(message):
     ],
 )
 def test_messages_are_events(line, name):
-    """What trainers print when they give up."""
+    """The messages are those that trainers print when they give up."""
     run = read_log_text(f"step 1 loss 2.5 lr 0.1\n{line}\n")
     assert [(event.name, event.line) for event in run.events if event.kind == "message"] == [(name, 2)]
 
@@ -314,12 +322,14 @@ def test_messages_are_events(line, name):
     ],
 )  # fmt: skip
 def test_settings_are_read_from_configurations(text, settings):
-    """Arguments, YAML, JSON, commands, and what Trainer prints first."""
+    """Configurations are printed arguments, YAML, JSON, commands, and what Trainer prints first."""
     assert read_settings(text) == settings
 
 
 def test_settings_of_the_run():
-    """A constant rate, losses in bits, running means, the filter of Hugging Face."""
+    """Read from the log are a constant learning rate, losses in bits, running means, and Hugging Face's filter of
+    nan.
+    """
     assert read_log_text("\n".join(f"step {s} loss {2 - s / 9:.3f} lr 0.1" for s in range(5))).settings["lr"] == 0.1
     assert (
         "lr"
@@ -339,7 +349,9 @@ def test_settings_of_the_run():
 
 
 def test_records_without_steps_are_counted_by_the_interval_of_logging():
-    """Where the arguments are printed and the log has the beginning; else they stay without a step."""
+    """Steps are counted if the arguments are printed and the log has its beginning; otherwise the records have no
+    step.
+    """
     records = [f"{{'loss': {2.5 - i / 10:.4f}, 'learning_rate': 1e-05, 'epoch': {i / 10}}}" for i in range(1, 8)]
     run = read_log_text("\n".join(["TrainingArguments(fp16=True, logging_steps=25, optim=adamw_torch)", *records]))
     assert [record.step for record in run.series["loss"]] == list(range(25, 200, 25))
@@ -360,14 +372,14 @@ def test_records_without_steps_are_counted_by_the_interval_of_logging():
     ],
 )
 def test_logs_in_other_languages(line):
-    """The loss and the epoch by their names there."""
+    """The loss and the epoch are recognised by their names in these languages."""
     run = read_log_text("\n".join(line.format(i, 2.5 - i / 10) for i in range(1, 9)))
     assert [record.value for record in run.series["loss"]][:2] == [2.4, 2.3]
     assert [record.step for record in run.series["loss"]][:2] == [1, 2]
 
 
 def test_lines_that_stand_together_are_read_together():
-    """A heading of a validation, a printed data frame, a configuration in JSON that is no record."""
+    """Such are the heading of a validation, a printed data frame, and a configuration in JSON, which is no record."""
     run = read_log_text("loss: 2.30  [   64/60000]\nTest Error: \n Accuracy: 43.6%, Avg loss: 2.15 \n")
     assert (run.series["val_loss"][0].value, run.series["val_accuracy"][0].value) == (2.15, 43.6)
     run = read_log_text("before\n   step      loss    lr\n0     1  2.310000  0.1\n1     2       NaN  0.1\n")
@@ -414,7 +426,7 @@ def test_the_beginning_of_a_run_is_known(text, start):
 
 
 def test_the_excerpt_has_the_lines_that_matter():
-    """The ends, the first nan and the three lines before it, messages; bounded."""
+    """It has the log's ends, the first nan with three lines before it, and messages, and its length is limited."""
     lines = [f"step {s} loss {2 - s / 2000:.4f} lr 0.001" for s in range(3000)]
     lines[1700] = "step 1700 loss nan lr 0.001"
     lines[700] = "step 700 loss 9.5 lr 0.001"
@@ -426,7 +438,7 @@ def test_the_excerpt_has_the_lines_that_matter():
 
 
 def test_each_row_of_the_table_of_formats_is_printed_here():
-    """A format without a sample is not tested."""
+    """Each format that is recognised has a sample in these tests."""
     printed = {name.split()[0] for name in PRINTERS}
     assert {form.id for form in formats.TRAINER_LOG_FORMATS} - printed == {"darknet_region"}
 
@@ -442,7 +454,7 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES | st.text(max_size=30), max_size=12).map("".join))
 def test_any_text_is_read(text):
-    """No mixture raises; what is read points into the text."""
+    """No mixture of lines raises an error; records have line numbers within the text."""
     run = read_log_text(text)
     lines = text.count("\n") + 1
     assert run.lines_read <= run.lines <= lines
@@ -455,7 +467,7 @@ def test_any_text_is_read(text):
     "unit", ["a" * 50, "1" * 50, "loss: ", "1,", "(", "[31m", "{'", " | ", "nan ", "a=1 ", "\x1b[", "第1", "- ", ". "]
 )
 def test_work_grows_with_the_length_of_a_line_at_most_linearly(unit, monkeypatch):
-    """Counted in the names looked up and the numbers converted, not in seconds."""
+    """Work is counted as the names looked up and the numbers converted, not in seconds."""
     counts = []
     original = pairs.parse_value
     for factor in (1, 4):

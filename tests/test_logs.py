@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - lines of logs are as long as they are
-"""Logs in questions: formats, values, signs. A healthy log gives no sign of sickness."""
+"""Logs within questions: formats, values, and the signs derived from them. A healthy log gives no sign of sickness."""
 
 import math
 
@@ -158,7 +158,7 @@ def _signs(text: str) -> set[str]:
 
 @each_case("form", SAMPLES)
 def test_each_format_is_recognised_and_its_signs_are_read(form):
-    """A log is read as its format, whatever colours, ranks and bars it has."""
+    """The format is recognised in spite of colours, ranks and progress bars."""
     text, signs = SAMPLES[form]
     reading = read_log(text)
     assert reading is not None
@@ -168,7 +168,7 @@ def test_each_format_is_recognised_and_its_signs_are_read(form):
 
 @each_case("form", SAMPLES)
 def test_a_log_is_read_within_prose_in_either_language(form):
-    """The prose around it is kept apart, and the log's signs are those it has alone."""
+    """The prose is kept apart, and the log has the same signs as without it."""
     text, signs = SAMPLES[form]
     for before, after in (("跑出来是这样：", "请问什么原因？"), ("This is what it prints:", "What can I do?")):
         whole = f"{before}\n{text}\n{after}"
@@ -198,14 +198,14 @@ def test_series_and_the_first_nonfinite_value():
 
 
 def test_the_learning_rate_is_that_of_the_failure():
-    """The rate that was in force where the values stop being finite; the last one of a finite log."""
+    """It is the rate at the first value that is not finite, or the last rate of a finite log."""
     assert read_log(HF_NAN).lr == 4.6e-05
     assert read_log(LLAMA_FACTORY.replace("NaN", "1.2")).lr == 3e-05
     assert read_log(NANOGPT).lr is None
 
 
 def test_logs_are_described_in_one_line():
-    """In both languages, with what matters of each kind of log."""
+    """The description, in both languages, names what matters in each kind of log."""
     assert describe_log(read_log(DEEPSPEED), "en") == "Log · 4 lines · DeepSpeed OVERFLOW ×4, scale 65536→4096"
     assert describe_log(read_log(DEEPSPEED), "zh") == "日志 · 4 行 · DeepSpeed OVERFLOW ×4，缩放系数 65536→4096"
     assert describe_log(read_log(TORCHTITAN), "en") == "Log · 3 lines · TorchTitan, loss nan from step 20"
@@ -268,7 +268,7 @@ def test_signs_follow_from_the_values(values, signs):
 
 
 def test_nan_from_the_first_record_is_told_from_an_excerpt():
-    """Only a log that shows the beginning of a run says that it began with nan."""
+    """Only a log that contains the beginning of a run can say that the run began with nan."""
     begin = "\n".join(f"step {step} loss nan lr 0.1" for step in (10, 20, 30))
     later = "\n".join(f"step {step} loss nan lr 0.1" for step in (4010, 4020, 4030))
     assert "when:first_step" in _signs(begin)
@@ -295,7 +295,7 @@ def test_nan_from_the_first_record_is_told_from_an_excerpt():
     ],
 )
 def test_known_messages_are_recognised(line, signs):
-    """In a traceback and alone."""
+    """They are recognised alone and within a traceback."""
     for text in (line, f'Traceback (most recent call last):\n  File "train.py", line 7, in <module>\n{line}'):
         assert set(signs.split()) <= _signs(text)
 
@@ -307,7 +307,7 @@ def test_messages_that_are_not_about_numbers_give_no_sign(line):
 
 @each_case("text", ["lr 0.1 and loss nan, what now?", "学习率 0.1，loss 是 nan", "loss: 0.5", "epoch 3 loss nan?"])
 def test_a_sentence_is_no_log(text):
-    """A question that names a loss, a rate or an epoch with its value is not read as lines of a log."""
+    """A question that mentions a loss, a rate or an epoch with its value is not read as a log."""
     assert read_log(text) is None
 
 
@@ -329,7 +329,7 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES | st.text(max_size=20), max_size=8).map("".join))
 def test_any_text_is_read(text):
-    """No mixture of logs and garbage raises, and what it says can be described."""
+    """No mixture of logs and garbage raises an error, and the result can be described."""
     reading = read_log(text)
     observe(text)
     if reading:
@@ -365,7 +365,7 @@ def test_a_very_long_log_is_counted_whole():
     ],
 )
 def test_what_is_said_on_the_line_of_a_record_is_prose(text, words):
-    """A sentence before or after it; what a program prints there is none."""
+    """A sentence before or after the values belongs to the question; words printed by the program do not."""
     reading = read_log(text)
     assert reading is not None
     assert " ".join(reading.prose.split()) == words
@@ -373,7 +373,7 @@ def test_what_is_said_on_the_line_of_a_record_is_prose(text, words):
 
 @pytest.mark.parametrize("quotes", ['""', "“”", "``"])
 def test_a_sentence_that_quotes_a_message_is_the_question(quotes):
-    """The message is read as a log, the rest of its line as what is asked; the number of a scaler is no loss scale."""
+    """The quoted message is read as a log, the rest of the line as the question; a scaler's index is no loss scale."""
     message = "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to ***"
     text = f"In each epoch my run prints {quotes[0]}{message}{quotes[1]} a few times. Is this normal, or is it broken?"
     log = read_log(text)
@@ -383,7 +383,7 @@ def test_a_sentence_that_quotes_a_message_is_the_question(quotes):
 
 
 def test_a_log_that_stays_finite_says_so():
-    """Three losses and no overflow: an entry about nan is not what such a run needs, unless the words say nan."""
+    """At least three losses without nan or overflow give the sign "finite", which counts against entries about nan."""
     log = "\n".join(f"iteration {step}: loss: {2 - step / 100}" for step in (1, 20, 40))
     assert "what:finite" in _signs(f"Two runs with one seed part.\n{log}\nWhy?")
     assert "what:finite" not in _signs(f"Two runs with one seed part.\n{log[:30]}\nWhy?")

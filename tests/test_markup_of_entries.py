@@ -1,4 +1,4 @@
-"""Markdown that would be shown otherwise than it was meant is found in an entry's parts."""
+"""Markdown in entries that would be rendered otherwise than it was meant is reported."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def test_shipped_entries_have_none(library):
     ],
 )
 def test_steps_that_run_into_a_paragraph_are_found(text, found):
-    """As the page shows them: a step that is found is no item of a list."""
+    """A numbered step is reported exactly if the page does not render it as an item of a list."""
     assert list(list_lines_in_paragraphs(text)) == found
     steps = text.count("\n2. ") + text.count("\n3. ") + 1
     assert (markdown_to_html(text).count("<li>") == steps) is not bool(found)

@@ -1,4 +1,4 @@
-"""What a server keeps out of its memory: modules that nobody uses, code that is not read again, more fork servers."""
+"""What a server keeps out of its memory: unused modules, code that is not read again, additional fork servers."""
 
 import asyncio
 import mmap
@@ -51,7 +51,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 
 def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
-    """Adam's first step is the learning rate; `torch._dynamo`, which translates bytecode, is not imported for it."""
+    """Adam's first step is the learning rate, and `torch._dynamo`, the compiler, is not imported for it."""
     run = fresh_lab.run(replace(toy_experiments["counts"], source=_STEP), {})
     assert run.status is RunStatus.RAN, run.note
     assert run.measured["last"] == 0
@@ -59,7 +59,7 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
 
 
 def test_the_gradient_of_a_vector_needs_no_algebra(fresh_lab, toy_experiments):
-    """Shapes are compared without sympy, 486 modules; a cotangent of the wrong shape is refused all the same."""
+    """Shapes are compared without importing sympy's 486 modules; a cotangent of the wrong shape is still refused."""
     run = fresh_lab.run(replace(toy_experiments["counts"], source=_VECTOR), {})
     assert run.status is RunStatus.RAN, run.note
     assert run.measured == {"last": 0, "random": 6}
@@ -67,7 +67,7 @@ def test_the_gradient_of_a_vector_needs_no_algebra(fresh_lab, toy_experiments):
 
 @pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
-    """The compiler is imported for an experiment that names it, and when an attribute that the stub lacks is used."""
+    """It is imported when an experiment's code names it, or uses an attribute that the stub lacks."""
     code = (
         "import torch\n"
         "from qa_service.lab.compiler_stub import import_compiler, stub_compiler, needs_compiler\n"
@@ -85,7 +85,7 @@ def test_the_compiler_is_there_for_who_names_it():
 
 @linux
 def test_idle_children_share_what_the_fork_server_has(toy_experiments):
-    """Each has written to few of its pages; the server has let go of torch's code, which it reads no more."""
+    """Each child has written to few of its memory pages; the server has released the pages of torch's code."""
     runner = ProcessRunner(preload=SERVER_PRELOAD, idle=2)
     runner.warm_up()
     try:
@@ -124,7 +124,7 @@ def test_workers_share_one_fork_server(tmp_path):
 
 @linux
 def test_pages_of_mapped_files_are_given_back_and_come_again(tmp_path):
-    """Those of libraries' code and of read-only data; the data are the same afterwards."""
+    """The pages are those of libraries' code and read-only data; the data are the same when read again."""
     file = tmp_path / "arrays"
     save_arrays(file, {"numbers": np.arange(1 << 18)})
     numbers = map_arrays(file)["numbers"]
@@ -140,7 +140,9 @@ def test_pages_of_mapped_files_are_given_back_and_come_again(tmp_path):
 
 @linux
 def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
-    """Another file may be unmapped between the look at the mappings and the call, and a stack lie at its address."""
+    """Other mappings might be removed by another thread before the call, and a stack might then lie at their
+    address.
+    """
     file = tmp_path / "file"
     file.write_bytes(bytes(4 << 20))
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -150,7 +152,7 @@ def test_only_what_no_thread_can_unmap_meanwhile_is_given_back(tmp_path):
 
 
 def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
-    """Not while one is being answered, nor again before another has come."""
+    """It is released neither while a question is answered, nor again before another one has come."""
     given_back: list[int] = []
     monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0)  # each turn of the loop is a period without a question
     monkeypatch.setattr(lifecycle, "trim_memory", lambda: given_back.append(priority.texts_begun))
@@ -178,8 +180,8 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
 
 @linux
 def test_between_texts_the_classifier_is_let_go_of_where_it_comes_back_at_once(tmp_path):
-    """Only where the page cache holds the file in huge pages, which is restored after the file was copied in small
-    pieces.
+    """Its memory is released only where the page cache holds the file in huge pages, which are restored after the file
+    was copied in small pieces.
     """
     written, file = tmp_path / "written", tmp_path / "copied"
     save_arrays(written, {"numbers": np.arange(3 << 20)})
@@ -205,7 +207,7 @@ def test_between_texts_the_classifier_is_let_go_of_where_it_comes_back_at_once(t
 
 
 def test_a_pause_between_texts_is_told_once():
-    """Not while a text is pending, nor if the next one begins before the pause is over."""
+    """The callback is not called while a text is pending, nor if the next one begins before the pause is over."""
     called: list[int] = []
     priority = TextPriority()
 
@@ -224,7 +226,7 @@ def test_a_pause_between_texts_is_told_once():
 
 
 def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path, cache):
-    """The protocol of agents is loaded by its first request, alembic where there is something to migrate."""
+    """MCP is imported by its first request, alembic only if there is something to migrate."""
     code = (
         "import sys\n"
         "from pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""Each middleware by itself, and their order: every rejection is a complete response."""
+"""Each middleware alone, and their order: every rejection is a complete response."""
 
 import asyncio
 import json
@@ -86,8 +86,8 @@ def test_client_that_does_not_accept_the_response_is_disconnected():
 
 
 def test_a_cancelled_request_ends_what_it_waits_for():
-    """Sending a piece may wait several times: the cancellation, or an error of the connection, arrives where it waits,
-    and can be cleaned up after there.
+    """A cancellation, or an error of the connection, arrives at the place where sending waits, also when it waits
+    several times, and clean-up there may wait as well.
     """
 
     async def end_by(error: Exception | None, happened: list[str]) -> None:

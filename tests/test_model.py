@@ -33,7 +33,7 @@ def claim(op: str, bound: float) -> Claim:
     ],
 )
 def test_claims_are_judged_by_ieee_comparison(value, op, bound, verdict):
-    """NaN fails every comparison but `== nan`; a metric whose value is None fails every claim."""
+    """Nan fails every comparison but `== nan`; a metric whose value is None fails every claim."""
     assert claim(op, bound).judge({"m": value}) is verdict
 
 

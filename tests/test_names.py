@@ -1,4 +1,4 @@
-"""Public names: no two things share one."""
+"""Public names: no two different things have the same name."""
 
 import ast
 from collections import defaultdict
@@ -39,7 +39,7 @@ def is_name(node: ast.AST) -> bool:
 
 
 def defined_in(*folders: str) -> dict[str, dict[str, str]]:
-    """Name → module → its value as code, "" for a function or class."""
+    """For each name, the modules that define it, with its value as code ("" for a function or class)."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
         if path != OF_THE_WIRE:
@@ -49,7 +49,7 @@ def defined_in(*folders: str) -> dict[str, dict[str, str]]:
 
 
 def test_no_two_things_share_a_public_name():
-    """What is the same is defined once and imported; what is not has a name of its own."""
+    """Equal things are defined once and imported; different things have different names."""
     found = defined_in("qa_service", "watch/numstab_watch", "bench", "scripts")
     shared = {name: modules for name, modules in found.items() if len(modules) > 1}
     assert len(found) > 1500
@@ -58,7 +58,7 @@ def test_no_two_things_share_a_public_name():
 
 
 def test_no_two_things_of_the_python_api_share_a_public_name():
-    """Its own names may be those of the model: they are what a reader of its results calls the same things."""
+    """Its names may repeat those of the service's modules, as they stand for the same things."""
     found = defined_in("numstab")
     assert not {name: [*where] for name, where in found.items() if len(where) > 1}
 

@@ -1,4 +1,4 @@
-"""Numbers as a sentence quotes them: three digits, per cent, ordinals, words; a real minus sign."""
+"""Numbers as sentences quote them: three digits, per cent, ordinals, words, a true minus sign."""
 
 import math
 

@@ -144,7 +144,7 @@ def test_invalid_request_ids_are_replaced(received):
 
 
 def test_errors_carry_the_request_id(new_client, log, monkeypatch, toy_service):
-    """For unexpected errors the log names the type and the place in our code, and nothing of the question."""
+    """The log of an unexpected error has its type and the place in our code, but nothing of the question."""
     lines = log(log="json")
     client = new_client()
     rejected = client.post(ASK, json={"question": ""})

@@ -1,4 +1,4 @@
-"""Observations: the signs that are read from prose in both languages."""
+"""Observations: the signs of a problem that are recognised in prose in both languages."""
 
 from checking import each_case
 from hypothesis import given
@@ -532,12 +532,14 @@ def _signs(text: str) -> set[str]:
 
 @each_case(("text", "signs"), CASES.items())
 def test_signs_are_read_from_prose(text, signs):
-    """Exactly the signs that the sentence states: nothing negated, asked about or cured."""
+    """The result is exactly the signs that the sentence states: nothing negated, asked about or cured."""
     assert _signs(text) == set(signs.split())
 
 
 def test_a_fragment_is_verbatim():
-    """It is a part of the text as it was written, whatever its width, case or script; at most some 60 characters."""
+    """The words quoted for a sign are part of the original text, whatever its width, case or script, and at most about
+    60 characters.
+    """
     text = "ＬＯＳＳ 變成 ＮａＮ，學習率已經調到 1e-6 了還是 NaN"
     found = observe(text)
     assert {str(each.sign) for each in found} == {"where:loss", "what:nan", "tried:lower_lr"}
@@ -553,7 +555,7 @@ def test_any_text_is_read(text):
 
 
 def of_remedies(text: str) -> set[str]:
-    """The signs of what was tried and of what works."""
+    """The signs of remedies that were tried, and of conditions under which the problem does not occur."""
     return {str(one.sign) for one in observe(text) if one.sign.kind in ("tried", "fine")}
 
 
@@ -572,7 +574,7 @@ def test_the_word_fine_in_fine_tuning_says_nothing_of_what_works():
 
 
 def test_a_format_that_was_left_is_no_remedy():
-    """Nor is one that worked before something else changed."""
+    """A format in use before the problem is no remedy, nor is something that worked before another change."""
     assert of_remedies("switched from fp16 to bf16 and the nan is gone") == {"fine:bfloat16"}
     assert of_remedies("原来 bf16 训得好好的，升级以后第一步就 nan") == set()
 
@@ -583,6 +585,6 @@ def test_most_inputs_or_another_use_of_the_data_are_no_check_of_the_data():
 
 
 def test_an_announced_list_goes_on_over_its_lines_only():
-    """The paragraph after it is no longer part of it."""
+    """The paragraph after the list is no longer part of it."""
     text = "What I tried:\n- a smaller learning rate\n- gradient clipping\n\nNext I look at warmup."
     assert of_remedies(text) == {"tried:lower_lr", "tried:clipping"}

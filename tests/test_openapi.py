@@ -53,7 +53,7 @@ def test_generated_requests_get_described_responses(api):
 
 
 def test_operations_have_short_names_and_say_what_they_do(lab, word_hash, tmp_path):
-    """Programs that read the description offer each operation to a language model as a tool of that name."""
+    """Programs that read the OpenAPI description offer each operation to a language model as a tool of that name."""
     toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
     service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path, url="https://numstab.example/"))

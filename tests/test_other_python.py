@@ -1,4 +1,4 @@
-"""NUMSTAB_PYTHON: experiments run in another Python, whose torch measures, confined as ever."""
+"""NUMSTAB_PYTHON: experiments run with another Python and its torch, confined as always."""
 
 import os
 import subprocess
@@ -44,14 +44,16 @@ def torch_python(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def other(torch_python):
-    """A runner whose children run in that Python."""
+    """A runner whose children run in the other Python."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONPATH", raising=False)
         yield ProcessRunner(deadline=30.0, memory=2048, slots=2, python=torch_python)
 
 
 def test_numbers_are_those_of_this_python_to_the_bit(other, fresh_lab, toy_experiments):
-    """Same code, same seed, same torch: same rows and metrics; the receipt has the versions of the other Python."""
+    """The same code, seed and torch give the same rows and metrics; the receipt has the versions of the other
+    Python.
+    """
     theirs, ours = (runner.run(toy_experiments["counts"], {"steps": 5}, 7) for runner in (other, fresh_lab))
     assert theirs.status is RunStatus.RAN, theirs.note
     assert (theirs.measured, theirs.rows, theirs.versions) == (ours.measured, ours.rows, ours.versions)
@@ -64,7 +66,7 @@ def test_numbers_are_those_of_this_python_to_the_bit(other, fresh_lab, toy_exper
     ("exhausts", RunStatus.OUT_OF_MEMORY, "memory"),
 ])  # fmt: skip
 def test_failures_are_reported_as_ever(other, toy_experiments, slug, status, note):
-    """With the status and the exit code, and the next run works."""
+    """The run has its status and exit code, and the next run works."""
     run = other.run(toy_experiments[slug], {"steps": 1})
     assert run.status is status, run.note
     assert note in run.note.en
@@ -72,13 +74,13 @@ def test_failures_are_reported_as_ever(other, toy_experiments, slug, status, not
 
 
 def test_a_demo_is_confined_there_too(other, toy_experiments):
-    """The toy that tries to leave its sandbox finds the same doors closed in both Pythons."""
+    """The toy that forks a process is stopped by the sandbox in the other Python as well."""
     run = other.run(toy_experiments["forks"], {"steps": 1})
     assert run.status is not RunStatus.RAN, run.measured
 
 
 def test_a_cancelled_run_ends_there_too(other, toy_experiments):
-    """As soon as nobody wants it."""
+    """A cancelled run ends at once, not at its deadline."""
     stop = threading.Event()
     rows = other.stream(toy_experiments["hangs"], {"steps": 1}, 0, stop.is_set)
     next(rows)
@@ -88,7 +90,7 @@ def test_a_cancelled_run_ends_there_too(other, toy_experiments):
 
 
 def test_seeds_share_a_child(other, toy_experiments):
-    """`run_seeds` gives what single runs give."""
+    """`run_seeds` gives the same results as single runs."""
     runs = other.run_seeds(toy_experiments["counts"], {"steps": 2}, range(3))
     alone = other.run(toy_experiments["counts"], {"steps": 2}, 2)
     assert runs[2].measured == alone.measured
@@ -108,7 +110,7 @@ def servers(python: str) -> list[int]:
 
 
 def test_a_server_that_was_killed_is_started_again_and_ends_with_its_runner(torch_python, toy_experiments, monkeypatch):
-    """Its death costs one start, no answer; nothing is left once nobody holds a runner with these modules."""
+    """A killed fork server is started again without losing an answer; it ends once no runner uses it."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     before = set(servers(torch_python))
     runner = ProcessRunner(python=torch_python, preload=("torch", "qa_service.lab.worker", "colorsys"))
@@ -144,7 +146,7 @@ def test_a_setting_that_names_no_python_is_reported(python, reason, toy_experime
 
 
 def test_an_old_torch_is_refused(bare_python, toy_experiments, tmp_path):
-    """By its version, before any demo runs."""
+    """It is recognised by its version before any demo runs."""
     folder = Path(bare_python).parent.parent
     (packages,) = folder.glob("lib/python*/site-packages")
     fake = packages / "torch.py"
@@ -157,7 +159,7 @@ def test_an_old_torch_is_refused(bare_python, toy_experiments, tmp_path):
 
 
 def test_runs_of_another_python_are_cached_apart(toy_experiments, tmp_path):
-    """Their last bits may differ; what this Python measured is found again whatever it is called."""
+    """Their last bits may differ; the own Python's runs are found again under any path of that Python."""
     run = ProcessRunner().run(counts := toy_experiments["counts"], {"steps": 1})
     RunDiskCache(tmp_path, 1 << 20).put(counts, {"steps": 1}, 0, run)
     here, newer = environment_of(sys.executable), environment("99.0", "3.99.0")

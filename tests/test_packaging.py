@@ -1,4 +1,6 @@
-"""What is shipped: a complete wheel that runs without the checkout, locks that pin everything, no machine's paths."""
+"""What is distributed: wheels that are complete without the checkout, locks that pin everything, no paths of a
+machine.
+"""
 
 import json
 import os
@@ -132,12 +134,12 @@ def core_wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole_wheel(tmp_path_factory) -> Path:
-    """The whole as `make build` builds it."""
+    """The wheel of numstab, which only requires the core with its extras, as `make build` builds it."""
     return built(WHEELS / "whole", tmp_path_factory.mktemp("whole"))
 
 
 def requirements(wheel: Path) -> dict[str, set[str]]:
-    """Extra ("" for none) → the requirements that a wheel states."""
+    """The requirements that a wheel states, by extra ("" for those without one)."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
         metadata = archive.read(name).decode()
@@ -151,7 +153,9 @@ def requirements(wheel: Path) -> dict[str, set[str]]:
 
 @pytest.mark.exhaustive
 def test_the_light_wheel_has_the_files_of_a_checkout_and_fewer_requirements(wheel, core_wheel):
-    """None of what measures, trains or encodes; with its extras it needs just what a checkout does, and the model."""
+    """It requires nothing that measures, trains or encodes; with its extras it requires what a checkout does, and the
+    model.
+    """
     checkout, light = requirements(wheel), requirements(core_wheel)
     for heavy in ("torch", "scipy", "scikit-learn", "faiss-cpu", "sentence-transformers", "vl-convert-python"):
         assert not any(re.match(rf"{heavy}\b", each) for each in light[""]), heavy
@@ -165,7 +169,7 @@ def test_the_light_wheel_has_the_files_of_a_checkout_and_fewer_requirements(whee
 
 @pytest.mark.exhaustive
 def test_the_whole_is_built_on_the_light_wheel(wheel, whole_wheel, core_wheel):
-    """It has no file but metadata, and brings what a checkout needs by the extra `whole` of the same version's core."""
+    """It has only metadata, and requires the core of the same version with the extra `whole`."""
     assert {name.partition("/")[0] for name in zipfile.ZipFile(whole_wheel).namelist()} == {
         f"numstab-{__version__}.dist-info"
     }
@@ -178,7 +182,7 @@ def test_the_whole_is_built_on_the_light_wheel(wheel, whole_wheel, core_wheel):
 
 @pytest.mark.exhaustive
 def test_the_wheels_share_no_file(whole_wheel, core_wheel):
-    """Otherwise removing one would break the other: neither a path nor, but for the licence, a content."""
+    """Otherwise removing one would break the other: they share no path and, except for the licence, no content."""
     whole, core = (
         dict(row.split(",")[:2] for row in archive.read(name).decode().splitlines())
         for archive in map(zipfile.ZipFile, (whole_wheel, core_wheel))
@@ -196,7 +200,8 @@ LATER = "99.0"
 
 @pytest.fixture(scope="module")
 def index(wheel, whole_wheel, core_wheel, tmp_path_factory) -> dict[str, Path]:
-    """Folders of wheels by name: `now` of this version, `later` of the next, `former` of the time of a single wheel.
+    """Folders of wheels: `now` has those of this version, `later` of the next, `former` the single wheel of former
+    releases.
 
     The packages that they require are there as wheels without any module.
     """
@@ -228,7 +233,7 @@ def version_for(requirement: str) -> str:
 
 
 def stand_in(name: str, version: str, folder: Path) -> None:
-    """Writes a wheel without any module, for a requirement that pip shall find installed."""
+    """Writes a wheel without any module, so that pip finds a requirement installed."""
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl", "w") as archive:
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -237,14 +242,16 @@ def stand_in(name: str, version: str, folder: Path) -> None:
 
 
 class Environment:
-    """An empty environment, filled and emptied by pip; what is not ours is imported from the tests' environment."""
+    """A virtual environment that starts empty; pip installs our wheels there, and other packages come from the tests'
+    own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
 
     def pip(self, command: str, *arguments: str) -> None:
-        """Runs pip on it; it must succeed."""
+        """Runs a pip command on the environment, and asserts that it succeeds."""
         options = ["--yes"] if command == "uninstall" else ["--quiet", "--no-index"]
         done = subprocess.run(
             [sys.executable, "-m", "pip", "--isolated", "--python", str(self.folder / "bin" / "python"), command,
@@ -264,7 +271,7 @@ class Environment:
         return done.stdout
 
     def works(self, version: str = __version__, command: str = "numstab") -> bool:
-        """The version is right, and all its entries are there."""
+        """Whether numstab there has the right version and all its entries."""
         entries = {
             path.stem for path in (ROOT / "kb").rglob("*.toml") if path.parent.name not in ("not_covered", "clues")
         }
@@ -274,7 +281,7 @@ class Environment:
         )
 
     def ours(self) -> list[Path]:
-        """Every file of ours that is left."""
+        """All files of our packages that are installed there."""
         (site,) = (self.folder / "lib").glob("python*/site-packages")
         scripts = [path for path in (self.folder / "bin").iterdir() if path.name.startswith("numstab")]
         return [*scripts, *site.glob("numstab*/**/*"), *site.glob("qa_service/**/*")]
@@ -288,7 +295,7 @@ def environment(tmp_path) -> Environment:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("first", [(), ("numstab-core",)], ids=["the whole at once", "the core before"])
 def test_the_whole_is_installed_on_the_core_and_removed_without_it(environment, index, first):
-    """In either order; when both are gone, nothing is left."""
+    """Tested in either order; when both are removed, nothing is left."""
     found = ("--find-links", str(index["now"]))
     for name in (*first, "numstab"):
         environment.pip("install", *found, name)
@@ -302,7 +309,7 @@ def test_the_whole_is_installed_on_the_core_and_removed_without_it(environment, 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["numstab", "numstab-core"])
 def test_an_upgrade_takes_both(environment, index, name):
-    """The whole brings its core; the core alone stays alone."""
+    """Upgrading numstab also upgrades numstab-core; upgrading only the core does not install numstab."""
     environment.pip("install", "--find-links", str(index["now"]), name)
     environment.pip("install", "--find-links", str(index["later"]), "--upgrade", name)
     assert environment.works(LATER)
@@ -310,7 +317,7 @@ def test_an_upgrade_takes_both(environment, index, name):
 
 @pytest.mark.exhaustive
 def test_a_whole_with_files_of_its_own_is_removed_first(environment, index):
-    """As docs/installing.md says; pip would otherwise remove its files after those of the core were written."""
+    """docs/installing.md says so, as pip would otherwise remove its files after it has written those of the core."""
     environment.pip("install", "--find-links", str(index["former"]), "--find-links", str(index["now"]), "--no-deps",
                     str(next(index["former"].glob("*.whl"))))  # fmt: skip
     assert environment.works()
@@ -321,7 +328,7 @@ def test_a_whole_with_files_of_its_own_is_removed_first(environment, index):
 
 @pytest.fixture(scope="module")
 def light_python(core_wheel, tmp_path_factory):
-    """Runs `numstab` of the light wheel where nothing that its extras bring can be imported."""
+    """A function that runs `numstab` of the light wheel in a Python that cannot import what its extras bring."""
     target, folder = tmp_path_factory.mktemp("light"), tmp_path_factory.mktemp("light-work")
     subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
@@ -372,7 +379,7 @@ def light_python(core_wheel, tmp_path_factory):
     ],
 )
 def test_the_light_wheel_works_without_what_it_leaves_out(light_python, command, status, says):
-    """Text and runs (in a Python that has torch) work; what needs an extra names it."""
+    """Texts work, and runs in a Python that has torch; features that need an extra name it."""
     done = light_python(*command, NUMSTAB_PYTHON=sys.executable, NUMSTAB_DEADLINE="60")
     assert done.returncode == status, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
@@ -499,7 +506,7 @@ def test_the_audit_reports_what_it_could_not_check(tmp_path, report, status, mes
 
 
 def test_the_systemd_unit_uses_existing_commands_and_settings():
-    """Its stop timeout is longer than the server's grace period, its start timeout long enough to train."""
+    """Its stop timeout exceeds the server's grace period, and its start timeout suffices for training."""
     unit = (ROOT / "deploy" / "numstab.service").read_text("utf-8")
     fields = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     for name in ("ExecStartPre", "ExecStart"):

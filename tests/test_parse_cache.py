@@ -1,4 +1,4 @@
-"""The cache of parsed files: the library is the same with it, and it is never believed where a text has changed."""
+"""The cache of parsed files: the library is the same with it as without it, and a changed text is parsed again."""
 
 import math
 import shutil
@@ -27,7 +27,7 @@ def read(kb: Path, demos: Path, cache: Path) -> tuple[object, object]:
 
 
 def test_the_library_is_the_same_and_nothing_is_parsed_twice(tmp_path, monkeypatch):
-    """Every value and its type, of the toys and of all shipped experiments."""
+    """Every value and its type is compared, for the toys and for all shipped experiments."""
     cold = read(TOYS / "kb", TOYS / "demos", tmp_path)
     shipped = ParseCache(tmp_path, "shipped")
     experiments = load_specs(bundled("demos"), shipped)
@@ -66,7 +66,7 @@ def test_what_is_no_cache_is_not_used(tmp_path, content):
 
 
 def test_only_what_json_gives_back_exactly_is_kept(tmp_path):
-    """A tuple would come back as a list."""
+    """A tuple is not stored, as it would come back as a list."""
     for value, is_kept in (({"a": [1, 2.0, True, None, "x"]}, True), ({"a": (1, 2)}, False), ({1: 2}, False)):
         cache = ParseCache(tmp_path, repr(value))
         assert cache.get("x", "text", lambda _, value=value: value) is value

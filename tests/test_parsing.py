@@ -246,7 +246,7 @@ def test_several_values_make_a_comparison(question, params):
     ],
 )  # fmt: skip
 def test_ordinals_choose_a_candidate(reply, choice):
-    """Only replies that say nothing else choose one."""
+    """A reply with an ordinal chooses one only if it says nothing else."""
     assert parse_question(reply).choice == choice
 
 
@@ -273,7 +273,7 @@ def test_questions_of_a_hundred_kilobytes_are_parsed():
 
 @each_case("question", ["零十一层的网络会怎样", "学习率零亿一", "零十分之一"])
 def test_numerals_that_are_no_number_are_words(question):
-    """The library raises another error for these than for 万一."""
+    """Questions with such words, for which the numeral library raises different errors, are parsed all the same."""
     assert parse_question(question).lang == "zh"
 
 

@@ -1,4 +1,4 @@
-"""What is particular to a reader's case: the tools, losses, operations and data that a question names."""
+"""Particulars: the tools, losses, operations and kinds of data that a question names."""
 
 from checking import each_case
 from hypothesis import given
@@ -352,6 +352,7 @@ NEARLY = {
 
 @each_case(("text", "expected"), NAMED.items())
 def test_names_are_read(text, expected):
+    """Each text gives exactly the expected signs."""
     found = {each.sign.value for each in read_particulars(text)}
     assert found == set(expected.split())
 
@@ -362,12 +363,14 @@ def test_what_is_nearly_named_is_not_read(text, absent):
 
 
 def test_each_has_a_name_and_its_words_are_told_verbatim():
+    """Every particular of the vocabulary is recognised by some pattern, and quoted as the question writes it."""
     assert set(PARTICULARS) == set(SIGN_VOCABULARY["with"])
     text = "用 ＦＳＤＰ 訓練，Focal Loss 出現 NaN"
     assert {each.text for each in read_particulars(text)} == {"ＦＳＤＰ", "Focal"}
 
 
 def test_they_are_kept_apart_from_what_helps_to_find_the_entry():
+    """Particulars are not among the observations, which influence the choice of the entry."""
     parsed = parse_question("WGAN 的 loss 是 nan")
     assert [str(each.sign) for each in parsed.particulars] == ["with:wgan"]
     assert all(each.sign.kind != "with" for each in parsed.observations)

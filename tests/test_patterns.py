@@ -1,4 +1,4 @@
-"""Patterns that are compiled at their first use behave as compiled ones."""
+"""Regular expressions that are compiled at their first use behave like compiled ones."""
 
 import re
 import subprocess

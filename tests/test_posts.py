@@ -1,4 +1,4 @@
-"""What a post says, without the code, the addresses and the form that it is pasted into."""
+"""Posts such as issue reports are reduced to what the author says, without code, addresses and template text."""
 
 import pytest
 
@@ -26,6 +26,7 @@ What overflows here?"""
 
 
 def test_of_a_post_what_it_says_is_left() -> None:
+    """The description and the question remain; headings of the template, versions, links, commands and code do not."""
     said = read_post(POST)
     assert "goes to nan as soon as mixed precision is on" in said
     assert said.endswith("What overflows here?")
@@ -66,6 +67,7 @@ def test_a_short_question_is_left_as_it_is(short: str) -> None:
 
 
 def test_a_program_that_nothing_sets_off_is_left_out_and_prose_between_is_not() -> None:
+    """Code that is not marked as a block is removed too, and the sentences around it stay."""
     program = "\n".join(f"self.fc{number} = nn.Linear({number}, 10)" for number in range(12))
     said = read_post(f"我的网络 loss 一直停在 0.69，准确率一直是 50%，代码如下\n{program}\n请问问题在哪里？")
     assert said == "我的网络 loss 一直停在 0.69，准确率一直是 50%，代码如下\n请问问题在哪里？"
@@ -78,6 +80,7 @@ def test_prose_that_looks_like_a_form_is_kept_where_it_reports() -> None:
 
 
 def test_a_post_of_which_nothing_would_be_left_is_the_question() -> None:
+    """If the reduction would leave nothing, the whole post is used."""
     program = "```\n" + "x = f(y)\n" * 40 + "```"
     assert read_post(program) == program
 
@@ -89,4 +92,5 @@ def test_the_question_is_matched_by_what_the_post_says() -> None:
 
 @pytest.mark.parametrize("piece", ["*" * 399 + "\n", "[", "<!--", "[a](", "```\n", ",", "a=b(\n", "- *" * 130 + "\n"])
 def test_a_long_text_of_one_sign_is_read(piece: str) -> None:
+    """Texts of 200,000 equal characters or strings are read without excessive backtracking."""
     assert read_post(piece * (200_000 // len(piece)))

@@ -40,7 +40,9 @@ def test_ulp_of_float16_equals_numpy_spacing(value):
     ("x", "column", "op"), [(1.5, "product", "multiply"), (0.1, "sum", "add"), (1.1, "sum", "add")]
 )
 def test_precision_losses_agree_with_exact_arithmetic(service, x, column, op):
-    """`dtype_ladder` knows the exact value at every step: the same first overflow, lost digit and error."""
+    """The first overflow, lost digit and error are those of `dtype_ladder`, which knows the exact value at every
+    step.
+    """
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"x": x}, compare={"dtype": ()})
     losses = {loss.dtype: loss for loss in precision_losses(service.answer(request).evidence) if loss.column == column}
     assert set(losses) == {"float16", "bfloat16", "float32"}
@@ -85,7 +87,9 @@ def test_values_beyond_float64_have_no_error(service):
 
 
 def test_a_comparison_of_dtypes_adds_companion_runs(service):
-    """`dtype_ladder` runs from float64 to float8 with the request's parameters; other runs have no companions."""
+    """`dtype_ladder` runs in all formats with the request's parameters; runs without a comparison have no
+    companions.
+    """
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"n": 60}, compare={"dtype": ()})
     companions = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
     assert [(one.id, one.params["op"], one.params["n"]) for one in companions] == [
@@ -123,7 +127,7 @@ def test_companion_runs_cover_eight_formats_for_every_experiment_with_dtypes(ser
 
 
 def companions_of(slug: str, **params: object) -> list[PlannedRun]:
-    """The companion runs that are planned where this experiment is run in several dtypes."""
+    """The companion runs that are planned when this experiment is compared in several dtypes."""
     experiment = EXPERIMENTS[slug]
     values = fill_defaults(experiment, params)
     block = EvidenceBlock(id="block", experiment=slug, params=values, fixed=frozenset(), claims=())
@@ -132,7 +136,7 @@ def companions_of(slug: str, **params: object) -> list[PlannedRun]:
 
 
 def test_companion_parameters_are_computed_from_the_experiments():
-    """The factor of gradient descent is lr·λ; numbers of steps stay integers and within limits."""
+    """For gradient descent the factor is computed from lr·λ; numbers of steps stay integers within the limits."""
     (descent,) = companions_of("quad_gd", lr=0.5, lam=3.0, x0=-2.0, n=7)
     assert descent.params == {"op": "descend", "x": 1.5, "start": -2.0, "n": 7}
     (layers,) = companions_of("bounded_output_explodes", layers=12, sigma_w=1.5)
@@ -143,7 +147,7 @@ def test_companion_parameters_are_computed_from_the_experiments():
 
 @each_case("slug", SLUGS_WITH_DTYPE)
 def test_companion_parameters_are_always_valid(slug):
-    """Parameters take all their bounds, inf and nan; the companion gets valid values or its defaults."""
+    """For all bounds of the parameters, inf and nan, the companion's values are valid or its defaults."""
     for parameter in EXPERIMENTS[slug].params.values():
         bounds = [*parameter.choices, parameter.ge, parameter.le, *([math.nan, 1e308] if parameter.nonfinite else [])]
         for bound in bounds:
@@ -159,7 +163,7 @@ def test_companions_use_their_default_in_place_of_nan():
 
 
 def test_identical_companion_runs_are_planned_once(service):
-    """Both blocks of the entry about Adam's eps have the same companion."""
+    """Both blocks of the entry about Adam's eps have the same companion, which is planned once."""
     _, plans = service.plan(Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")}))
     assert [plan.experiment.slug for plan in plans].count("adam_eps") == 4
     companions = [plan for plan in plans if plan.experiment.slug == "dtype_functions"]

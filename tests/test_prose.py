@@ -1,4 +1,4 @@
-"""The full-text search over what entries say, and the second step that ranks entries."""
+"""The full-text search in the entries' texts, and the second step of ranking, which uses it."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,9 @@ TEXTS = [
 
 
 def test_scores_are_bm25():
-    """A score is the BM25 sum over the question's distinct words, relative to their weight; the longer text loses."""
+    """A score is the BM25 sum over the question's distinct words, divided by their total weight; longer texts score
+    lower.
+    """
     assert ProseIndex.of(TEXTS).scores("Shuffle, shuffle torch.exp!").tolist() == pytest.approx(
         [
             _bm25(occurrences=1, length=7, texts_with=2) / _weight(1, 2),
@@ -47,7 +49,7 @@ def _bm25(occurrences: int, length: int, texts_with: int) -> float:
 
 
 def test_chinese_is_found_by_pairs_of_characters():
-    """One character alone finds nothing; pairs do not reach over other signs."""
+    """A single character finds nothing; pairs do not extend across other characters such as punctuation."""
     index = ProseIndex.of([*TEXTS, "溢，出"])
     assert index.scores("为什么溢出").argmax() == 1
     assert index.scores("为什么溢出")[3] == 0
@@ -69,7 +71,9 @@ def test_the_index_is_the_same_after_saving(tmp_path):
 
 
 def test_ranks_divide_the_probability_of_all_entries():
-    """The ranks divide it among entries; the logits alone decide what subjects get, and all entries together."""
+    """Logits alone decide the probabilities of each subject and of all entries together; ranks divide the latter among
+    entries.
+    """
     logits = np.array([[2.0, 0.0, 1.0, 0.0]], dtype=np.float32)
     ranks = np.array([[0.0, 3.0, 1.0]], dtype=np.float32)
     is_entry = np.array([True, True, False, True])
@@ -81,7 +85,7 @@ def test_ranks_divide_the_probability_of_all_entries():
 
 @pytest.mark.parametrize("whys", [("sqrt of zero", "a gamma law"), ("a gamma law", "sqrt of zero")])
 def test_what_an_entry_says_decides_between_entries_that_are_asked_alike(toy_service, word_hash, tmp_path, whys):
-    """Of two entries with the same words, the one whose answer has the question's words comes first."""
+    """Of two entries with the same phrasings, the one whose answer has the question's words comes first."""
     library = toy_service.knowledge.library
     twins = {
         why: replace(
@@ -104,7 +108,7 @@ def test_what_an_entry_says_decides_between_entries_that_are_asked_alike(toy_ser
 
 
 def test_an_edited_answer_is_searched_without_training_again(toy_service, word_hash, tmp_path):
-    """Another text of an entry makes another index, and leaves the classifier; a damaged index is built again."""
+    """An edited text gives a new index but no new classifier; a damaged index is built again."""
     library = toy_service.knowledge.library
 
     def match(entries: Library) -> None:

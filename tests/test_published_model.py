@@ -1,4 +1,4 @@
-"""The trained classifier as a wheel: exported once, checked when it is read, used instead of training."""
+"""The trained classifier as a wheel: exported, checked when it is read, and used instead of training."""
 
 import base64
 import csv
@@ -29,7 +29,7 @@ QUESTION = "counting numbers two"
 
 @pytest.fixture(autouse=True)
 def nothing_installed():
-    """Clears the lookup of the installed package, which is cached per process, before and after each test."""
+    """Clears the cached result of the search for an installed model package before and after each test."""
     published.installed_file.cache_clear()
     yield
     published.installed_file.cache_clear()
@@ -37,18 +37,18 @@ def nothing_installed():
 
 @cache
 def embedder() -> Embedder:
-    """The default encoder, unpacked once."""
+    """The default encoder, unpacked once for all tests."""
     return load_embedder(Settings().encoder)
 
 
 def matcher_at(folder: Path, kb: Path = TOYS / "kb"):
-    """The matcher of the toys, with its cache in this folder."""
+    """A matcher of the toy entries whose cache is in this folder."""
     return Knowledge.read(Settings(kb=kb, demos=TOYS / "demos", cache=folder), embedder()).matcher
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> tuple[Path, float]:
-    """The wheel of the toys' classifier, and the score that it was exported with."""
+    """The wheel of the toys' classifier, and the score of a question before the export."""
     matcher = matcher_at(tmp_path_factory.mktemp("cache"))
     wheel = matcher.export(tmp_path_factory.mktemp("dist"))
     return wheel, matcher.match(QUESTION).matches[0].score
@@ -56,7 +56,7 @@ def exported(tmp_path_factory) -> tuple[Path, float]:
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Fails where a classifier is trained."""
+    """Makes the test fail if a classifier is trained."""
 
     def train(*_):
         pytest.fail("it trained")
@@ -66,7 +66,7 @@ def no_training(monkeypatch):
 
 @pytest.mark.usefixtures("no_training")
 def test_an_unpacked_model_answers_as_the_one_that_was_trained(exported, tmp_path):
-    """To the last bit, without FAISS and without training."""
+    """Scores are equal to the last bit, and neither FAISS nor training is needed."""
     wheel, score = exported
     matcher = matcher_at(tmp_path)
     digest = matcher.unpack(str(wheel))
@@ -79,7 +79,7 @@ def test_an_unpacked_model_answers_as_the_one_that_was_trained(exported, tmp_pat
 
 
 def test_the_rounded_vectors_of_a_published_model_train_nothing(exported, tmp_path):
-    """They find the nearest wording; a classifier that is trained anew is that of the vectors themselves."""
+    """They only serve to find the nearest wording; training starts from newly computed vectors."""
     wheel, _ = exported
     trained_with = matcher_at(wheel.parent.parent / "cache0").corpus.vectors
     matcher = matcher_at(tmp_path)
@@ -89,7 +89,7 @@ def test_the_rounded_vectors_of_a_published_model_train_nothing(exported, tmp_pa
 
 @pytest.mark.usefixtures("no_training")
 def test_an_installed_model_is_found(exported, tmp_path, monkeypatch):
-    """Pip unpacks it like any wheel; nothing is copied into the cache."""
+    """Pip installs it like any wheel; it is used in place and not copied into the cache."""
     install(exported[0], tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
     matcher = matcher_at(tmp_path / "cache")
@@ -106,7 +106,7 @@ def install(wheel: Path, target: Path) -> None:
 
 
 def test_an_installed_model_that_was_changed_is_refused(exported, tmp_path, monkeypatch):
-    """By its hash in RECORD, before it is read."""
+    """Its hash is compared with RECORD before it is read."""
     install(exported[0], tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
     (classifier,) = (tmp_path / "site" / "numstab_model").glob("*.npz")
@@ -118,7 +118,7 @@ def test_an_installed_model_that_was_changed_is_refused(exported, tmp_path, monk
 
 
 def test_the_wheel_is_reproducible_and_sound(exported, tmp_path):
-    """The same model gives the same bytes; every file stands in RECORD with its hash and size."""
+    """The same model gives the same bytes, and RECORD lists every file with its hash and size."""
     again = matcher_at(exported[0].parent.parent / "cache0").export(tmp_path)
     assert again.name == exported[0].name
     with zipfile.ZipFile(exported[0]) as archive:
@@ -132,7 +132,7 @@ def test_the_wheel_is_reproducible_and_sound(exported, tmp_path):
 
 
 def rewritten(wheel: Path, path: Path, change) -> Path:
-    """A copy of the wheel; `change` gives new contents for a name and contents, or None to leave the file out."""
+    """A copy of the wheel in which `change` gives each file's new contents, or None to leave the file out."""
     with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(path, "w") as copy:
         for name in archive.namelist():
             if (content := change(name, archive.read(name))) is not None:
@@ -161,7 +161,7 @@ def test_a_damaged_wheel_is_refused_and_nothing_unpacked(exported, tmp_path, cha
 
 
 def test_a_model_of_other_entries_is_refused(exported, tmp_path):
-    """Its key is another: an entry that has one phrasing more is another library."""
+    """The model's key depends on the entries: one more phrasing gives another key."""
     shutil.copytree(TOYS / "kb", tmp_path / "kb")
     (entry,) = (tmp_path / "kb").rglob("counting.toml")
     entry.write_text(
@@ -179,7 +179,7 @@ def test_what_is_no_wheel_is_refused(junk, tmp_path):
 
 
 def test_a_wheel_is_fetched_by_its_address_and_hash(exported, tmp_path):
-    """The hash is needed, and compared with what came; only https, or this machine."""
+    """The hash is required and compared with the downloaded file; the address must be https or on this machine."""
     wheel = exported[0]
     handler = partial(SimpleHTTPRequestHandler, directory=str(wheel.parent))
     handler.log_message = lambda *_: None  # type: ignore[attr-defined]
@@ -208,7 +208,7 @@ def test_a_wheel_is_fetched_by_its_address_and_hash(exported, tmp_path):
 
 
 def test_without_model_and_without_scipy_it_says_what_to_install(tmp_path, monkeypatch):
-    """numstab-core with other entries."""
+    """Such an installation is numstab-core with other entries than the model's."""
     monkeypatch.setattr(matching, "find_spec", lambda _name: None)
     with pytest.raises(MissingPackage) as error:
         matcher_at(tmp_path).match(QUESTION)

@@ -1,4 +1,6 @@
-"""A real Ray cluster of two machines on this one: the same bits, cancelled runs, and whatever is killed in mid-run."""
+"""A real Ray cluster of two machines on this host: bit-identical results, cancelled runs, and processes killed during a
+run.
+"""
 
 import os
 import signal
@@ -35,7 +37,7 @@ SAMPLE = sorted(SHIPPED)[:: max(1, len(SHIPPED) // 8)][:8]
 
 @pytest.fixture(scope="module")
 def two_machines():
-    """A cluster of two machines with a slot each, and a runner that is connected to both."""
+    """A cluster of two machines with one slot each, and a runner connected to both."""
     with cluster() as started, runner_on(started) as (runner, local):
         started.add()
         until(lambda: runner.slots == 2, START_SECONDS)
@@ -44,7 +46,7 @@ def two_machines():
 
 @contextmanager
 def runner_on(started):
-    """A runner on a cluster, and a runner on this machine alone, as services have them."""
+    """A runner on a cluster, and a runner on this machine alone, made as a service makes them."""
     with pytest.MonkeyPatch.context() as env:
         env.setenv("RAY_AUTH_TOKEN", started.token)
         env.setenv("PYTHONPATH", str(ROOT))
@@ -60,8 +62,8 @@ def runner_on(started):
 
 @contextmanager
 def other_network():
-    """A network namespace that is linked to ours: our address, a command that executes another there, and a function
-    that cuts the link or mends it.
+    """A network namespace linked to this machine's: our address there, a command prefix that executes in it, and a
+    function that cuts or restores the link.
     """
     here, there, ours, theirs = "10.213.7.1", "10.213.7.2", f"nst{os.getpid()}", f"nstp{os.getpid()}"
     name = f"numstab-{os.getpid()}"
@@ -90,7 +92,7 @@ def other_network():
 
 @contextmanager
 def only_on(runner, node):
-    """Have every run of this block begin on one machine."""
+    """Makes every run within the block begin on this machine of the cluster."""
     least_busy, node_id = runner.choose_machine, node.id()
     runner.choose_machine = lambda usable: (
         next((each for each in usable if each.id == node_id), None) or least_busy(usable)
@@ -102,7 +104,7 @@ def only_on(runner, node):
 
 
 def rows_and_run(stream, after=0, then=lambda: None):
-    """The rows of a stream and its run; `then` is called once `after` rows have come."""
+    """The rows and the run of a stream; `then` is called after `after` rows."""
     rows = []
     while True:
         if len(rows) == after:
@@ -119,7 +121,7 @@ def same(run, other):
 
 
 def measure_everywhere(two_machines, slug):
-    """Asserts that an experiment gives the same on either machine and at home."""
+    """Asserts that an experiment gives the same results on both machines and on this host without the cluster."""
     started, runner, local = two_machines
     experiment = SHIPPED[slug]
     params = fill_defaults(experiment, {})
@@ -135,19 +137,19 @@ def measure_everywhere(two_machines, slug):
 @pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("slug", SAMPLE)
 def test_an_experiment_gives_the_same_bits_on_every_machine(two_machines, slug):
-    """Rows, their order and metrics, as on the machine that answers; a sample of those that are shipped."""
+    """Rows, their order and metrics are those of the answering machine, for a sample of the shipped experiments."""
     measure_everywhere(two_machines, slug)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("slug", sorted(SHIPPED))
 def test_every_experiment_gives_the_same_bits_on_every_machine(two_machines, slug):
-    """All that are shipped."""
+    """Tests all shipped experiments."""
     measure_everywhere(two_machines, slug)
 
 
 def test_a_client_that_leaves_kills_the_child(two_machines):
-    """On the machine that executes the run, which says which process does; its slot is free for the next."""
+    """The process that executes the run is killed on its machine, and its slot is free for the next run."""
     started, runner, _ = two_machines
     node = started.nodes[1]
     source = SLEEPS.source.replace("import time", "import os\nimport time").replace("1.0}", "os.getpid()}", 1)
@@ -203,7 +205,7 @@ def test_the_doctor_sees_the_machines_and_a_wrong_token(two_machines, monkeypatc
 
 @pytest.mark.exhaustive
 def test_a_wrong_token_is_refused(two_machines, monkeypatch):
-    """The head rejects a service with another token; services that are connected stay connected."""
+    """The cluster's head rejects a service with another token; services that are connected stay connected."""
     started, runner, _ = two_machines
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
     command = [sys.executable, "-m", "qa_service.lab.cluster_driver", started.address]
@@ -218,7 +220,9 @@ def test_a_wrong_token_is_refused(two_machines, monkeypatch):
 
 
 def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
-    """The last test of this cluster: its head is killed in mid-run, and nothing of it is left behind at the end."""
+    """Must be the last test of this cluster: the head is killed during a run, which this machine finishes; no process
+    is left.
+    """
     started, runner, local = two_machines
     driver = runner.driver_session_id()
     stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
@@ -234,8 +238,8 @@ def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
 
 @pytest.mark.exhaustive
 def test_a_run_behind_a_cut_link_is_finished_elsewhere():
-    """Two machines in two networks; the link between them is cut in mid-run: nothing refuses, packets vanish. Every row
-    comes once. The machine takes jobs again when the link is mended.
+    """Two machines are in two networks whose link is cut during a run, so that packets vanish without an error. Every
+    row comes once. The machine takes jobs again when the link is restored.
     """
     with other_network() as (here, there, set_link), cluster(here) as started, runner_on(started) as (runner, local):
         node = started.add(*there)

@@ -1,4 +1,4 @@
-"""Lines that recur: the rows of their shapes."""
+"""The class `RecurringLines`, which groups lines of a log by their shape and gives the rows of recurring shapes."""
 
 from qa_service.parsing.logs.recurring import RecurringLines
 

@@ -60,7 +60,7 @@ def toy_reloader(service, settings, on_result=lambda _succeeded: None, **options
 
 
 def test_a_reload_replaces_library_and_matcher(toy_service, own_settings):
-    """A new phrasing is matched after the reload."""
+    """A phrasing added on disk is matched after the reload."""
     results: list[bool] = []
     reloader = toy_reloader(toy_service, own_settings, results.append)
     path = own_settings.kb / "counting.toml"
@@ -92,7 +92,7 @@ def test_a_reload_of_a_broken_entry_keeps_the_previous_knowledge(toy_service, ow
 
 
 def test_a_reload_trains_in_another_process(settings, service, tmp_path, monkeypatch):
-    """The process that answers only loads what the other has trained."""
+    """The answering process only loads the classifier that the other process has trained."""
     own_settings = replace(copy_content(tmp_path), cache=settings.cache)
     (own_settings.kb / "counting.toml").write_text(
         (own_settings.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
@@ -103,7 +103,7 @@ def test_a_reload_trains_in_another_process(settings, service, tmp_path, monkeyp
 
 
 def test_a_reload_does_not_change_a_running_answer(toy_service, own_settings):
-    """Its runs use the experiments as they were when it began, whatever is on disk."""
+    """The answer's runs use the experiments as they were at its start."""
     reloader = toy_reloader(toy_service, own_settings)
     assert reloader.reload()
     events = toy_service.stream(Request(question="数数甲"))
@@ -122,7 +122,7 @@ def test_a_reload_does_not_change_a_running_answer(toy_service, own_settings):
 
 
 def test_changed_files_are_reloaded_without_a_request(toy_service, own_settings):
-    """An entry is changed, then a demo is moved to another folder."""
+    """The test changes an entry, then moves a demo to another folder."""
     results: list[bool] = []
     reloader = toy_reloader(toy_service, own_settings, results.append, poll_seconds=0.05)
     reloader.watch()
@@ -204,7 +204,9 @@ if __name__ == "__main__":
 
 
 def test_workers_end_with_their_supervisor(tmp_path):
-    """Killed by SIGKILL it ends nothing itself: they served on, and the next start found the address in use."""
+    """If the supervisor is killed by SIGKILL, workers end too; they once went on, and the next start found its address
+    in use.
+    """
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "supervisor.py").write_text(SUPERVISOR)
     port = free_port()
@@ -257,7 +259,7 @@ def test_two_workers_share_counts_and_reload(two_workers):
 
 
 def with_renamed_experiments(knowledge: Knowledge) -> Knowledge:
-    """The same knowledge with another slug for every experiment, as a reload would read it."""
+    """The same knowledge, with all experiments renamed, as if a reload had read it."""
     experiments = {f"new_{slug}": replace(one, slug=f"new_{slug}") for slug, one in knowledge.experiments.items()}
     entries = {
         entry.id: replace(
@@ -295,14 +297,14 @@ def test_a_stream_uses_one_snapshot_to_its_end(toy_service, tmp_path, path, body
 
 @pytest.fixture
 def reload_at_once(toy_service):
-    """A function that gives the service knowledge with other names of all experiments."""
+    """A function that replaces the service's knowledge by one in which all experiments are renamed."""
     before = toy_service.knowledge
     return lambda: toy_service.replace_knowledge(with_renamed_experiments(before))
 
 
 @pytest.fixture
 def entry_gone_at_once(toy_service):
-    """The service's knowledge loses the entry as soon as the first question is matched."""
+    """Removes an entry from the service's knowledge as soon as the first question has been matched."""
     known = toy_service.knowledge
     others = Library({id_: entry for id_, entry in known.library.items() if id_ != "counting"}, known.library.subjects)
 
@@ -349,7 +351,7 @@ def test_a_chat_without_runs_has_the_numbers_of_its_snapshot(toy_service, tmp_pa
 def test_the_fingerprint_of_a_chat_is_that_of_the_knowledge_that_answers(
     toy_service, tmp_path, kb_copy, word_hash, monkeypatch
 ):
-    """Even if a reload comes between reading the body and asking."""
+    """It is so even if a reload comes between reading the request's body and answering."""
     entry = kb_copy / "counting.toml"
     entry.write_text(entry.read_text("utf-8").replace("数到 [[", "新的数到 [["), "utf-8")
     known = toy_service.knowledge
@@ -362,7 +364,7 @@ def test_the_fingerprint_of_a_chat_is_that_of_the_knowledge_that_answers(
 
 
 def test_both_runs_of_a_diagnosis_are_of_one_snapshot(toy_service, reload_at_once):
-    """Without the cure and with it, though a reload renames the experiment after the first."""
+    """The runs with and without the cure use the same experiment, though a reload renames it after the first run."""
     experiment = Reproduction(experiment="counts", params={"steps": 2}, cured={"steps": 3}, from_run=())
     found = replace(diagnose_file(b"step 1 loss 2.0\nstep 2 loss nan\n"), experiment=experiment)
     evidence = []
@@ -377,14 +379,14 @@ def test_both_runs_of_a_diagnosis_are_of_one_snapshot(toy_service, reload_at_onc
 
 
 class ReloadingCall(ToolCall):
-    """A call during which the knowledge is replaced, just before the runs begin."""
+    """A tool call during which the knowledge is replaced just before its runs begin."""
 
     def __init__(self, reload):
         super().__init__("en")
         self._reload = reload
 
     def wait_for_last(self, events):
-        """The last event, after the reload."""
+        """Replaces the knowledge, then waits for the last event."""
         self._reload()
         return super().wait_for_last(events)
 
@@ -404,7 +406,7 @@ def test_claims_are_checked_on_the_snapshot_of_their_entry(toy_service, reload_a
 
 
 def test_a_snapshot_cannot_be_changed(toy_service):
-    """Nor through the dictionary that it was made of."""
+    """It is read-only, and a copy of the dictionary that it was made from."""
     knowledge = toy_service.knowledge
     given = dict(knowledge.experiments)
     made = replace(knowledge, experiments=given)

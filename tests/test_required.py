@@ -1,4 +1,4 @@
-"""Substrings that patterns require: a search that is left out would have found nothing."""
+"""Substrings that every match of a pattern contains: where they are absent, the search for the pattern is skipped."""
 
 import re
 
@@ -25,6 +25,7 @@ from qa_service.parsing.tables import Table
     ],
 )
 def test_each_match_contains_what_its_pattern_requires(pattern, required):
+    """The required substrings derived from each pattern are as expected."""
     assert required_grams(pattern) == required
 
 
@@ -55,7 +56,7 @@ def test_grams_are_the_substrings_of_up_to_three_characters():
 
 
 def test_what_patterns_require_is_recalled_from_the_file_of_an_earlier_process(tmp_path):
-    """What the file says is believed, here another string than would be derived."""
+    """Substrings are taken from the cache file without deriving them again, as the test shows by changing the file."""
     patterns = {"kept": r"kept(?:es)?|损失", "any number": r"\d+", "case": "(?i:kept)"}
     first = ParseCache(tmp_path)
     Table(patterns.items()).recall(first)

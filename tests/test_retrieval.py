@@ -27,7 +27,7 @@ from qa_service.schemas.answers import answer_json
 
 
 def test_an_exact_phrasing_ranks_first(toy_service):
-    """Its entry comes first, with the phrasing; three entries are returned, by descending score."""
+    """The entry is returned with this phrasing, first of three by descending score."""
     matches = toy_service.knowledge.matcher.match("报错丁", 3).matches
     assert [matches[0].entry.id, matches[0].phrasing] == ["raising", "报错丁"]
     assert len(matches) == 3
@@ -37,7 +37,7 @@ def test_an_exact_phrasing_ranks_first(toy_service):
 
 
 def test_a_subject_that_is_not_covered_is_named(toy_service):
-    """The answer, its JSON and its text name it."""
+    """The subject's name is in the answer, its JSON and its text."""
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
     assert "the weather" in prose.answer_text(answer)
@@ -77,7 +77,7 @@ WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "rain": "雨 雪", 
 
 
 def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
-    """Training data: a source entry and its expansion, an entry of another item, a subject; random vectors."""
+    """Training data: a source entry and its expansion, an entry of another item, a subject outside; random vectors."""
     rows = [(owner, f"{words} {number}") for owner, words in WORDS.items() for number in range(count)]
     groups = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
     return Phrasings(
@@ -101,7 +101,9 @@ def oracle_kernel(data: Phrasings) -> np.ndarray:
 def oracle_probabilities(
     data: Phrasings, scores: np.ndarray, scales: np.ndarray, nearest: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
-    """Probabilities from the scores of classes, then groups; entries share theirs by their logits and nearest."""
+    """Probabilities computed from scores of classes and groups; entries divide theirs by logits and nearest
+    phrasings.
+    """
     from scipy.special import softmax
 
     classes, groups = np.unique(data.classes), np.unique(data.groups)
@@ -117,14 +119,14 @@ def oracle_probabilities(
 
 
 def oracle_nearest(data: Phrasings, left_out: bool) -> np.ndarray:
-    """The cosine of each phrasing to the nearest one of each class, itself left out or not."""
+    """The cosine of each phrasing with the nearest one of each class, optionally leaving out the phrasing itself."""
     cosines = data.vectors @ data.vectors.T - 2 * left_out * np.eye(len(data.vectors))
     owners = np.array(data.classes)
     return np.stack([cosines[:, owners == name].max(axis=1) for name in np.unique(owners)], axis=1)
 
 
 def signs_and_weights(data: Phrasings) -> tuple[np.ndarray, np.ndarray]:
-    """Targets ±1 of the classes, then of the groups, and the weights of the phrasings: balanced to the power 0.8."""
+    """Targets ±1 of the classes, then of the groups, and weights of the phrasings, balanced by class with power 0.8."""
     classes, groups = np.array(data.classes), np.array(data.groups)
     signs = [np.where(each[:, None] == np.unique(each), 1.0, -1.0) for each in (classes, groups)]
     weights = np.array([data.classes.count(each) ** -0.8 for each in data.classes])
@@ -167,9 +169,9 @@ def test_the_classifier_agrees_with_scikit_learn(tmp_path):
 
 @pytest.mark.parametrize(("count", "step"), [(4, 1), (260, 45)])
 def test_leave_one_out_probabilities_agree_with_retraining(count, step):
-    """The closed form gives the probabilities of a model that was trained without the phrasing.
+    """The closed form gives the probabilities of a model trained without the phrasing.
 
-    Every phrasing of a few, and some of more than a thousand, whose kernel is worked through in blocks of rows.
+    All of a few phrasings are tested, and some of more than a thousand, whose kernel is computed in blocks of rows.
     """
     from sklearn.kernel_ridge import KernelRidge
 
@@ -194,7 +196,7 @@ def test_leave_one_out_probabilities_agree_with_retraining(count, step):
 
 
 def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
-    """Where nothing tells it from its expansion, ten times the phrasings make it no likelier."""
+    """If words do not tell it from its expansion, ten times as many phrasings do not make it more probable."""
     owners = ["source"] * 40 + ["expansion"] * 4
     vectors = l2_normalise(np.ones((44, 2)))
     model = train_classifier(
@@ -211,7 +213,9 @@ def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
 
 
 def test_a_phrasing_trains_the_entry_that_answers_it():
-    """A phrasing of a source entry that another entry clearly answers is taken over by it, unless it may not be."""
+    """A source entry's phrasing that clearly belongs to another entry is reassigned to it, if it is marked as
+    movable.
+    """
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
     vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
     for movable, expected in ((True, "expansion"), (False, "source")):
@@ -230,7 +234,7 @@ def test_a_phrasing_trains_the_entry_that_answers_it():
 
 
 def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash, tmp_path):
-    """The best has all of it; twins of an entry come after it, by descending score."""
+    """The best entry gets the item's whole confidence; its twins follow by descending score."""
     entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
@@ -253,9 +257,9 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
 
 
 def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
-    """The entry about float16 comes first, unless the question says that float16 works and another format does not.
+    """The float16 entry comes first, unless the question says that float16 works and another format does not.
 
-    One that declares where its trouble is absent gains where that is observed.
+    An entry that declares where its problem is absent gains if the question observes that.
     """
     counting = toy_service.knowledge.library["counting"]
     entries = dict(toy_service.knowledge.library)
@@ -299,7 +303,7 @@ def test_reasons_add_up_to_the_score():
 
 
 def test_observed_signs_tell_classes_apart():
-    """The same words with another sign are another class; a sign counts the same in a long text."""
+    """The same words with other signs belong to another class; signs count as much in a long text."""
     owners = ["halving", "raising"] * 8
     vectors = l2_normalise(np.ones((16, 2)))
     model = train_classifier(
@@ -326,7 +330,7 @@ def test_training_is_deterministic():
 
 
 def test_training_samples_at_most_max_phrasings(monkeypatch):
-    """The sample bounds the memory; it has every phrasing of a subject, and of each entry an even part."""
+    """The sample limits memory; it has every phrasing of a subject, and equally many of each entry."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train_classifier(phrasings())
     trained = np.diff([*model.class_starts, len(model.phrasing_vectors)])
@@ -334,7 +338,7 @@ def test_training_samples_at_most_max_phrasings(monkeypatch):
 
 
 def test_training_samples_every_question_of_an_entry(monkeypatch):
-    """Here the first six rows; without them an entry keeps four."""
+    """The six phrasings marked as questions are kept; without the marks an entry would keep four."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train_classifier(replace(phrasings(), questions=[row < 6 for row in range(48)]))
     assert len(model.phrasing_vectors) == 24
@@ -342,7 +346,9 @@ def test_training_samples_every_question_of_an_entry(monkeypatch):
 
 
 def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
-    """As an exhaustive search among its wordings by FAISS finds it: in memory, mapped, read, with half the digits."""
+    """The result equals FAISS's exhaustive search, with vectors in memory, mapped, read from disk, or with half the
+    digits.
+    """
     import faiss
 
     library = toy_service.knowledge.library
@@ -364,8 +370,8 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
 
 
 def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path, monkeypatch):
-    """It answers all questions of a process but the first, also where there is no file; the pages that were touched are
-    let go afterwards.
+    """FAISS answers all questions of a process but the first, also without a file; the memory pages that it touched are
+    released afterwards.
     """
     import faiss
 
@@ -422,7 +428,7 @@ def _mapped_kib(file: Path) -> int:
 
 
 def test_the_index_file_is_a_faiss_index(tmp_path):
-    """FAISS reads what we write, we read what FAISS writes, to the last bit; any other file is refused."""
+    """FAISS reads the file that we write and we read FAISS's, to the last bit; any other file is refused."""
     import faiss
 
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(7, 16)))
@@ -464,7 +470,7 @@ def tiny_model(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_sentence_transformers_folder_can_be_the_encoder(toy_service, tiny_model, tmp_path):
-    """The protocol is sentence-transformers' own: naming the folder in the settings is enough."""
+    """Naming the folder in the settings suffices, as the encoder's interface is that of sentence-transformers."""
     embedder = load_embedder(str(tiny_model))
     matcher = Matcher(toy_service.knowledge.library, embedder, name=str(tiny_model), cache=tmp_path)
     assert matcher.match("raising errors two").matches[0].entry.id == "raising"
@@ -491,7 +497,7 @@ def test_the_default_encoder_puts_both_languages_in_one_space(cache):
 
 @pytest.mark.exhaustive  # encodes more characters than all other tests together
 def test_the_encoder_forgets_tokens_without_forgetting_what_they_mean(tmp_path):
-    """Also where texts have more tokens than it remembers, all together or a single one."""
+    """Vectors stay the same if texts, or a single text, have more tokens than the encoder's cache can hold."""
     texts = ["".join(map(chr, range(start, start + 300))) for start in range(0x4E00, 0x9000, 300)]
     texts += ["".join(texts), *texts[:2]]
     expected = MultilingualUSE().encode_query(texts)
@@ -502,7 +508,9 @@ def test_the_encoder_forgets_tokens_without_forgetting_what_they_mean(tmp_path):
 
 
 def test_a_finite_run_is_not_about_nan(service):
-    """Where a log stays finite and nothing says nan, no entry about nan answers, however near its words."""
+    """If a log stays finite and the question does not mention nan, no entry about nan answers, however similar its
+    words.
+    """
     question = "The loss jumps up at some step, then training continues. What has happened?"
     signs = {name: Observation(sign=Sign("what", name), text="") for name in ("finite", "nan")}
     match = service.knowledge.matcher.match

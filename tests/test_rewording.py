@@ -1,4 +1,4 @@
-"""Other words by a language model: numbers and verdicts never change, whatever the model sends."""
+"""Answers reworded by a language model: numbers and verdicts never change, whatever the model sends."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def answer(service, request) -> Answer:
 
 
 class Fake:
-    """A writer that gives what a function makes of each sentence."""
+    """A rewording model whose output a function makes from each sentence."""
 
     model = "fake"
 
@@ -49,13 +49,13 @@ def with_writer(answer: Answer, change: Callable[[str], str | None]):
 
 
 def own_text(answer: Answer) -> str:
-    """The sentences as the entry has them, with their numbers."""
+    """The entry's own sentences with their numbers."""
     own = sentences_of(answer.entry, answer.evidence, answer.lang)
     return fill_text(" ".join(own), answer.entry, answer.evidence, answer.lang)
 
 
 def test_the_model_sees_no_measured_value(answer):
-    """It gets placeholders; what was measured stands nowhere in what is sent."""
+    """It gets placeholders; no measured value is in what is sent."""
     fake = Fake(lambda each: each)
     said = reword("why", answer.entry, answer.evidence, answer.lang, fake)
     assert said.kept == said.sentences == len(fake.seen) > 0
@@ -68,7 +68,7 @@ def test_the_model_sees_no_measured_value(answer):
 
 
 def test_other_words_are_shown_with_the_measured_numbers(answer):
-    """They come in the place of the placeholders."""
+    """Measured numbers replace the placeholders in the model's sentences."""
     before = "换句话说，" if answer.lang == "zh" else "Put plainly: "
     said = with_writer(answer, lambda each: before + each)
     assert said.kept == said.sentences
@@ -90,7 +90,7 @@ def test_other_words_are_shown_with_the_measured_numbers(answer):
     ],
 )  # fmt: skip
 def test_a_false_sentence_is_replaced_by_the_entrys(answer, lie, why):
-    """One sentence of several: the others are the model's, this one is the entry's."""
+    """One of several sentences is refused and shown in the entry's words; the others are the model's."""
     first = sentences_of(answer.entry, answer.evidence, answer.lang)[0]
     said = with_writer(answer, lambda each: each + lie if each == first else "So: " * (answer.lang == "en") + each)
     assert said.refused == (why,)
@@ -110,7 +110,7 @@ def test_a_number_that_is_left_out_or_swapped_is_refused(answer, drop):
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_negated_sentence_is_refused(service, lang):
-    """A negation that the sentence does not have."""
+    """A sentence with a negation that the entry's sentence does not have is refused."""
     answer = service.answer(Request(question="", entry=ENTRY, lang=lang))
     own = sentences_of(answer.entry, answer.evidence, lang)
     turned = [each for each in own if not re.search(r"[不没无非未]|not|no |n't|never|without", each)]
@@ -155,7 +155,7 @@ def test_a_thousand_hostile_outputs_show_no_number_that_was_not_measured(answer)
 
 @contextmanager
 def backend(respond: Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]) -> Iterator[str]:
-    """The address of an OpenAI-compatible server on this machine, which `respond` makes the replies of."""
+    """The address of a local OpenAI-compatible server, whose replies the function `respond` makes."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -198,7 +198,9 @@ def given(body: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "<think>hm, 17</think>{}"])
 def test_a_model_is_asked_once_with_its_key(around):
-    """Not streamed, at temperature 0, with its name; a fence or thoughts around the JSON are taken off."""
+    """The request names the model, at temperature 0, not streamed; a code fence or thoughts around the JSON are
+    removed.
+    """
     asked: list[tuple[Any, ...]] = []
 
     def respond(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
@@ -270,7 +272,7 @@ def hang_up(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
 
 
 def drip(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
-    """A header a moment, each in time for a limit on single reads."""
+    """Sends one header at a time, each within the time limit of a single read."""
     try:
         handler.send_response(200)
         handler.flush_headers()
@@ -312,7 +314,9 @@ def test_an_unreachable_model_gives_no_wording():
 
 
 def test_the_command_shows_it_below_the_answer(terminal, cache, tmp_path):
-    """Marked as the model's; it says that nothing is shown of one that adds numbers, and which setting is missing."""
+    """The text is marked as the model's; the command says when it is withheld as the model added numbers, or which
+    setting is missing.
+    """
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     ask = ("ask", "--entry", ENTRY, "--lang", "en", "--reword")
     without = terminal(*ask, env=env)

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - files in a line
-"""Files of every kind are read as runs, recognised by their content; damaged and hostile ones end in a clear error."""
+"""Files of every kind are recognised by content and read as runs; damaged and hostile ones give a clear error."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ def _values(run, key):
 
 
 def test_trainer_state():
-    """The records of log_history, with its settings; the mean of the whole run is kept apart."""
+    """Read are the records of log_history and the settings; the mean loss of the whole run is a series of its own."""
     state = {"best_metric": None, "log_history": HISTORY, "max_steps": 90, "logging_steps": 10, "train_batch_size": 4}
     for text in (json.dumps(state, indent=2), json.dumps(state)):
         run = read_training_run(text.encode(), "trainer_state.json")
@@ -53,7 +53,7 @@ def test_trainer_state():
 
 
 def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
-    """Cut in the middle, indented or not."""
+    """The file is cut in the middle, with and without indentation."""
     for indent in (2, None):
         text = json.dumps({"log_history": HISTORY}, indent=indent)
         run = read_training_run(text[: int(0.7 * len(text))].encode())
@@ -75,7 +75,7 @@ def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
     ],
 )
 def test_records_and_columns_of_json(document):
-    """Lists of records, columns as Keras keeps them, nested names, numbers as strings, null."""
+    """Tested are lists of records, columns as Keras stores them, nested names, numbers as strings, and null."""
     run = read_training_run(json.dumps(document).encode())
     steps = [record.step for record in run.series["loss"]]
     assert steps == [1, 2]
@@ -83,14 +83,14 @@ def test_records_and_columns_of_json(document):
 
 
 def test_curves_of_tensorboard_json_are_named_by_their_file():
-    """A list of (time, step, value); without a known name it stays a value."""
+    """The file is a list of (time, step, value); if its name tells no quantity, the series is "value"."""
     curve = json.dumps([[1.7e9, 1, 2.5], [1.7e9, 2, math.nan]]).encode()
     assert [record.step for record in read_training_run(curve, "run_1-tag-train_loss.json").series["loss"]] == [1, 2]
     assert read_training_run(curve, "curve.json").series.keys() == {"value"}
 
 
 def test_lines_of_json_keep_their_numbers_among_other_lines():
-    """A blank line, prose and a torn last line do not hinder."""
+    """Records keep their line numbers beside blank lines, prose and a truncated last line."""
     lines = [
         "# run 7",
         *(json.dumps({"iter": i, "mode": "train", "loss": 2 - i / 10, "lr": 0.1}) for i in range(1, 8)),
@@ -107,7 +107,9 @@ def test_lines_of_json_keep_their_numbers_among_other_lines():
 
 
 def test_csv_of_many_kinds():
-    """W&B with its run names and extremes, Lightning with holes, Ultralytics with padded names, semicolons."""
+    """Tested are W&B with run names and extremes, Lightning with empty cells, Ultralytics with padded names, and
+    semicolons.
+    """
     wandb = '"Step","brisk-sun-1 - train/loss","brisk-sun-1 - train/loss__MIN","brisk-sun-1 - train/loss__MAX"\n"1","2.5","2.5","2.5"\n"2","NaN","NaN","NaN"\n'
     run = read_training_run(wandb.encode())
     assert (run.format, list(run.series)) == ("csv", ["loss"])
@@ -127,14 +129,14 @@ def test_csv_of_many_kinds():
 
 
 def test_csv_of_tensorboard():
-    """Wall time, Step, Value: the file's name says of what."""
+    """The columns are Wall time, Step and Value; the name of the file tells which quantity it is."""
     table = b"Wall time,Step,Value\n1.7e9,0,2.5\n1.7e9,10,NaN\n"
     assert [record.step for record in read_training_run(table, "run-train-tag-loss.csv").series["loss"]] == [0, 10]
     assert read_training_run(table).series.keys() == {"value"}
 
 
 def test_a_table_with_bad_rows_is_read_without_them():
-    """Short rows, text in a column of numbers, a header that repeats."""
+    """Bad rows are too short, have text in a column of numbers, or repeat the header."""
     run = read_training_run(b"step,loss,lr\n1,2.5,0.1\n2\n3,oops,0.1\nstep,loss,lr\n4,2.25,0.1\n")
     assert _values(run, "loss") == [(1, 2, 2.5), (4, 6, 2.25)]
 
@@ -151,7 +153,7 @@ def _event_file(tmp_path, scalars):
 
 
 def test_event_files_of_an_independent_writer(tmp_path):
-    """Every scalar with its step; tags by their meaning."""
+    """Every scalar is read with its step, under the key that its tag means."""
     scalars = [(step, tag, value) for step in range(8) for tag, value in (("train/loss", 2.5 - step / 8), ("lr", 0.25))]
     data = _event_file(tmp_path, [*scalars, (8, "train/loss", math.nan), (-1, "odd", 1.5)])
     run = read_training_run(data, "events.out.tfevents.1")
@@ -169,7 +171,7 @@ def _framed(event):
 
 
 def test_event_files_with_tensors_as_tensorflow_2_writes():
-    """Content as bytes, numbers of either width, shapes of size one; images and histograms are no scalars."""
+    """Tensors hold raw bytes or numbers of either width, with shapes of size one; images and histograms are skipped."""
     tensors = {
         "content": TensorProto(dtype=1, tensor_content=struct.pack("<f", 1.5)),
         "float": TensorProto(dtype=1, float_val=[2.5]),
@@ -197,7 +199,7 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
 
 
 def test_a_torn_event_file_is_read_as_far_as_it_goes(tmp_path):
-    """At every length: no error, and never more than there is."""
+    """Truncated at any length, it gives no error and no more records than it has."""
     data = _event_file(tmp_path, [(step, "loss", 2.0) for step in range(5)])
     whole = len(read_training_run(data).series["loss"])
     for length in range(60, len(data)):
@@ -207,7 +209,7 @@ def test_a_torn_event_file_is_read_as_far_as_it_goes(tmp_path):
 
 
 def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
-    """Beyond a bound every other one is kept, and each that is not finite."""
+    """Beyond a limit every second value is dropped, but none that is not finite."""
     monkeypatch.setattr(event_file, "MAX_SCALARS", 50)
     events = [
         Event(step=s, summary=Summary(value=[Summary.Value(tag="loss", simple_value=math.nan if s == 333 else 2.0)]))
@@ -224,7 +226,7 @@ def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
 
 @each_case("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings_of_unicode(encoding):
-    """With a mark and without."""
+    """The encodings are tested with and without a byte order mark."""
     run = read_training_run(LOG.encode(encoding))
     assert run.series["loss"][0] == (1, 1, 2.4113)
     assert run.lines == LOG.count("\n")
@@ -232,7 +234,7 @@ def test_encodings_of_unicode(encoding):
 
 @each_case(("encoding", "prose"), [("gb18030", "开始训练：损失会打印在下面，请稍候"), ("latin-1", "Début de l'entraînement, époque numéro 1"), ("shift_jis", "学習を開始します")])  # fmt: skip
 def test_older_encodings(encoding, prose):
-    """Numbers are read whatever the prose is written in."""
+    """Numbers are read whatever the encoding of the prose."""
     run = read_training_run((prose + "\n" + LOG).encode(encoding))
     assert run.series["loss"][0] == (1, 2, 2.4113)
 
@@ -244,7 +246,7 @@ def test_keys_in_gbk_are_read():
 
 
 def test_gzip_of_each_kind(tmp_path):
-    """Whatever is inside, also with trailing garbage; a torn file is read as far as it goes."""
+    """Any kind of file may be compressed, with trailing garbage too; a truncated file is read up to its end."""
     assert str(read_training_run(gzip.compress(LOG.encode())).series) == str(read_training_run(LOG.encode()).series)
     state = json.dumps({"log_history": HISTORY}).encode()
     assert read_training_run(gzip.compress(state)).format == "trainer_state"
@@ -262,7 +264,7 @@ def test_gzip_of_each_kind(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_no_log_is_refused_in_both_languages(data):
-    """Empty, binary, archives, damaged: the message says what it is and what can be read."""
+    """For empty, binary, archived or damaged files the message says what the file is and what can be read."""
     with pytest.raises(UnreadableRun) as caught:
         read_training_run(data)
     assert caught.value["zh"] and caught.value["en"] and caught.value["zh"] != caught.value["en"]
@@ -270,7 +272,7 @@ def test_what_is_no_log_is_refused_in_both_languages(data):
 
 
 def test_a_file_that_cannot_be_opened_or_is_too_large(tmp_path, monkeypatch):
-    """A folder, a missing file, a giant."""
+    """Tested with a folder, a missing file and a huge file."""
     for path in (tmp_path, tmp_path / "none.log"):
         with pytest.raises(UnreadableRun):
             read_run_file(path)
@@ -281,7 +283,7 @@ def test_a_file_that_cannot_be_opened_or_is_too_large(tmp_path, monkeypatch):
 
 
 def test_prose_alone_is_a_run_without_series():
-    """Nothing is invented."""
+    """No value is read from prose."""
     run = read_log_text("why is my loss nan?\nPlease help.\n")
     assert (run.series, run.lines_read, run.lines) == ({}, 0, 2)
     assert read_log_text("").lines == 0
@@ -299,9 +301,9 @@ def test_a_trace_is_told_by_its_first_line_compressed_or_not():
 
 @pytest.mark.parametrize("share", [0.1, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_path, monkeypatch, share):
-    """Bounded memory, and the first nan, messages and a traceback in the middle are found with their lines.
+    """Memory is bounded, and the first nan, messages and a traceback in the middle are found with their lines.
 
-    A tenth of the lines, read with a tenth of the bounds, is what `make test` has time for.
+    `make test` uses a tenth of the lines with a tenth of the limits, to save time.
     """
     for bound in ("LOG_CHUNK_BYTES", "END_BYTES", "END_PIECES", "SAMPLED_PIECES"):
         monkeypatch.setattr(selection, bound, int(share * getattr(selection, bound)))
@@ -334,7 +336,7 @@ def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_pa
 
 
 def test_the_selection_is_bounded(monkeypatch):
-    """However many lines and however long, and each selected once."""
+    """The limit holds however many and however long the lines are, and no line is selected twice."""
     monkeypatch.setattr(selection, "END_PIECES", 300)
     monkeypatch.setattr(selection, "SAMPLED_PIECES", 500)
     monkeypatch.setattr(selection, "LOG_CHUNK_BYTES", 4096)
@@ -347,7 +349,7 @@ def test_the_selection_is_bounded(monkeypatch):
 
 
 def test_one_endless_line():
-    """Without any break, as a progress bar, and as JSON on one line."""
+    """A file without line breaks is a progress bar, or JSON on one line."""
     run = read_training_run(b"loss: 2.5 " * 100_000)
     assert run.cut and run.lines == 1
     bar = "".join(f"\r{s % 100}%|#| {s}/200000 [00:01<00:01, 1.00it/s, loss={2 + s / 1e6:.6f}]" for s in range(30_000))
@@ -360,7 +362,7 @@ def test_one_endless_line():
 
 
 def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
-    """The same values as from the whole."""
+    """A JSON file too large to be parsed as a whole gives the same values when its records are parsed one by one."""
     monkeypatch.setattr(reading, "MAX_JSON_BYTES", 2000)
     records = [{"step": s, "loss": 2.5, "lr": 0.1} for s in range(500)]
     run = read_training_run(json.dumps(records).encode())
@@ -368,14 +370,14 @@ def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
 
 
 def test_a_bomb_is_read_up_to_a_bound(monkeypatch):
-    """A compressed file that would inflate without end."""
+    """A compressed file that would inflate without end is read up to a limit."""
     monkeypatch.setattr(selection, "MAX_READ_BYTES", 1 << 18)
     run = read_training_run(gzip.compress(b"step 1 loss 2.5 lr 0.1\n" * 100_000))
     assert run.cut and run.lines < 25_000
 
 
 class _Counting(io.BytesIO):
-    """Counts the bytes read."""
+    """A file that counts the bytes read from it."""
 
     read_bytes = 0
 
@@ -404,7 +406,7 @@ _FILES = st.sampled_from(
 
 @given(st.lists(_FILES | st.binary(max_size=60), max_size=6).map(b"".join))
 def test_any_bytes_give_a_run_or_a_clear_error(data):
-    """Nothing else is raised, and every record points into the file."""
+    """No other error is raised, and every record has a line number within the file."""
     try:
         run = read_training_run(data)
     except UnreadableRun as error:
@@ -417,6 +419,6 @@ def test_any_bytes_give_a_run_or_a_clear_error(data):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_after_the_head_of_an_event_file(data):
-    """Damaged records end the file or are left out."""
+    """Damaged records are skipped or end the reading."""
     found = event_file.read_event_file(io.BytesIO(_framed(Event(file_version="brain.Event:2")) + data))
     assert len(found.scalars) <= len(data)

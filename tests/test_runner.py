@@ -1,4 +1,4 @@
-"""One process per run: whatever a demo does, it gives a run with a status, and the next run is unaffected."""
+"""One process per run: whatever a demo does, its run gets a status, and the next run is unaffected."""
 
 import gc
 import json
@@ -40,7 +40,7 @@ def test_rows_are_streamed_before_the_metrics(toy):
 
 
 def test_the_same_seed_gives_the_same_numbers(toy):
-    """Numbers are equal to the last bit; another seed gives another number."""
+    """Numbers are equal to the last bit; with another seed they differ."""
     first, repeated, other = (toy("counts", seed=seed).measured["random"] for seed in (7, 7, 8))
     assert first == repeated != other
 
@@ -85,7 +85,7 @@ def test_a_run_past_its_deadline_is_killed(toy_experiments):
 
 
 def _rows_and_run(stream: Generator[object, None, Run]) -> tuple[list[object], Run]:
-    """What a stream yields, and the run with which it ends."""
+    """All rows that a stream yields, and the run that it returns."""
     rows: list[object] = []
     while True:
         try:
@@ -109,7 +109,7 @@ def test_disconnecting_kills_the_child(lab, toy_experiments):
 
 
 def test_processes_forked_by_a_demo_are_killed_with_it(toy):
-    """Linux's sandbox does not let a demo fork at all."""
+    """On Linux the sandbox does not let a demo fork at all."""
     run = toy("forks")
     if sys.platform.startswith("linux"):
         assert (run.status, "PermissionError" in run.note.en) == (RunStatus.RAISED, True)
@@ -165,7 +165,7 @@ def test_failed_runs_release_slots_and_descriptors(lab, toy_experiments):
 
 
 def test_idle_children_are_forked_in_advance(toy_experiments):
-    """A used child is replaced; those that are killed while idle affect no run."""
+    """Each child that is used is replaced; killing idle children affects no run."""
     lab = ProcessRunner(deadline=20.0, memory=1024, slots=2, idle=2)
     lab.warm_up()
     experiment = toy_experiments["counts"]
@@ -182,7 +182,7 @@ def test_idle_children_are_forked_in_advance(toy_experiments):
 
 
 def test_idle_children_are_forked_again_after_a_failure(monkeypatch):
-    """A fork server that is just dying refuses; nobody has to ask for a run until there is a new one."""
+    """A dying fork server refuses to fork; children are forked again without any run being requested."""
     failures = [BlockingIOError(11, "Resource temporarily unavailable"), ConnectionRefusedError(111, "refused")]
     spawn = interpreter.Interpreter.spawn
 
@@ -199,7 +199,7 @@ def test_idle_children_are_forked_again_after_a_failure(monkeypatch):
 
 
 def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
-    """First come, first served; when one is cancelled, those behind it move up."""
+    """Runs are served in order of arrival; when one is cancelled, those behind it move up."""
     queue = FairQueue(1)
     first, second, third = queue.join(), queue.join(), queue.join()
     assert [ticket.position for ticket in (first, second, third)] == [0, 1, 2]
@@ -212,7 +212,9 @@ def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
 
 
 def test_one_clients_many_runs_delay_another_by_one_at_most():
-    """Clients take turns, however many runs each has waiting; one alone is served in order of arrival."""
+    """Clients take turns however many runs each has waiting; the runs of a single client are served in order of
+    arrival.
+    """
     queue = FairQueue(2)
     many = [queue.join(ClientNames("a")) for _ in range(500)]
     one = queue.join(ClientNames("b"))
@@ -228,7 +230,7 @@ def test_one_clients_many_runs_delay_another_by_one_at_most():
 
 
 def test_a_run_that_another_client_joins_has_the_turn_of_either():
-    """Whoever asks for what a busy client asked for before does not wait for the rest of it."""
+    """A client that requests a run already queued by a busy client does not wait for that client's other runs."""
     queue, joined = FairQueue(1), ClientNames("a")
     first, *_ = [queue.join(ClientNames("a")) for _ in range(100)]
     late = queue.join(joined)
@@ -239,7 +241,7 @@ def test_a_run_that_another_client_joins_has_the_turn_of_either():
 
 
 def test_a_full_lab_reports_the_position_in_the_queue(lab, toy_experiments):
-    """While runs occupy both slots, the next yields its position, then its rows."""
+    """While both slots are occupied, the next run yields its position in the queue, then its rows."""
     cancelled, experiment = [], toy_experiments["sleeps"]
     occupying = [lab.stream(experiment, {"steps": 1000}, 0, lambda: bool(cancelled)) for _ in range(lab.slots)]
     for stream in occupying:
@@ -253,9 +255,9 @@ def test_a_full_lab_reports_the_position_in_the_queue(lab, toy_experiments):
 
 
 def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cache):
-    """It answers, lists and judges without torch and web frameworks.
+    """Without importing torch or a web framework it answers, lists entries and judges claims.
 
-    The fork server is our own: a notebook, say, imports numstab and has a use of its own for multiprocessing.
+    The fork server is our own, so that a program such as a notebook can use multiprocessing in its own way.
     """
     code = (
         "import sys, os, multiprocessing\n"
@@ -294,7 +296,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_reaping_a_child_delays_nobody(monkeypatch, toy_experiments):
-    """A run is complete while the kernel still frees its process, which is joined later."""
+    """A run is complete before the kernel has freed its process, which is joined later."""
     release, joined = threading.Event(), threading.Event()
     join = interpreter.ForkedProcess.join
 
@@ -316,7 +318,9 @@ def test_reaping_a_child_delays_nobody(monkeypatch, toy_experiments):
 
 
 def test_an_interrupted_start_leaves_no_child(toy_experiments, monkeypatch):
-    """Ctrl-C in the middle of a start is heard, what was forked ends by itself, and the next run succeeds."""
+    """Ctrl-C while a child is started raises KeyboardInterrupt, the new process ends by itself, and the next run
+    succeeds.
+    """
     runner = ProcessRunner(deadline=60, memory=1024, slots=1)
     runner.run(toy_experiments["counts"], {"steps": 1})
     before = children(runner)
@@ -363,14 +367,16 @@ def test_runners_share_a_fork_server(lab, toy_experiments):
 
 
 def test_what_a_server_does_ahead_changes_no_number(lab, fresh_lab, toy_experiments):
-    """A service's fork server has called what experiments call, and its children warm up; seeds count all the same."""
+    """A server's fork server and idle children call library functions in advance; results for each seed stay the
+    same.
+    """
     for seed in (0, 7):
         ours, theirs = (runner.run(toy_experiments["counts"], {"steps": 5}, seed) for runner in (lab, fresh_lab))
         assert (ours.measured, ours.rows, ours.used_rng) == (theirs.measured, theirs.rows, theirs.used_rng)
 
 
 def test_what_a_demo_keeps_in_its_module_is_gone_with_the_next_seed(lab, toy_experiments):
-    """Seeds share a child, and the code that it has compiled, not the module."""
+    """Runs with several seeds share a child process and compiled code, but each executes the module anew."""
     counts = toy_experiments["counts"]
     source = (
         counts.source.replace('"last": float(steps)', '"last": float(SEEN.append(0) or len(SEEN))') + "\nSEEN = []\n"
@@ -381,7 +387,7 @@ def test_what_a_demo_keeps_in_its_module_is_gone_with_the_next_seed(lab, toy_exp
 
 
 def test_parameters_share_a_child_and_give_what_single_runs_give(lab, toy_experiments):
-    """Of a run that fails only its own setting knows: the next gets another child."""
+    """A failing run affects only its own parameters: the next parameters get another child process."""
     counts = toy_experiments["counts"]
     failing = counts.source.replace('"last": float(steps)', '"last": float(steps) if steps != 3 else 1 / 0')
     assert failing != counts.source
@@ -397,7 +403,7 @@ def test_parameters_share_a_child_and_give_what_single_runs_give(lab, toy_experi
 
 
 def test_random_numbers_without_a_seed_differ_from_run_to_run(lab, fresh_lab, toy_experiments):
-    """Nothing that libraries have called after a fork is called in a child, so nothing seeds them there."""
+    """The preparation in the fork server does not seed generators that an experiment leaves unseeded."""
     counts = toy_experiments["counts"]
     source = counts.source.replace('"last": float(steps)', '"last": __import__("random").random()')
     for runner in (lab, fresh_lab):
@@ -441,7 +447,9 @@ def test_what_cannot_be_compiled_is_reported_by_its_run(lab, toy_experiments, ad
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's account of memory")
 def test_a_services_children_are_forked_from_huge_pages(fresh_lab, toy_experiments):
-    """Where the kernel has them: forking and ending a child costs by the number of pages."""
+    """Tested where the kernel has huge pages: forking and ending a child takes time in proportion to the number of
+    pages.
+    """
     assert SERVER_PRELOAD[-1] == "qa_service.lab.preload"
     with mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as probe:
         probe.write(bytes(len(probe)))
@@ -457,7 +465,7 @@ def test_a_services_children_are_forked_from_huge_pages(fresh_lab, toy_experimen
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux")
 def test_what_is_allocated_after_holes_are_filled_lies_together():
-    """Blocks that were spread over hundreds of pages need as many as their bytes do."""
+    """New blocks use as few memory pages as their size needs, instead of being spread over hundreds."""
     code = (
         "import ctypes, random, sys\n"
         "from qa_service.lab import kernel\n"
@@ -482,7 +490,7 @@ def fork_server(runner: ProcessRunner) -> int:
 
 
 def children(runner: ProcessRunner) -> set[int]:
-    """The children of the runner's fork server, which it may share with others, that have not ended."""
+    """The children of the runner's fork server that have not ended; other runners may share the server."""
     found = set()
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

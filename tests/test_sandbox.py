@@ -1,4 +1,4 @@
-"""What a demo must not reach, tried by demos. Each way out is also tried without the sandbox, where it succeeds."""
+"""What a demo must not reach: demos try each way out, and also without the sandbox, where the attempt succeeds."""
 
 import ctypes
 import os
@@ -69,7 +69,7 @@ def at_import(action: str, place: object) -> Experiment:
 
 @pytest.fixture
 def stranger() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Another process of this user, and the address of its secret."""
+    """Another process of this user, and the address of a secret in its memory."""
     pipe = subprocess.PIPE
     with running([sys.executable, "-c", STRANGER], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout
@@ -77,7 +77,7 @@ def stranger() -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def harmed(stranger: subprocess.Popen[str]) -> bool:
-    """Whether it was ended, wrote what it never wrote, or has another limit; ends it."""
+    """Whether a process was ended, wrote unexpected output, or had a limit changed; then ends the process."""
     assert stranger.stdin
     assert stranger.stdout
     limited = stranger.poll() is None and resource.prlimit(stranger.pid, resource.RLIMIT_NOFILE) == (64, 64)
@@ -89,7 +89,7 @@ def harmed(stranger: subprocess.Popen[str]) -> bool:
 @needs_seccomp
 @pytest.mark.parametrize("action", REACHES)
 def test_a_demo_reaches_no_other_process(stranger, action):
-    """Neither its memory, nor its descriptors, signals or limits."""
+    """It reaches neither the memory nor the descriptors, signals or limits of another process."""
     process, address = stranger
     run = measure(EXPERIMENTS["escapes"], what=action, pid=process.pid, address=address)
     assert (run.status, "PermissionError" in run.note.en) == (RunStatus.RAISED, True), run
@@ -99,8 +99,8 @@ def test_a_demo_reaches_no_other_process(stranger, action):
 @needs_seccomp
 @pytest.mark.parametrize("action", REACHES)
 def test_without_the_sandbox_it_does(stranger, action):
-    """Without the sandbox the same attempts succeed, unless the kernel or a container forbids them: the test above is
-    not vacuous.
+    """Without the sandbox the same attempts succeed, unless the kernel or a container forbids them; so the test above
+    is not vacuous.
     """
     process, address = stranger
     run = measure(EXPERIMENTS["escapes"], confined=False, what=action, pid=process.pid, address=address)
@@ -113,7 +113,7 @@ def test_without_the_sandbox_it_does(stranger, action):
 @needs_seccomp
 @pytest.mark.parametrize("action", ["keep_memory", "new_namespace", "raise_own_limit"])
 def test_a_demo_keeps_and_gains_nothing(action):
-    """No memory that outlives it, no namespace of its own, no higher limit."""
+    """It gets no memory that outlives it, no namespace of its own, no higher limit."""
     run = measure(EXPERIMENTS["escapes"], what=action)
     assert run.status is RunStatus.RAISED, run
 
@@ -128,7 +128,7 @@ def test_without_the_sandbox_memory_outlives_a_demo():
 @needs_seccomp
 @pytest.mark.parametrize("action", ["shared_mapping", "growing_mapping"])
 def test_memory_of_every_kind_is_limited(action):
-    """Also where RLIMIT_DATA does not count it: 2 GiB, twice of what the run may have."""
+    """The limit includes memory that RLIMIT_DATA does not count; the demo asks for 2 GiB, twice its limit."""
     for confined in (True, False):
         assert measure(EXPERIMENTS["escapes"], confined=confined, what=action).status is not RunStatus.RAN
 
@@ -136,14 +136,14 @@ def test_memory_of_every_kind_is_limited(action):
 @needs_landlock
 @needs_seccomp
 def test_a_demo_reads_the_libraries_only():
-    """Not the files of the machine; without the sandbox it does."""
+    """It cannot read other files of the machine; without the sandbox it can."""
     assert "PermissionError" in measure(EXPERIMENTS["escapes"], what="read_file").note.en
     assert measure(EXPERIMENTS["escapes"], confined=False, what="read_file").status is RunStatus.RAN
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
 def test_a_demo_finds_no_password_in_its_environment(tmp_path):
-    """Neither in the variables nor in the kernel's copy of them; in a process of its own, with a new fork server."""
+    """Neither variables nor the kernel's copy of them contain it; tested in a new process with a new fork server."""
     code = _MEASURE + (
         "for confined in (True, False):\n"
         "    run = measure('escapes', confined, what='read_environment')\n"
@@ -154,7 +154,7 @@ def test_a_demo_finds_no_password_in_its_environment(tmp_path):
 
 
 def test_variables_that_numbers_depend_on_are_kept():
-    """Variables with paths and folders are kept, too; all others are removed."""
+    """Variables with paths and folders are kept too; all others are removed."""
     assert all(map(is_kept, ("PATH", "TMPDIR", "LC_ALL", "OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "MKL_CBWR")))
     assert not any(map(is_kept, ("PGPASSWORD", "NUMSTAB_STORE", "AWS_SECRET_ACCESS_KEY", "PATHOLOGY", "LD_PRELOAD")))
 
@@ -163,7 +163,7 @@ def test_variables_that_numbers_depend_on_are_kept():
 @pytest.mark.parametrize("action", AT_IMPORT)
 @pytest.mark.parametrize("confined", [True, False])
 def test_a_demo_is_confined_before_its_code_is_imported(tmp_path, action, confined):
-    """No network, writing, process that survives, program, or thread that is older than the filter."""
+    """At import there is no network, writing, surviving process or program, nor a thread older than the filter."""
     place: object = tmp_path
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
@@ -183,6 +183,7 @@ def test_a_demo_is_confined_before_its_code_is_imported(tmp_path, action, confin
 
 
 def test_memory_taken_by_an_import_counts():
+    """An import that exceeds the memory limit fails like a run that does."""
     run = measure(at_import("memory", ""), confined=not seccomp.why_unsupported())
     assert run.status is RunStatus.OUT_OF_MEMORY
 
@@ -208,7 +209,9 @@ def test_the_deadline_begins_before_the_import():
     ],
 )
 def test_what_a_child_sends_is_bounded_and_checked(toy_service, tmp_path, action, status, note):
-    """In bytes and in time, also while the pipe is never empty; a reply is 200 with JSON, whatever it sent."""
+    """Size and time are limited even if the pipe is never empty; whatever a child sends, the reply is 200 with valid
+    JSON.
+    """
     confined = not seccomp.why_unsupported()
     deadline = 2.0 if status is RunStatus.TIMED_OUT else 120.0
     toy_service.runner = ProcessRunner(deadline=deadline, memory=1024, slots=1, confined=confined)
@@ -220,7 +223,7 @@ def test_what_a_child_sends_is_bounded_and_checked(toy_service, tmp_path, action
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it is so anyway")
 def test_where_nothing_can_be_confined_nothing_is_run(tmp_path):
-    """On a machine of a kind that the filter does not know; unless the operator wants it all the same."""
+    """On a processor that the sandbox does not support, runs fail, unless a setting allows them without the sandbox."""
     (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'abacus'\n")
     code = _MEASURE + (
         "run = measure('counts', True, steps=3)\n"
@@ -234,7 +237,7 @@ def test_where_nothing_can_be_confined_nothing_is_run(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl")
 def test_a_server_is_closed_to_other_processes():
-    """Once it keeps a fork server, no other process of its user can read its memory."""
+    """Once a server keeps a fork server, no other process of its user can read its memory."""
     code = (
         "from qa_service.lab.kernel import PR_GET_DUMPABLE, prctl\n"
         "from qa_service.lab.runner import ProcessRunner\n"

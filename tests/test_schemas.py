@@ -1,4 +1,4 @@
-"""Bodies of every route and event against their OpenAPI description, which allows no other fields."""
+"""Bodies of every route and event are validated against their OpenAPI description, which allows no other fields."""
 
 import json
 import math
@@ -70,7 +70,7 @@ EXTERNAL_OBJECTS = {"JsonObject"}
 
 @contextmanager
 def client_of(service: Service, folder: Path) -> Iterator[TestClient]:
-    """A client of an application of the service, with its data in this folder."""
+    """A client of an application made of this service, whose data is in this folder."""
     app = create_app(service, Settings(data=folder / "data", cache=folder, rate=""))
     with TestClient(
         app, raise_server_exceptions=False, client=("127.0.0.1", 5000), base_url="http://localhost"
@@ -97,12 +97,12 @@ def validate(document: dict, schema: dict, value: object) -> None:
 
 
 def validator_of(document: dict, schema: dict) -> Any:
-    """What validates values against a schema of the document; to make it takes much longer than to use it."""
+    """A validator for a schema of the document, kept for later, as making it takes much longer than using it."""
     return jsonschema_rs.validator_for({"components": document["components"], **schema})
 
 
 def parse_strict_json(text: str) -> object:
-    """JSON by the standard: the bare words NaN and Infinity are errors."""
+    """Parses standard JSON: the bare words NaN and Infinity are errors."""
 
     def reject(word: str) -> None:
         raise AssertionError(word)
@@ -111,7 +111,7 @@ def parse_strict_json(text: str) -> object:
 
 
 def parse_events(text: str) -> list[dict]:
-    """Server-sent events, in the form in which the document describes them."""
+    """Server-sent events, converted to the form in which the document describes them."""
     blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("event: ")]
     return [{"event": name[7:], "data": parse_strict_json(data[6:])} for name, data in blocks]
 
@@ -167,7 +167,7 @@ def test_queueing_and_errors_in_a_stream_are_described(document, toy_service, tm
 
 
 def test_an_answer_with_all_fields_is_described(service, settings, document):
-    """It compares dtypes over seeds, with rows and claims that contain nan and inf."""
+    """The answer compares dtypes over several seeds, with rows and claims that contain nan and inf."""
     client = TestClient(create_app(service, settings), client=("127.0.0.1", 5000), base_url="http://localhost")
     body = {"entry": "inf-turns-into-nan", "compare": {"dtype": ["float64", "float16"]}, "seeds": 2, "lang": "zh"}
     response = client.post(f"{API}/ask/stream", json=body)
@@ -183,7 +183,7 @@ def test_an_answer_with_all_fields_is_described(service, settings, document):
 
 
 def test_added_and_missing_fields_are_invalid(client, document):
-    """The test shows that the validation can fail, in every object of an answer."""
+    """Adding or removing a field in any object of an answer makes the validation fail, so it is not vacuous."""
     body = client.post(f"{API}/ask", json={"question": "数数甲"}).json()
     schema = document["paths"][f"{API}/ask"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     validate(document, schema, body)
@@ -239,14 +239,14 @@ def test_every_request_has_valid_examples(document):
 
 @pytest.mark.parametrize("question", ["数数甲", "zzz qqq", "那呢"])
 def test_a_context_can_be_sent_back(client, document, question):
-    """The context of an answer of any status is accepted unchanged."""
+    """The context in an answer of any status is accepted unchanged by the next request."""
     context = client.post(f"{API}/ask", json={"question": question, "run": False}).json()["context"]
     validate(document, document["components"]["schemas"]["AskRequest"], {"question": "x", "context": context})
     assert requests.read_request({"question": "x", "context": context}).context is not None
 
 
 def test_an_error_in_the_candidates_of_a_context_asks_for_entries():
-    """Not for evidence blocks, whose ids are a list of the same form."""
+    """The message does not ask for evidence blocks, though their ids form a list of the same type."""
     with pytest.raises(BadField) as rejected:
         requests.read_request({"question": "x", "context": {"candidates": [1]}})
     assert rejected.value.field == "context.candidates"
@@ -269,7 +269,7 @@ FIELDS = sorted({name for model in (requests.AskRequest, requests.RunRequest, re
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_requests_are_accepted_if_and_only_if_openapi_allows_them(document, name):
-    """Types, limits, required fields and unknown fields are checked alike."""
+    """The parser and the schema check types, limits, required fields and unknown fields alike."""
     schema = jsonschema_rs.validator_for(
         {"components": document["components"], **document["components"]["schemas"][name]}
     )
@@ -303,7 +303,7 @@ def test_requests_are_accepted_if_and_only_if_openapi_allows_them(document, name
 
 @pytest.mark.parametrize("field", ["params", "compare", "context", "blocks", ""])
 def test_of_many_unknown_names_one_is_reported(field):
-    """A message for each of 100,000 would take seconds, and nobody would read it."""
+    """A message for each of 100,000 names would take seconds."""
     many = dict.fromkeys(map(str, range(100_000)))
     with pytest.raises(BadRequest) as refused:
         requests.read_request({"question": "x", field: many} if field else many)

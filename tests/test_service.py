@@ -1,4 +1,4 @@
-"""The service: which entry answers, which runs are planned, what the events are."""
+"""The service: which entry answers, which runs are planned, and which events are sent."""
 
 import pytest
 
@@ -94,7 +94,7 @@ def test_parameters_of_a_request_take_precedence_over_its_question(service):
 
 
 def test_a_follow_up_keeps_entry_and_parameters(toy_service):
-    """A question that only asks for more belongs to the previous entry."""
+    """A question that only asks for more is answered by the previous entry with the previous parameters."""
     context = Context(entry="counting", params={"steps": 3}, lang="zh")
     answer = toy_service.answer(Request(question="为什么呢", context=context))
     assert answer.entry is not None
@@ -162,7 +162,7 @@ def test_a_complete_question_ignores_the_context(service):
 
 
 def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
-    """Inf and nan are marked at the upper edge, zero on a log axis at the lower one; no value is dropped."""
+    """Inf and nan are marked at the upper edge, zero on a logarithmic axis at the lower one; no value is dropped."""
     run = toy("nonfinite")
     spec = chart.build_spec(toy_experiments["nonfinite"], run.rows, "zh")
     plain, *marks = spec["layer"]
@@ -183,7 +183,7 @@ def test_receipts_identify_the_run(toy_service):
 
 
 def test_two_values_in_a_question_are_run_and_compared(service):
-    """The runs differ in that parameter only; a table compares them."""
+    """The two runs differ in that parameter only, and a table compares them."""
     question = "1.01 的 365 次方和 0.99 的 365 次方"
     assert service.ask(Request(question=question)).entry.item == 9
     done = service.answer(Request(question=question, entry="multiply-vs-add"))
@@ -279,7 +279,7 @@ def test_short_replies_use_the_language_of_the_conversation(toy_service, reply, 
     ],
 )
 def test_a_question_on_the_line_of_a_record_is_answered(service, question):
-    """Not by the verdict that so short a log shows nothing."""
+    """It is not answered by the verdict that so short a log shows nothing."""
     answer = service.ask(Request(question=question, run=False))
     assert answer.entry is not None
     assert "clip_grad_norm_" in answer.entry.short.en + answer.entry.do.en

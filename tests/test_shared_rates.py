@@ -1,4 +1,6 @@
-"""Requests are counted for all services together through a real Valkey or Redis; without it each counts by itself."""
+"""Rate limits count the requests of all services in a Valkey or Redis; without that server each service counts by
+itself.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -41,7 +43,7 @@ def _ask(client: TestClient, **more: object):
 
 
 def test_services_count_a_clients_requests_together(serve):
-    """Beyond the rate 429 with Retry-After, on each of them; another client has its own rate."""
+    """Beyond the rate every service replies 429 with Retry-After; another client has its own rate."""
     one, two, other = serve("3/minute"), serve("3/minute"), serve("3/minute", "10.0.0.8")
     replies = [_ask(client) for client in (one, two, one)]
     assert [(reply.status_code, reply.headers["ratelimit-remaining"]) for reply in replies] == [
@@ -55,7 +57,7 @@ def test_services_count_a_clients_requests_together(serve):
 
 
 def test_the_runs_of_a_request_are_charged_everywhere(serve):
-    """20 runs are two requests, from whichever thread they are charged."""
+    """20 runs count as two requests on every service, whichever thread charges them."""
     one, two = serve("3/minute"), serve("3/minute")
     body = {"question": "", "entry": "counting", "seeds": 20, "run": True}
     assert _ask(one, **body).headers["ratelimit-remaining"] == "1"
@@ -64,7 +66,9 @@ def test_the_runs_of_a_request_are_charged_everywhere(serve):
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_without_the_server_each_service_counts_by_itself(serve, valkey, fault):
-    """Nobody is refused for it; the failure is a metric. When the server answers again, they count together."""
+    """No request is refused because of the failure, which a metric counts. When the server is back, they count
+    together.
+    """
     one, two = serve("2/minute"), serve("2/minute")
     assert [_ask(client).status_code for client in (one, two, one)] == [200, 200, 429]
     getattr(valkey, fault)()

@@ -1,4 +1,4 @@
-"""Whole services that share a Valkey or Redis and a PostgreSQL, and what becomes of them when these are silent."""
+"""Whole services that share a Valkey or Redis and a PostgreSQL, and how they behave when these do not respond."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def _env(cache: Path, data: Path, **more: str) -> dict[str, str]:
 
 
 def _runs_executed(*addresses: str) -> float:
-    """The runs that these services have executed themselves."""
+    """The number of runs that these services have executed themselves."""
     found = [httpx.get(f"{address}/metrics").text for address in addresses]
     counts = [re.search(r'^numstab_stage_seconds_count\{stage="run"\} (.*)$', text, re.MULTILINE) for text in found]
     return sum(float(count[1]) for count in counts if count)
@@ -43,7 +43,9 @@ def _runs_executed(*addresses: str) -> float:
 @pytest.mark.exhaustive
 @pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
 def test_a_run_that_many_ask_for_on_two_services_is_executed_once(cache, tmp_path):
-    """While it runs; and again when it is kept, by a service that has just been started."""
+    """Requests during the run share it, and later ones use its stored result, also on a service that has just
+    started.
+    """
     route, body = "/api/v1/experiments/sleeps/runs", {"params": {"steps": 20}, "seed": 5}
 
     def ask(address: str) -> dict:
@@ -92,7 +94,7 @@ def _silent_server() -> Iterator[int]:
 
 @contextmanager
 def _serving(env: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A service whose store does not answer, once everything else is ready."""
+    """A service whose store does not respond, once all its other parts are ready."""
     port = free_port()
     address, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
 
@@ -108,7 +110,7 @@ def _serving(env: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.P
 
 @pytest.mark.exhaustive
 def test_a_silent_store_and_a_silent_valkey_cost_feedback_only(cache, tmp_path):
-    """Feedback gets 503; answers and runs are as without them. SIGTERM ends the service, and all its processes."""
+    """Feedback gets 503; answers and runs are unaffected. SIGTERM ends the service with all its processes."""
     with _silent_server() as database, _silent_server() as valkey:
         env = _env(
             cache, tmp_path,
@@ -145,8 +147,8 @@ def _events(reply: httpx.Response) -> Iterator[str]:
 
 @pytest.mark.exhaustive
 def test_a_database_killed_in_mid_run_costs_feedback_only(cache, tmp_path):
-    """Kill -9 of PostgreSQL while two services answer: the run has all its rows, the next has the numbers of before,
-    feedback gets 503 until the database is back; nothing that was acknowledged is lost.
+    """PostgreSQL is killed while two services answer: the run has all its rows, the next run gives the same numbers,
+    and feedback gets 503 until the database is back; no acknowledged feedback is lost.
     """
     runs = "/api/v1/experiments/{}/runs"
     with run_postgres() as database:
@@ -199,7 +201,9 @@ def test_a_database_killed_in_mid_run_costs_feedback_only(cache, tmp_path):
 @pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
 @pytest.mark.exhaustive
 def test_what_is_shared_travels_by_tls(cache, tmp_path):
-    """`rediss://` with a certificate of one's own: a run is kept for the next service; with another one nothing is."""
+    """With `rediss://` and a private certificate, a run is stored for the next service; with a wrong certificate
+    nothing is.
+    """
     certificate = self_signed_certificate(tmp_path / "ours")
     others, _ = self_signed_certificate(tmp_path / "others")
     with run_valkey(certificate) as valkey:

@@ -1,4 +1,4 @@
-"""Identical runs are one run while it lasts, and are answered from memory afterwards."""
+"""Identical runs at the same time are executed once, and repeated later they are answered from memory."""
 
 import contextvars
 import threading
@@ -55,7 +55,7 @@ def _run_to_end(
 
 
 def test_concurrent_identical_runs_are_executed_once(runner):
-    """Every subscriber receives every row from the first, whenever it subscribed."""
+    """Every subscriber receives all rows from the first one, whenever it subscribed."""
     shared, results = SharedRunner(runner), []
     threads = [threading.Thread(target=lambda: results.append(_run_to_end(shared, "counts", 50))) for _ in range(20)]
     with running_threads(threads):
@@ -67,7 +67,7 @@ def test_concurrent_identical_runs_are_executed_once(runner):
 
 
 def test_finished_runs_are_cached_and_marked_as_cached(runner):
-    """The key is code, parameters and seed; another seed is another run."""
+    """The cache key is code, parameters and seed, so another seed is another run."""
     shared = SharedRunner(runner)
     (rows, first), (cached_rows, second), (_, other) = (_run_to_end(shared, "counts", 4, seed) for seed in (1, 1, 2))
     assert runner.started == 2
@@ -91,7 +91,7 @@ def test_failed_runs_are_not_cached(runner):
 
 
 def test_a_run_is_cancelled_with_its_last_subscriber():
-    """While one subscriber is left it goes on; once it is cancelled its slot is free for another run."""
+    """It goes on while any subscriber is left; once cancelled, its slot is free for another run."""
     runner = CountingRunner(ProcessRunner(deadline=60.0, memory=1024, slots=1))
     shared, ended = SharedRunner(runner), []
     cancel, received = ([threading.Event(), threading.Event()] for _ in range(2))
@@ -126,7 +126,7 @@ def test_a_run_is_cancelled_with_its_last_subscriber():
 
 
 def test_a_run_whose_thread_cannot_start_is_refused_and_forgotten(runner, monkeypatch):
-    """503 for who asks and for who has joined meanwhile; the next one who asks gets the run."""
+    """The requester and those who joined get 503; the next request for the run succeeds."""
     shared, joined = SharedRunner(runner), []
     start, starting = threading.Thread.start, threading.Event()
 
@@ -157,7 +157,7 @@ def test_a_run_whose_thread_cannot_start_is_refused_and_forgotten(runner, monkey
 
 
 def test_runs_in_progress_are_bounded(runner):
-    """Each has a thread; whoever asks for one more is refused, whoever joins one is not."""
+    """Each run needs a thread: a request for one more run is refused, a request that joins a run is not."""
     shared = SharedRunner(runner, max_in_progress=1)
     first = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
     second = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
@@ -169,7 +169,7 @@ def test_runs_in_progress_are_bounded(runner):
 
 
 def test_another_client_is_served_before_the_many_runs_of_one(lab):
-    """Each shared run waits under the name of the client that asked for it, and of those that joined it."""
+    """A shared run waits under the names of the client that requested it first and of those that joined."""
     runner = ProcessRunner(deadline=60.0, memory=1024, slots=1, confined=lab.confined)
     shared, finished = SharedRunner(runner), []
 

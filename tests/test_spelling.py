@@ -1,4 +1,4 @@
-"""Misspelt terms of a question."""
+"""Correction of misspelt technical terms in a question."""
 
 import pytest
 from checking import each_case

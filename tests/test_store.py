@@ -1,4 +1,4 @@
-"""Acknowledged writes are on disk, in SQLite and in a real PostgreSQL."""
+"""The store: acknowledged writes are on disk, in SQLite and in a real PostgreSQL."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def open_store() -> Iterator[Callable[..., Store]]:
-    """Opens stores, and closes them at the end."""
+    """A function that opens stores, which are closed at the end of the test."""
     opened: list[Store] = []
 
     def make(url: str, **more: int) -> Store:
@@ -48,7 +48,7 @@ def open_store() -> Iterator[Callable[..., Store]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database, of either kind."""
+    """The URL of an empty database: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'folder' / 'numstab.sqlite'}"
         return
@@ -69,8 +69,8 @@ def test_feedback_is_stored_in_order(url, open_store):
 
 
 def test_api_keys_are_common_to_the_machines_of_a_database(url, open_store, tmp_path):
-    """Added, found, rotated and revoked from any of them; a name has one key. While a service runs it sees within
-    seconds what another machine does.
+    """Each machine can add, find, rotate and revoke them; names are unique. A running service sees another machine's
+    changes within seconds.
     """
     here, there = (ApiKeyStore(tmp_path / folder, open_store(url)) for folder in ("here", "there"))
     secret = here.add("class", ("ask",))
@@ -89,7 +89,7 @@ def test_api_keys_are_common_to_the_machines_of_a_database(url, open_store, tmp_
 
 
 def test_keys_of_a_folder_stay_valid_on_its_machine(url, open_store, tmp_path):
-    """Those made before the machines shared a database; they are revoked like the others."""
+    """Keys made before the machines shared a database stay valid and can be revoked like others."""
     secret = ApiKeyStore(tmp_path).add("old", ("read",))
     keys = ApiKeyStore(tmp_path, open_store(url))
     assert keys.find(secret).name == "old"
@@ -148,7 +148,7 @@ def test_a_database_older_than_the_migrations_keeps_its_rows(tmp_path, open_stor
 
 @pytest.mark.skipif(os.name != "posix", reason="the processes are forked")
 def test_concurrent_processes_can_migrate_one_database(url, open_store):
-    """Each applies the migrations or finds them applied; every row is stored."""
+    """Each process applies the migrations or finds them applied; every row is stored."""
     setup = "import alembic.command, psycopg\nfrom qa_service.store import Store"
     run_in_forks(setup, f"Store({url!r}).add_feedback({ANSWER!r}, True, None)", 4)
     assert len(open_store(url).feedback()) == 4
@@ -195,7 +195,7 @@ def test_an_unreachable_database_is_an_error(url, open_store):
 
 @pytest.mark.timeout(110)  # only the time tells our limit, of seconds, from the library's
 def test_a_database_that_never_replies_is_an_error(open_store):
-    """It accepts connections and says nothing: the client library alone would wait for two minutes."""
+    """The server accepts connections and sends nothing; the client library alone would wait for two minutes."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_store(f"postgresql+psycopg://x@127.0.0.1:{silent.getsockname()[1]}/none")
         with pytest.raises(StoreUnavailable):
@@ -204,7 +204,7 @@ def test_a_database_that_never_replies_is_an_error(open_store):
 
 @pytest.mark.exhaustive
 def test_the_database_is_reached_by_tls_alone(open_store, tmp_path):
-    """With a certificate that we know; one of somebody else in its place, or no TLS, is an error."""
+    """Its certificate must be one that we know; an unknown certificate, or no TLS, is an error."""
     certificate = self_signed_certificate(tmp_path / "ours")
     others, _ = self_signed_certificate(tmp_path / "others")
     with run_postgres(tls=certificate) as server:
@@ -254,7 +254,7 @@ def test_questions_are_deleted_after_keep_days(url, toy_service, open_store):
 
 
 def test_answers_are_recorded_in_the_background(toy_service, tmp_path, caplog, open_store):
-    """An unreachable store fails no answer; it is logged."""
+    """If the store is unreachable, answers still succeed and the error is logged."""
     for url, recorded in ((f"sqlite:///{tmp_path / 'numstab.sqlite'}", 1), ("sqlite:////proc/nowhere/x.sqlite", 0)):
         store = open_store(url)
         with BackgroundWriter(store) as writer:

@@ -44,7 +44,7 @@ def numstab(terminal, env):
 
 @pytest.fixture
 def toys(numstab):
-    """Runs the command on the toy entries and experiments."""
+    """A function that runs the command on the toy entries and experiments."""
 
     def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return numstab(*arguments, **{"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), **settings})
@@ -54,7 +54,7 @@ def toys(numstab):
 
 @pytest.fixture
 def process(env):
-    """Runs the command on the toys in a process of its own, which has an exit status, pipes and bytes."""
+    """A function that runs the command on the toys in a new process, with exit status, pipes and bytes."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
 
     def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
@@ -67,7 +67,9 @@ def process(env):
 
 
 def test_ask_prints_text_for_people(numstab):
-    """The short answer with its numbers, its proof, what to do, how to tell; no escape sequences and no "…"."""
+    """It prints the short answer with numbers, its proof, what to do, how to tell; no escape sequences and no "…" for
+    missing values.
+    """
     done = numstab("ask", "how to count", NUMSTAB_KB=str(TOYS / "kb"), NUMSTAB_DEMOS=str(TOYS / "demos"))
     assert done.returncode == 0
     expected = ("It counts to 5.", "✓ holds", "What to do", "How to tell", "→ One is left out", "related: ")
@@ -81,7 +83,7 @@ def test_ask_prints_text_for_people(numstab):
 
 
 def test_ask_full_prints_everything(toys):
-    """Also why, scope, the lecture with its verdicts, and the evidence with all its numbers."""
+    """It also prints the reason, the scope, the lecture with verdicts, and the evidence with all its numbers."""
     done = toys("ask", "--full", "how to count")
     expected = (
         "It counts to 5.",
@@ -97,7 +99,7 @@ def test_ask_full_prints_everything(toys):
 
 
 def test_ask_without_running_says_which_numbers_are_missing(toys):
-    """Never "…"."""
+    """It never prints "…" in their place."""
     done = toys("ask", "--no-run", "how to count")
     assert "It counts to (not measured)." in done.stdout
     assert "…" not in done.stdout
@@ -192,7 +194,7 @@ def test_a_line_of_a_batch_that_is_wrong_names_its_field(line, field):
 
 
 def test_a_line_of_a_batch_may_have_labels():
-    """They are ignored, of whatever type; only what `ask` has as an option is."""
+    """Fields that are no option of `ask` are ignored, whatever their type."""
     line = {"q": "a", "question": "b", "lang": 3, "items": "x", "kind": None, "seed": 4, "run": False, "brief": "no"}
     (request,), given = read_batch_line(json.dumps(line).encode())
     assert (request.question, request.lang, request.seed, request.run) == ("a", None, 4, False)
@@ -241,7 +243,7 @@ def test_explain_prints_phrasing_and_reasons_of_every_match(numstab):
 
 
 def test_check_fails_on_a_wrong_bound(toys, tmp_path):
-    """It exits with 1 as soon as a measured verdict differs from what the entry states."""
+    """It exits with 1 if any measured verdict differs from what the entry states."""
     done = toys("check", "counting", "--seeds", "2", "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["checked"], report["differ"]) == (0, 4, 0)
@@ -290,14 +292,14 @@ def test_exit_status_and_error_messages(numstab, arguments, status, message):
 
 
 def test_a_failed_run_exits_with_3(toys):
-    """The run's note is printed all the same."""
+    """The run's note is printed anyway."""
     assert toys("run", "raises").returncode == 3
     done = toys("run", "hangs", "--lang", "zh", NUMSTAB_DEADLINE="1")
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
 
 
 def read_all(descriptor: int) -> bytes:
-    """What is written to the other end of a pseudo-terminal until that is closed."""
+    """Everything written to a pseudo-terminal until its other end is closed."""
     printed = b""
     with suppress(OSError):  # the other end is closed
         while chunk := os.read(descriptor, 65536):
@@ -307,7 +309,7 @@ def read_all(descriptor: int) -> bytes:
 
 @pytest.fixture
 def numstab_on_pty(terminal, env, monkeypatch):
-    """Runs the command with a pseudo-terminal as its output; returns exit status and what it printed."""
+    """A function that runs the command with a pseudo-terminal as its output; returns exit status and output."""
 
     def run(*arguments: str) -> tuple[int, str]:
         controller, other = pty.openpty()
@@ -351,7 +353,7 @@ def test_an_argument_that_is_not_utf_8_is_rejected(process):
 
 
 def test_sigint_ends_a_command_with_status_130(env):
-    """The command is in the middle of a run, and prints no traceback."""
+    """SIGINT arrives during a run, and the command prints no traceback."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
     # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
     enable_sigint = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -383,7 +385,7 @@ def test_an_invalid_setting_is_reported_by_its_variable(numstab):
 
 
 def test_a_closed_pipe_is_no_error(env):
-    """`numstab entries --json | head -c 10` prints no traceback."""
+    """Commands such as `numstab entries --json | head -c 10` print no traceback."""
     command = f"{sys.executable} -m qa_service entries --json | head -c 10"
     done = subprocess.run(
         command, shell=True, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT

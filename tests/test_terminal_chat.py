@@ -1,4 +1,4 @@
-"""`numstab chat`, for a person at a terminal and for a script with lines on standard input."""
+"""`numstab chat`, used by a person at a terminal and by a script with lines on standard input."""
 
 import os
 import pty
@@ -46,7 +46,7 @@ def test_a_follow_up_prints_only_what_is_new(chat):
 
 
 def test_new_clears_the_context(chat):
-    """An elliptical question after /new is unclear, as it is at the very beginning."""
+    """An elliptical question after /new is unclear, as it is at the start of a conversation."""
     text = chat("100 个 1.5 连乘会怎样", "/new", "那 0.9 呢", options=("--no-run",))
     assert "好，重新开始。" in text
     assert "你指的是哪一个" in text.split("好，重新开始。")[1]
@@ -82,7 +82,7 @@ def test_the_conversation_continues_after_an_error(chat, line, reply):
 
 
 def test_sigint_stops_the_run_and_not_the_conversation(env, tmp_path):
-    """SIGINT arrives in the middle of a run at a pseudo-terminal; /quit then ends the conversation."""
+    """SIGINT arrives during a run at a pseudo-terminal; afterwards /quit ends the conversation."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path)}
     # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
     enable_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -106,7 +106,7 @@ def test_sigint_stops_the_run_and_not_the_conversation(env, tmp_path):
 
 
 def quits(descriptor: int, process: subprocess.Popen[bytes]) -> bool:
-    """Types /quit, again if necessary: a late Ctrl-C discards the line that is being typed."""
+    """Types /quit, repeatedly if needed, as a late Ctrl-C discards the line that is being typed."""
     os.write(descriptor, b"/quit\n")
     with suppress(subprocess.TimeoutExpired):
         process.wait(5)

@@ -1,4 +1,4 @@
-"""Answers that run nothing, given together by one thread."""
+"""Answers without runs, which one thread gives in batches."""
 
 import asyncio
 import threading
@@ -19,7 +19,9 @@ QUESTIONS = [f"counting numbers one, and question {number}" for number in range(
 
 @pytest.fixture
 def batches(toy_service, monkeypatch):
-    """The numbers of questions that the service encodes at once; the first waits until all have been asked."""
+    """The sizes of the batches of questions that the service encodes; the first batch waits until all have been
+    asked.
+    """
     sizes: list[int] = []
     embedder = toy_service.knowledge.matcher.embedder
     encode, all_asked = embedder.encode_query, threading.Event()
@@ -35,7 +37,7 @@ def batches(toy_service, monkeypatch):
 
 
 def ask_together(service, requests: list[Request], all_asked: threading.Event) -> list[Answer | BaseException]:
-    """The answers of one event loop that asks everything at once."""
+    """The answers to questions asked at once in one event loop."""
 
     async def ask(texts: TextAnswerThread, number: int, request: Request) -> Answer:
         REQUEST_CONTEXT.set(RequestContext(f"request-{number}"))
@@ -56,7 +58,7 @@ def ask_together(service, requests: list[Request], all_asked: threading.Event) -
 
 
 def test_questions_asked_together_are_encoded_together(toy_service, batches):
-    """At most sixteen at once; each answer is the one that its question has alone."""
+    """A batch has at most sixteen; each answer is the same as if the question were asked alone."""
     sizes, all_asked = batches
     answers = ask_together(toy_service, [Request(question=each, run=False) for each in QUESTIONS], all_asked)
     assert [answer.question for answer in answers] == QUESTIONS
@@ -76,7 +78,7 @@ def test_a_bad_request_fails_alone(toy_service, batches):
 
 
 def test_a_matcher_that_fails_is_the_reply_of_every_request(toy_service, batches, monkeypatch):
-    """Nobody waits for an answer that never comes."""
+    """Each request of the batch gets the error, and none waits for ever."""
 
     def fail(_texts: list[str]):
         raise ArithmeticError
@@ -87,7 +89,7 @@ def test_a_matcher_that_fails_is_the_reply_of_every_request(toy_service, batches
 
 
 def test_each_answer_is_given_in_the_context_of_its_request(toy_service, batches):
-    """Its line of the log has its own id."""
+    """Its line in the log has the id of its own request."""
     seen = {}
     toy_service.subscribe(
         lambda event: isinstance(event, Done) and seen.update({REQUEST_CONTEXT.get().id: event.answer.question})
@@ -97,7 +99,7 @@ def test_each_answer_is_given_in_the_context_of_its_request(toy_service, batches
 
 
 def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch):
-    """Early, and the next one is answered."""
+    """If no thread can be started the request is refused at once, and the next one is answered."""
     requests = [Request(question="counting one", run=False)]
     start = threading.Thread.start
 
@@ -113,7 +115,7 @@ def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch
 
 
 def test_what_may_take_long_is_answered_elsewhere():
-    """Requests with runs, and logs, whose reading may take seconds, are not accepted by the thread."""
+    """The thread does not accept requests with runs, nor with logs, which may take seconds to read."""
     assert TextAnswerThread.accepts(Request(question="why nan", run=False))
     assert not TextAnswerThread.accepts(Request(question="why nan"))
     assert not TextAnswerThread.accepts(Request(question="loss nan\n" * 200, run=False))

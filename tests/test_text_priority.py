@@ -1,4 +1,4 @@
-"""Texts are sent before evidence, which waits no longer than a timeout. Under load: `python -m bench load`."""
+"""Texts of answers are sent before evidence, which waits up to a time limit. Under load: `python -m bench load`."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from qa_service.server.priority import TextPriority
 
 @pytest.fixture(autouse=True)
 def long_timeout(monkeypatch):
-    """A timeout that no test reaches: none passes because evidence has merely timed out."""
+    """Sets a time limit longer than any test, so that no test passes because evidence has merely timed out."""
     monkeypatch.setattr(priority_module, "MAX_DELAY_SECONDS", 2 * TIMEOUT_SECONDS)
 
 

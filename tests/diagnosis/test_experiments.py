@@ -1,4 +1,4 @@
-"""The experiment of every cause is one of ours, at parameters that it accepts, whatever the run shows."""
+"""Each cause is demonstrated by a shipped experiment, at parameters that it accepts, whatever values the run has."""
 
 import math
 from functools import cache
@@ -44,7 +44,9 @@ def runs(draw):
 @pytest.mark.parametrize("cause", sorted(set(CAUSES) - WITHOUT))
 @given(run=runs())
 def test_parameters_are_valid_for_every_run(cause, run):
-    """With the run's own numbers and with the cure, extreme values included; the cure changes a parameter."""
+    """The parameters are valid with the run's values, extreme ones included, and with the cure, which changes one of
+    them.
+    """
     planned = experiment_of(cause, run)
     assert planned is not None
     experiment = EXPERIMENTS()[planned.experiment]
@@ -61,7 +63,9 @@ def test_what_no_experiment_shows_has_none(cause):
 
 
 def test_only_the_runs_own_numbers_are_named():
-    """The curvature comes from the growth of the loss, the rate from the log; a run that shows neither names none."""
+    """`from_run` names only parameters taken from the run: curvature from the loss's growth, learning rate from the
+    log.
+    """
     grows = TrainingRun(
         source="log",
         series={

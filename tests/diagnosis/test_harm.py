@@ -1,4 +1,4 @@
-"""The harm gate: silent on every healthy run that looks alarming, open where something goes wrong."""
+"""Whether a run counts as harmed: healthy runs that look alarming do not, and runs in which something goes wrong do."""
 
 import math
 
@@ -85,7 +85,7 @@ HEALTHY = {
 
 @each_case("name", HEALTHY)
 def test_a_healthy_run_stays_silent(name):
-    """No harm, no hypothesis, no question, whatever it looks like."""
+    """A healthy run gets no harm, no hypothesis and no question, however alarming it looks."""
     run = HEALTHY[name]
     assert find_harms(run) == ()
     found = diagnose(run)
@@ -133,7 +133,7 @@ def test_a_sick_run_opens_the_gate(name):
 
 
 def test_margins_say_what_looks_alarming():
-    """A nan that the run recovers from, and skipped updates, are reported as harmless."""
+    """A nan from which the run recovers, and skipped updates, are reported as harmless."""
     found = diagnose(HEALTHY["one inf gradient"])
     assert any("grad_norm" in each.en for each in found.harmless_anomalies)
     assert any(

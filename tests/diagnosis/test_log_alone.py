@@ -1,4 +1,4 @@
-"""A log pasted without a question: its cause or its symptom is the answer, and a healthy run is told to be healthy."""
+"""A log pasted without a question is answered by the entry of its cause or symptom; a healthy log is called healthy."""
 
 import math
 import random
@@ -30,7 +30,7 @@ CHANCE = "\n".join(f"Epoch {i}, train loss {2.3026 + RNG.gauss(0, 0.0008):.4f}" 
 
 
 def chosen(question: ParsedQuestion, diagnosis: Diagnosis | None) -> str:
-    """The entry that the log of a question asks for by itself."""
+    """The entry that is chosen by the log of a question, whether or not the question has other words."""
     return entry_of_log(diagnosis, alone=asks_by_its_log_alone(question))
 
 

@@ -1,4 +1,4 @@
-"""Each rule on a series that shows its feature, and on a neighbour that does not."""
+"""Each rule is tested on a series with the feature that it detects, and on a similar series without it."""
 
 import math
 
@@ -299,13 +299,15 @@ def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighb
     ],
 )
 def test_messages_seed_causes(event, cause):
-    """The heaviest finding of a message is for the cause that the message names."""
+    """The heaviest finding from a log message is for the cause that the message names."""
     found = list(rules.known_messages(run_of(events=[event])))
     assert max(found, key=lambda each: each.weight).cause == cause
 
 
 def test_growth_gives_the_critical_learning_rate():
-    """For x ← (1 − ηλ)x with η = 0.5, λ = 6: the loss λx²/2 grows by 4 a step; λ and 2/λ are read off it."""
+    """For x ← (1 − ηλ)x with η = 0.5, λ = 6 the loss λx²/2 grows fourfold a step; the rule derives λ and 2/λ from
+    that.
+    """
     rate, curvature, limit = critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10))
     assert rate == 0.5 and curvature == pytest.approx(6.0) and limit == pytest.approx(1 / 3)
     every_tenth = run_of(rising(10, 4.0**10), lr=[0.5] * 10, every=10)
@@ -338,7 +340,9 @@ def test_the_tables_of_weights_name_known_causes():
 
 
 def test_calibration_rises_and_never_exaggerates():
-    """Sums of dependent evidence exaggerate, so a high probability is never made higher."""
+    """The calibrated probability rises with the raw one and exceeds it by at most about 0.1 where that is at least
+    ½.
+    """
     grid = [i / 100 for i in range(101)]
     for measured, table in ((False, CALIBRATION), (True, CALIBRATION_OF_MEASURED)):
         values = [calibrate(each, measured=measured) for each in grid]

@@ -1,4 +1,4 @@
-"""Kinds of faults that were once missed or confused, each beside a sound neighbour that stays silent."""
+"""Kinds of faults that were once missed or confused, each with a similar healthy run that must give no alarm."""
 
 import math
 from dataclasses import replace
@@ -162,6 +162,7 @@ def test_a_rising_loss_is_no_harm_while_validation_is_right():
 
 
 def test_losses_that_are_whole_multiples_of_the_clamp():
+    """Losses that are multiples of 100/32 point to a clamped log or a wrong output; multiples of 100/31.3 do not."""
     counts = [7, 8, 10, 13, 9, 5, 8, 8, 7, 5, 6, 5, 7]
     assert multiples_of_clamp(run_of([count * 100 / 32 for count in counts]))
     assert not multiples_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
@@ -209,7 +210,9 @@ def test_gradients_that_add_up_in_a_regression_that_stays_poor_are_harm():
 
 
 def test_a_sum_that_falls_as_slowly_as_a_mean_is_no_harm_and_large_weights_are():
-    """A loss far above guessing: of a sum over a batch it falls by a third, of large weights to a tenth at once."""
+    """A first loss far above guessing: summed over a batch it falls by a third (no harm); from large weights, to a
+    tenth at once (harm).
+    """
     accuracy = [0.2 + 0.02 * index for index in range(30)]
     sums = decay(30, 48.0, 21.0)
     assert not find_harms(run_of(sums, every=5, accuracy=accuracy))
@@ -261,7 +264,9 @@ def test_a_first_record_after_some_updates_says_less_of_the_initial_weights():
 
 
 def test_the_weights_of_a_trial_are_those_that_were_judged():
-    """Corrections are estimated from runs that show nothing but series."""
+    """In a diagnosis of a trial, features keep their expert weights: corrections were fitted to runs with series
+    only.
+    """
     run = run_of([2.3, 2.2, 2.4, 5.0, 60.0, 900.0, NAN, NAN], lr=[1.0] * 8)
     tried = replace(run, source="trial", interventions=(Intervention(id="as_is", healthy=False, losses=(2.3, NAN)),))
     judged = {

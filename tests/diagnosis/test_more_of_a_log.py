@@ -1,4 +1,6 @@
-"""What else a log shows: a format in its digits, a jump of the rate, a missing loss; each beside a neighbour."""
+"""Further rules on logs: the number format seen in digits, a jump of the learning rate, a missing loss; each with a
+counterexample.
+"""
 
 import math
 import random
@@ -17,7 +19,7 @@ from qa_service.diagnosis.stalled_loss import classes_at_chance, validation_at_g
 
 
 def rounded(values, bits):
-    """The values with so many significant bits."""
+    """The values rounded to this many significant bits."""
     return [
         round(value / 2.0 ** (math.frexp(value)[1] - bits)) * 2.0 ** (math.frexp(value)[1] - bits) for value in values
     ]

@@ -1,4 +1,6 @@
-"""The context of a loss that becomes nan: its parts, the distance of the records, epochs before, the accuracy."""
+"""Rules on the context of a loss that becomes nan: its parts, the distance between records, earlier epochs, the
+accuracy.
+"""
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.nan_context_rules import RULES
@@ -39,7 +41,7 @@ def test_data_that_did_no_harm_for_epochs_are_not_to_blame():
 
 
 def accuracies(at_nan: float) -> str:
-    """A log whose loss is nan in step 12, with this accuracy there, and nothing is recognised after it."""
+    """A log whose loss becomes nan in step 12, with this accuracy in that step and an accuracy of 0.1 after it."""
     before = "".join(f"step {step} loss {2.5 - step / 10:.2f} acc 0.9\n" for step in range(12))
     after = "".join(f"step {step} loss nan acc 0.1\n" for step in range(13, 20))
     return f"{before}step 12 loss nan acc {at_nan}\n{after}"

@@ -1,4 +1,6 @@
-"""Harm that shows only in part, and what surrounds the first nan: a sick run beside a sound one that stays silent."""
+"""Harm that shows only in some of the values, and what surrounds the first nan: sick runs, each with a similar healthy
+one.
+"""
 
 import math
 

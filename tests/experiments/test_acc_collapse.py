@@ -1,4 +1,4 @@
-"""acc_collapse against oracles that share nothing with it."""
+"""Tests the experiment acc_collapse against reference values computed by independent code."""
 
 import mpmath
 import pytest
@@ -39,7 +39,7 @@ def test_acc_collapse_control(spike):
 
 
 def test_acc_collapse_before_the_bad_step():
-    """One epoch ends before the bad step; nothing is said of what comes after it."""
+    """One epoch ends before the bad step, so metrics about what follows that step are missing."""
     metrics = measured("acc_collapse", epochs=1)
     assert metrics["flat_after"] is metrics["collapse_epoch"] is None
     assert metrics["nonfinite_share"] == 0

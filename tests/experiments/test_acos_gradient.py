@@ -1,4 +1,4 @@
-"""acos_gradient against the exact angle and its gradient, which has norm 1."""
+"""Tests the experiment acos_gradient against the exact angle and its gradient, which has norm 1."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import NAN, measured, same
 
 @pytest.mark.parametrize("angle", [0.02, 0.7, 1.5, 3.0])
 def test_ordinary_angles(angle):
-    """All three ways agree with each other and the truth."""
+    """All three ways to compute the angle agree with each other and with the exact one."""
     metrics = measured("acos_gradient", angle=angle)
     for way in ("acos", "clamped", "atan2"):
         assert metrics[f"{way}_gradient"] == pytest.approx(1, rel=2e-3)
@@ -27,7 +27,7 @@ def test_parallel_vectors():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_small_angle_is_known_to_float32_vectors(seed):
-    """2·asin(|a − b|/2) of the rounded vectors in float64 is what atan2 finds; the cosine does not have it."""
+    """atan2 finds the angle 2·asin(|a − b|/2) of the rounded vectors; their float32 cosine no longer contains it."""
     import torch
 
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""adam_eps against torch.optim.Adam and against exact arithmetic."""
+"""Tests the experiment adam_eps against torch.optim.Adam and against exact arithmetic."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import INF, NAN, measured, same
 @pytest.mark.parametrize("x", [1e-3, 0.02, 1.0, -0.5, 1e-6, 300.0])
 @pytest.mark.parametrize("eps", [1e-8, 1e-4])
 def test_the_step_is_that_of_torch(dtype, x, eps):
-    """One step of torch.optim.Adam on a parameter of that format, to one unit of rounding."""
+    """A step equals that of torch.optim.Adam on a parameter in the same format, up to one unit of rounding."""
     import torch
 
     form = getattr(torch, dtype)
@@ -24,7 +24,7 @@ def test_the_step_is_that_of_torch(dtype, x, eps):
 
 
 def test_at_zero_gradient():
-    """0/0 in float16 with eps 1e-8; 0 with eps 1e-4, in bfloat16, in float32, or with the state in float32."""
+    """With eps 1e-8 float16 gives 0/0; with eps 1e-4, in bfloat16, in float32 or with float32 state the step is 0."""
     metrics = measured("adam_eps")
     assert metrics["stored_eps"] == metrics["stored_v"] == 0
     assert math.isnan(metrics["step_at_zero"])
@@ -49,7 +49,7 @@ def test_where_the_second_moment_vanishes():
 
 @pytest.mark.parametrize("x", [INF, NAN, 0.0, 1e308])
 def test_edges(x):
-    """What is not finite stays so; gradient 0 without eps is 0/0 exactly as well."""
+    """Non-finite gradients give non-finite steps; a gradient of 0 without eps is 0/0 in exact arithmetic too."""
     metrics = measured("adam_eps", x=x)
     assert x == 0 or not math.isfinite(metrics["step"])
     assert math.isnan(measured("adam_eps", eps=0.0, dtype="float32")["step_at_zero_float32"])

@@ -1,4 +1,6 @@
-"""adam_first_steps against torch's Adam and RAdam on the same gradients, and against Gaussian expectations."""
+"""Tests the experiment adam_first_steps against torch's Adam and RAdam on the same gradients, and against Gaussian
+expectations.
+"""
 
 import math
 
@@ -9,7 +11,7 @@ from oracles import measure, measured
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", ["Adam", "RAdam"])
 def test_steps_are_those_of_torch(seed, name):
-    """RAdam's first five steps, not rectified, are left out: their unit is that of the gradient."""
+    """RAdam's first five steps, without rectification, are not compared, as they have the unit of the gradient."""
     import torch
 
     rows, _ = measure("adam_first_steps", seed, n=40, x=3.0)
@@ -26,7 +28,7 @@ def test_steps_are_those_of_torch(seed, name):
 
 @pytest.mark.parametrize("x", [0.5, 2.0, 10.0])
 def test_the_first_step_is_a_sign(x):
-    """Size 1; its cosine with the true gradient is P(g > 0) − P(g < 0) = erf(1/(x√2))."""
+    """It has size 1; its cosine with the true gradient is P(g > 0) − P(g < 0) = erf(1/(x√2))."""
     metrics = measured("adam_first_steps", x=x)
     assert metrics["first"] == pytest.approx(1)
     assert metrics["cosine_first"] == pytest.approx(math.erf(1 / (x * math.sqrt(2))), abs=0.1)
@@ -40,7 +42,7 @@ def test_noise_settles_at_the_root_of_one_nineteenth():
 
 @pytest.mark.parametrize("beta2", [0.9, 0.99, 0.999])
 def test_without_correction(beta2):
-    """(1 − β₁)/√(1 − β₂) at the first step."""
+    """Without bias correction the first step has size (1 − β₁)/√(1 − β₂)."""
     metrics = measured("adam_first_steps", beta2=beta2)
     assert metrics["first_uncorrected"] == pytest.approx(0.1 / math.sqrt(1 - beta2))
     assert metrics["first_uncorrected"] == pytest.approx(metrics["theory_uncorrected"])

@@ -1,4 +1,6 @@
-"""adam_late_spike against torch.optim.Adam on the same gradients, and the closed form for a constant gradient."""
+"""Tests the experiment adam_late_spike against torch.optim.Adam on the same gradients, and the closed form for a
+constant gradient.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def test_steps_are_those_of_adam(seed):
 
 @pytest.mark.parametrize("beta2", [0.9, 0.95, 0.99, 0.999])
 def test_the_largest_step_of_a_constant_gradient(beta2):
-    """(1 − 0.9ᵏ)/√(1 − β₂ᵏ) for k to 40: 6.57 at β₂ = 0.999."""
+    """It is the maximum of (1 − 0.9ᵏ)/√(1 − β₂ᵏ) over k up to 40: 6.57 at β₂ = 0.999."""
     k = np.arange(1, 41)
     metrics = measured("adam_late_spike", beta2=beta2, quiet=10)
     assert metrics["theory_fast"] == pytest.approx(((1 - 0.9**k) / np.sqrt(1 - beta2**k)).max())

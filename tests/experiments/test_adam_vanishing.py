@@ -1,4 +1,6 @@
-"""adam_vanishing against torch modules, the slope of the sigmoid, and the length of Adam's steps."""
+"""Tests the experiment adam_vanishing against torch modules, the slope of the sigmoid, and the length of Adam's
+steps.
+"""
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ def test_loss_is_that_of_torch_modules():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradients_fall_about_fourfold_a_layer(seed):
-    """In all layers: from depth 4 to 10 by 4⁶, to an order of magnitude."""
+    """From depth 4 to depth 10 they fall by a factor of 4⁶, to an order of magnitude."""
     (few, shallow), (many, deep) = (measure("adam_vanishing", seed, depth=depth, n=10) for depth in (4, 10))
     assert 4**6 / 10 < shallow["first_gradient"] / deep["first_gradient"] < 4**6 * 10
     assert max(row["gradient"] for row in many) < 1e-2 * min(row["gradient"] for row in few)
@@ -33,7 +35,7 @@ def test_adam_learns_where_sgd_stalls(seed):
 
 
 def test_no_step_is_longer_than_the_rate_and_eps_ends_it():
-    """Ten steps of 0.003 change a weight by 0.03 at most; with eps far above the gradient by next to nothing."""
+    """Ten steps of 0.003 change a weight by at most 0.03, and hardly at all if eps is far above the gradient."""
     rows, metrics = measure("adam_vanishing", depth=8, n=10)
     assert rows[0]["adam"] * (2 / 40) ** 0.5 <= 0.03 * 1.2
     assert metrics["adam_first"] > 0.03

@@ -1,4 +1,4 @@
-"""adaptive_step against closed solutions and SciPy's RK45, which is the same pair."""
+"""Tests the experiment adaptive_step against closed solutions and SciPy's RK45, which is the same pair."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""added_masks against the rule which rows are −inf throughout, and attention in numpy."""
+"""Tests the experiment added_masks against the rule which rows are −inf throughout, and attention in numpy."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import INF, draws, measure, measured
 
 
 def all_minus_inf(n: int, padded: range, both_sides: bool, needed: int) -> np.ndarray:
-    """Whether every key of a query is forbidden by at least `needed` masks, counted one by one."""
+    """For each query, whether every key is forbidden by at least `needed` masks, counted one by one."""
     rows = []
     for query in range(n):
         counts = [(key > query) + (key in padded) + (both_sides and query in padded) for key in range(n)]
@@ -19,7 +19,9 @@ def all_minus_inf(n: int, padded: range, both_sides: bool, needed: int) -> np.nd
 @pytest.mark.parametrize("padding", [0, 1, 8])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_rows_that_are_nan(dtype, both_sides, padding, side):
-    """Two masks of finfo.min, or one of −inf, at every key; then all real positions one layer later."""
+    """A row is nan if at every key two masks of finfo.min, or one of −inf, add up; one layer later so are all real
+    positions.
+    """
     metrics = measured("added_masks", dtype=dtype, both_sides=both_sides, padding=padding, side=side)
     padded = range(padding) if side == "left" else range(32 - padding, 32)
     twice, once = (all_minus_inf(32, padded, both_sides, needed) for needed in (2, 1))
@@ -32,7 +34,7 @@ def test_rows_that_are_nan(dtype, both_sides, padding, side):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_real_positions_do_not_notice_merged_padding(seed):
-    """Causal attention over the real tokens alone, in numpy, gives what the padded one gives."""
+    """With merged masks, the padded sequence gives what causal attention in numpy gives for the real tokens alone."""
     q, k, v = draws(seed, (3, 32, 16))[0]
     scores = q[8:] @ k[8:].T / 4
     scores[np.triu_indices(24, 1)] = -INF

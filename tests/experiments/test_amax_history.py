@@ -1,4 +1,6 @@
-"""amax_history against float8 by exact rationals, the length of the history, and the normal distribution."""
+"""Tests the experiment amax_history against float8 by exact rationals, the length of the history, and the normal
+distribution.
+"""
 
 import math
 from fractions import Fraction
@@ -10,7 +12,7 @@ from oracles import ALL_FORMATS, demo, measure, measured
 
 @pytest.mark.parametrize(("form", "name"), [("e4m3", "e4m3fn"), ("e5m2", "e5m2")])
 def test_scaled_rounding_by_rational_numbers(form, name):
-    """The largest entry comes to the upper half of the range, and each entry is rounded once."""
+    """The scale moves the largest entry to the upper half of the range, and each entry is rounded once."""
     module, exact = demo("amax_history"), ALL_FORMATS[name]
     values = [3.9, -0.02, 0.31, 1e-4, 57.0]
     scale = module.scale_for(57.0, module.FORMS[form])
@@ -28,7 +30,7 @@ def test_as_many_steps_as_the_history_is_long(seed, history):
 
 
 def test_zeros_after_the_spike():
-    """Entries below half the smallest number over the scale: P(|N(0, 1)| < that)."""
+    """The share of zeros is the probability that |N(0, 1)| lies below half the smallest number over the scale."""
     _, metrics = measure("amax_history", 0, where="entry", spike=1e6, history=16)
     scale = 2.0 ** math.floor(math.log2(448 / 1e6))
     below = math.erf(2.0**-10 / scale / math.sqrt(2))

@@ -1,4 +1,6 @@
-"""angular_margin against angles taken with acos in float64, and the theory of the first loss and of the floor."""
+"""Tests the experiment angular_margin against angles taken with acos in float64, and the theory of the first loss and
+of the floor.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""arch_stability against oracles that share nothing with it."""
+"""Tests the experiment arch_stability against reference values computed by independent code."""
 
 import math
 
@@ -44,7 +44,7 @@ def train(kind: str, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray], lr
 
 @pytest.mark.parametrize(("layers", "width", "n"), [(3, 8, 6), (1, 4, 10), (6, 16, 3)])
 def test_arch_stability_training(layers, width, n):
-    """Start and best loss of all four nets are those of a backward pass written by hand."""
+    """Initial and best loss of all four nets equal those of a backward pass written by hand."""
     x, read_in, read_out, *inner = draws(0, (128, 2), (2, width), (width, 1), *[(width, width)] * layers)
     y = np.sin(2 * x[:, :1]) + x[:, 1:] / 2
     metrics = measured("arch_stability", layers=layers, width=width, n=n)
@@ -62,7 +62,9 @@ def test_arch_stability_training(layers, width, n):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_arch_stability_claims(seed):
-    """Plain Xavier is flat, the unscaled residual net is lost at every rate, the scaled one wins."""
+    """The plain net with Xavier weights makes no progress, the unscaled residual net diverges at every rate, the scaled
+    one trains.
+    """
     metrics = measured("arch_stability", seed)
     assert metrics["plain_xavier_flatness"] > 0.9
     assert metrics["residual_finite"] == 0
@@ -73,7 +75,9 @@ def test_arch_stability_claims(seed):
 
 
 def test_arch_stability_controls_and_edges():
-    """One layer: all train and scaling changes nothing. 200 layers: flat, lost, finite. lr = 0: nothing moves."""
+    """With one layer all nets train and scaling has no effect; with 200 layers losses are flat, diverged or finite as
+    expected; lr = 0 changes nothing.
+    """
     metrics = measured("arch_stability", layers=1)
     assert metrics["residual_best"] == metrics["residual_scaled_best"]
     assert metrics["finite_lost"] == 0

@@ -1,4 +1,4 @@
-"""autograd_slope against mpmath and what IEEE 754 says."""
+"""Tests the experiment autograd_slope against mpmath and what IEEE 754 says."""
 
 import mpmath
 import pytest
@@ -15,7 +15,7 @@ CASES = {
 @pytest.mark.parametrize("act", CASES)
 @pytest.mark.parametrize("x", [-3.0, -0.5, 0.0, 1.25, 10.0])
 def test_autograd_slope_of_smooth_functions(act, x):
-    """Value and slope are those of mpmath's numerical derivative; both sides agree."""
+    """Value and slope are those of mpmath's numerical derivative, and the slopes from left and right agree."""
     metrics = measured("autograd_slope", act=act, x=x)
     assert metrics["value"] == pytest.approx(float(CASES[act](mpmath.mpf(x))), rel=1e-12, abs=1e-15)
     assert metrics["slope"] == pytest.approx(float(mpmath.diff(CASES[act], x)), rel=1e-9, abs=1e-12)
@@ -29,7 +29,7 @@ def test_autograd_slope_of_smooth_functions(act, x):
      ("round", 0.3, 0, 0, 0), ("round_ste", 0.3, 1, 0, 0), ("step", 1.0, 0, 0, 0), ("hardsigmoid", 5.0, 0, 0, 0)],
 )  # fmt: skip
 def test_autograd_slope_at_kinks(act, x, slope, left, right):
-    """At a kink autograd takes one subgradient; what is flat has slope 0; straight-through says 1 all the same."""
+    """At a kink autograd returns one subgradient; flat functions have slope 0; straight-through estimators return 1."""
     metrics = measured("autograd_slope", act=act, x=x)
     assert metrics["slope"] == slope
     assert (metrics["left_slope"], metrics["right_slope"]) == pytest.approx((left, right), abs=1e-9)
@@ -38,7 +38,7 @@ def test_autograd_slope_at_kinks(act, x, slope, left, right):
 
 @pytest.mark.parametrize("layers", [1, 10, 50])
 def test_autograd_slope_of_sigmoid_over_layers(layers):
-    """At most a quarter, at 0, and 4^−L over L layers."""
+    """The largest slope of a sigmoid is ¼, at 0; over L layers it is 4^−L."""
     metrics = measured("autograd_slope", layers=layers)
     assert (metrics["max_slope"], metrics["max_slope_at"]) == (0.25, 0)
     assert metrics["left_after_layers"] == 0.25**layers
@@ -48,7 +48,7 @@ def test_autograd_slope_of_sigmoid_over_layers(layers):
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("x", [2.0, 7.0, 10.0, 18.0, 38.0])
 def test_autograd_slope_of_saturated_sigmoid(dtype, x):
-    """The slope is 0 exactly where σ rounds to 1; to the left σ is small, not 0, and so is the slope."""
+    """The slope is 0 exactly where σ rounds to 1; for large negative inputs σ and the slope are small but not 0."""
     one = FORMATS[dtype].rounded(1 - _fraction(1 / (1 + mpmath.exp(x)))) == 1
     metrics = measured("autograd_slope", x=x, dtype=dtype)
     assert (metrics["slope"] == 0) == one

@@ -1,4 +1,4 @@
-"""bad_gradient against oracles that share nothing with it."""
+"""Tests the experiment bad_gradient against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ BAD_STEP = 5
 
 
 def oracle(x: float, optimizer: str, handling: str, lr: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and the gradient used at the bad step; SGD and Adam as their papers write them, in float64."""
+    """The weights and the gradient used at the bad step, with SGD and Adam as in their papers, in float64."""
     w, m, v, t, used = np.ones(4), np.zeros(4), np.zeros(4), 0, np.zeros(4)
     with np.errstate(all="ignore"):
         for step in range(1, n + 1):
@@ -39,7 +39,7 @@ def oracle(x: float, optimizer: str, handling: str, lr: float, n: int) -> tuple[
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("handling", ["apply", "clip", "zero", "skip", "reload", "reload_all"])
 def test_the_same_by_hand(x, optimizer, handling):
-    """Every way of handling, with both optimisers, is what the formulas give."""
+    """Every way of handling the bad gradient, with both optimisers, agrees with the formulas."""
     w, used = oracle(x, optimizer, handling, 0.1, 40)
     metrics = measured("bad_gradient", x=x, optimizer=optimizer, handling=handling, n=40)
     assert metrics["first_weight"] == pytest.approx(w[0], rel=1e-3, abs=1e-5, nan_ok=True)
@@ -51,7 +51,7 @@ def test_the_same_by_hand(x, optimizer, handling):
 
 
 def test_what_clipping_does_to_inf():
-    """The product inf · 0 is nan for the bad component and 0 for the others; one step later the nan is everywhere."""
+    """The product inf · 0 makes the bad component nan and the others 0; one step later everything is nan."""
     metrics = measured("bad_gradient", handling="clip", optimizer="sgd")
     assert same(metrics["used_first"], NAN)
     assert metrics["used_others"] == 0
@@ -60,7 +60,7 @@ def test_what_clipping_does_to_inf():
 
 
 def test_adam_remembers():
-    """Good weights with the old state go bad at the next step; SGD has no state to go bad."""
+    """Restored weights with Adam's old state go bad at the next step; SGD has no state."""
     metrics = measured("bad_gradient", handling="reload")
     assert (metrics["first_bad_step"], metrics["bad_state"]) == (BAD_STEP + 1, 2)
     assert measured("bad_gradient", handling="reload", optimizer="sgd")["bad_weights"] == 0

@@ -1,4 +1,4 @@
-"""batch_bits against products in numpy's float16 and against exact integers."""
+"""Tests the experiment batch_bits against products in numpy's float16 and against exact integers."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import demo, measure, measured
 
 
 def test_partial_sums_by_numpy():
-    """Pieces of 2 numbers, whose products and sums are formed in float64 and rounded to float16."""
+    """Sums are split into pieces of 2 numbers; products and sums are formed in float64 and rounded to float16."""
     import torch
 
     rng = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def test_partial_sums_by_numpy():
 
 
 def test_a_split_changes_no_sum_of_integers():
-    """All partial sums are exact: no split changes a bit."""
+    """As all partial sums of integers are exact, no split changes a bit."""
     import torch
 
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_one_kernel_twice_is_the_same():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_each_dtype_by_its_digits(seed):
-    """The difference of the logits follows 2^−p, and so does the number of texts that part."""
+    """The difference of the logits is proportional to 2^−p, and so is the number of texts that diverge."""
     found = {dtype: measured("batch_bits", seed, dtype=dtype) for dtype in ("bfloat16", "float16", "float32")}
     for dtype, p in (("bfloat16", 8), ("float16", 11), ("float32", 24)):
         assert 0.3 < found[dtype]["difference"] / 2.0**-p < 5, dtype

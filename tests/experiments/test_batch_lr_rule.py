@@ -1,4 +1,6 @@
-"""batch_lr_rule against the exact recursion of second moments for SGD, and against torch's Adam."""
+"""Tests the experiment batch_lr_rule against the exact recursion of second moments for SGD, and against torch's
+Adam.
+"""
 
 import math
 
@@ -8,7 +10,7 @@ from oracles import demo, measure, measured
 
 
 def expected(rate: float, noise: float, steps: int) -> float:
-    """½ΣλE w² by m ← (1 − rate·λ)²m + rate²·noise²."""
+    """The expected loss ½ΣλE w², where E w² follows m ← (1 − rate·λ)²m + rate²·noise²."""
     total = 0.0
     for curvature in [0.05 ** (1 - index / 7) for index in range(8)]:
         moment = 9.0
@@ -20,7 +22,7 @@ def expected(rate: float, noise: float, steps: int) -> float:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_sgd_has_the_expected_loss(seed):
-    """For every number of GPUs and every rule, to the sampling error of 256 copies."""
+    """For every number of GPUs and every rule the loss is as expected, up to the sampling error of 256 copies."""
     rows, metrics = measure("batch_lr_rule", seed)
     for row in rows:
         count = row["ranks"]
@@ -36,7 +38,7 @@ def test_linear_diverges_beyond_the_limit():
 
 
 def test_adam_is_torchs():
-    """Five steps with the same noise."""
+    """Five steps with the same noise equal those of torch's Adam."""
     module = demo("batch_lr_rule")
     torch.manual_seed(3)
     found = module.adam(torch.tensor([[[0.05]]]), 2.0, 5)

@@ -1,4 +1,4 @@
-"""batch_norm_in_half against torch's BatchNorm1d and numpy's float16."""
+"""Tests the experiment batch_norm_in_half against torch's BatchNorm1d and numpy's float16."""
 
 import numpy as np
 import pytest
@@ -43,6 +43,6 @@ def test_a_variance_overflows():
 
 
 def test_one_pass():
-    """Only where mean² is far above the variance."""
+    """The one-pass formula of the variance fails only where mean² is far above the variance."""
     assert measured("batch_norm_in_half", form="float16", mean=10.0, std=0.1)["bad_one_pass"] > 0.1
     assert measured("batch_norm_in_half", form="float16", mean=0.0, std=1.0)["bad_one_pass"] == 0

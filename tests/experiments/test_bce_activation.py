@@ -1,4 +1,4 @@
-"""bce_activation against bounds on each loss and against the same descent in numpy."""
+"""Tests the experiment bce_activation against bounds on each loss and against the same descent in numpy."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import measured
 
 
 def logistic(seed: int, n: int) -> float:
-    """The loss of logistic regression after n steps from the drawn points and weights."""
+    """The loss of logistic regression after n steps of descent in numpy, from the drawn points and weights."""
     import torch
 
     torch.manual_seed(seed)
@@ -32,7 +32,7 @@ def test_from_logits(seed):
 
 @pytest.mark.parametrize("n", [1, 100, 300])
 def test_two_sigmoids_have_a_floor(n):
-    """Half of the samples are negative: at least ln 2 each; the positives at least ln(1 + 1/e)."""
+    """The loss is at least ln 2 for each negative, half of the samples, and ln(1 + 1/e) for each positive."""
     metrics = measured("bce_activation", n=n)
     assert metrics["loss"] > metrics["theory_floor"] == pytest.approx((math.log(2) + math.log(1 + math.exp(-1))) / 2)
     assert 0.5 <= metrics["lowest"] <= metrics["highest"] < 1 / (1 + math.exp(-1)) + 1e-6
@@ -40,14 +40,14 @@ def test_two_sigmoids_have_a_floor(n):
 
 
 def test_softmax_over_one_logit_never_moves():
-    """Probability 1 for all; the logarithm of 0 counts as −100, so the loss is 50."""
+    """Every probability is 1; as the logarithm of 0 counts as −100, the loss is 50."""
     metrics = measured("bce_activation", way="softmax")
     assert (metrics["gradient"], metrics["lowest"], metrics["accuracy"]) == (0, 1, 0.5)
     assert metrics["loss"] == pytest.approx(50)
 
 
 def test_relu_before_the_sigmoid():
-    """Negatives cost at least ln 2."""
+    """Each negative sample costs at least ln 2."""
     metrics = measured("bce_activation", way="relu")
     assert metrics["loss"] > math.log(2) / 2
     assert metrics["lowest"] == 0.5

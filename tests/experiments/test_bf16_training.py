@@ -1,4 +1,6 @@
-"""bf16_training against the same training in numpy, in float64, with its own rounding to bfloat16."""
+"""Tests the experiment bf16_training against the same training in numpy, in float64, with its own rounding to
+bfloat16.
+"""
 
 import math
 
@@ -8,13 +10,13 @@ from oracles import demo, measure, measured
 
 
 def to_bf16(values: np.ndarray) -> np.ndarray:
-    """Rounded to 8 bits of significand, ties to even."""
+    """The number rounded to a significand of 8 bits, ties to even."""
     fraction, exponent = np.frexp(values)
     return np.ldexp(np.round(fraction * 256), exponent - 8)
 
 
 def trained(seed: int, lr: float, n: int) -> tuple[float, float]:
-    """Excess loss of bfloat16 weights with a copy that is never rounded, and of bfloat16 weights alone."""
+    """The excess loss of bfloat16 weights with an unrounded copy, and of bfloat16 weights alone."""
     import torch
 
     torch.manual_seed(seed)
@@ -42,7 +44,7 @@ def trained(seed: int, lr: float, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("lr", "n"), [(1e-3, 300), (1e-2, 100)])
 def test_master_and_nearest_by_numpy(lr, n):
-    """Up to the rounding of float32, which can tip a weight to its neighbour."""
+    """Losses agree up to the rounding of float32, which can move a weight to its neighbour."""
     master, nearest = trained(0, lr, n)
     metrics = measured("bf16_training", lr=lr, n=n)
     assert metrics["master"] == pytest.approx(master, rel=0.05)
@@ -50,7 +52,7 @@ def test_master_and_nearest_by_numpy(lr, n):
 
 
 def test_updates_far_below_half_a_gap_are_all_lost():
-    """Nothing moves, with one exception: weights whose gap is far smaller."""
+    """No weight moves, except those so small that the gap between their neighbours is far smaller."""
     metrics = measured("bf16_training", lr=1e-7, n=50)
     assert metrics["nearest"] == metrics["start"]
     assert metrics["swallowed"] == 1
@@ -68,7 +70,9 @@ def test_rounding_at_random_is_right_on_average():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_kept_trains(seed):
-    """A second number or rounding at random does nearly as well as the float32 copy; nearest hardly moves."""
+    """A second number per weight, or stochastic rounding, does nearly as well as a float32 copy; rounding to nearest
+    hardly trains.
+    """
     rows, metrics = measure("bf16_training", seed)
     assert metrics["nearest"] > 0.5 * metrics["start"]
     for way in ("master", "kahan", "stochastic"):

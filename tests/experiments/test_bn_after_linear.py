@@ -1,4 +1,4 @@
-"""bn_after_linear against normalisation and its gradient written out in numpy."""
+"""Tests the experiment bn_after_linear against normalisation and its gradient written out in numpy."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_against_numpy(seed, inputs, batch):
 
 
 def test_the_direction_is_learned():
-    """With several inputs; the gradient turns the weights and does not stretch them."""
+    """With several inputs, the gradient turns the weight vector and does not lengthen it."""
     metrics = measured("bn_after_linear")
     assert metrics["after"] > 0.999
     assert abs(metrics["radial"]) < 1e-4

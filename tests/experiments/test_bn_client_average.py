@@ -1,4 +1,4 @@
-"""bn_client_average against the variance of a mixture and torch's batch norm in eval()."""
+"""Tests the experiment bn_client_average against the variance of a mixture and torch's batch norm in eval()."""
 
 import pytest
 import torch
@@ -24,7 +24,9 @@ def test_normalise_is_batch_norm_in_eval():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_missing_term(seed):
-    """All data have variance 1 + Var m/E s² after averaged statistics, 1 after pooled ones; local ones fit everyone."""
+    """Normalised by averaged statistics all data have variance 1 + Var m/E s², by pooled ones 1; local statistics fit
+    each client.
+    """
     metrics = measured("bn_client_average", seed, clients=32, shift=3.0)
     # E s² with log₂ s uniform in ±1 is (4 − ¼)/(4 ln 2) = 1.35
     assert metrics["averaged_variance"] == pytest.approx(1 + 9 / 1.35, rel=0.25)

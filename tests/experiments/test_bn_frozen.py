@@ -1,11 +1,15 @@
-"""bn_frozen: what must be so whatever the numbers are, and its inequalities with their controls."""
+"""Tests the experiment bn_frozen: what must be so whatever the numbers are, and its inequalities with their
+controls.
+"""
 
 import pytest
 from oracles import demo, measure, measured
 
 
 def test_bn_frozen_without_steps_or_rate():
-    """No step changes nothing; a rate of 0 still moves the statistics of a live net, and nothing of a frozen one."""
+    """Without steps nothing changes; a rate of 0 still updates the statistics of the unfrozen net, but not of the
+    frozen one.
+    """
     metrics = measured("bn_frozen", n=0)
     assert metrics["live_acc"] == metrics["frozen_acc"] == metrics["start_acc"]
     assert metrics["statistics_moved"] == 0
@@ -16,7 +20,7 @@ def test_bn_frozen_without_steps_or_rate():
 
 
 def test_bn_frozen_layers_stay_as_they_are():
-    """Freezing puts BN layers, and only them, into eval mode: their averages stay, their γ and β learn."""
+    """Freezing puts only BN layers into eval mode: running averages stay, γ and β still learn."""
     import torch
 
     module = demo("bn_frozen")
@@ -34,7 +38,9 @@ def test_bn_frozen_layers_stay_as_they_are():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_bn_frozen_claims_and_controls(seed):
-    """Batches of 4: frozen is better and live gets worse; batches of 64: neither; moved data: live is better."""
+    """With batches of 4 frozen BN is better and unfrozen BN deteriorates; with batches of 64 neither; on shifted data
+    unfrozen BN is better.
+    """
     small = measured("bn_frozen", seed)
     assert small["start_acc"] > 0.9
     assert small["frozen_gain"] > 0.02
@@ -44,7 +50,7 @@ def test_bn_frozen_claims_and_controls(seed):
 
 
 def test_bn_frozen_noise_of_the_statistics():
-    """The averages wander further the smaller the batch."""
+    """The smaller the batch, the more the running averages fluctuate."""
     moves = [measured("bn_frozen", batch=batch)["statistics_moved"] for batch in (2, 16, 256)]
     assert moves == sorted(moves, reverse=True)
 

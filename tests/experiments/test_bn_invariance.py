@@ -1,4 +1,4 @@
-"""bn_invariance against oracles that share nothing with it."""
+"""Tests the experiment bn_invariance against reference values computed by independent code."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import draws, measured
 
 
 def by_hand(h, w, b, cotangent, norm, eps=1e-5):
-    """The output y, and the gradients of W and b, with the backward pass of the normalisation written out."""
+    """The output y and the gradients of W and b, with the normalisation's backward pass written out."""
     z = h @ w + b
     axis = {"batch": 0, "layer": 1}.get(norm)
     if axis is None:
@@ -26,7 +26,7 @@ def by_hand(h, w, b, cotangent, norm, eps=1e-5):
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 @pytest.mark.parametrize("scale", [10.0, 0.01])
 def test_bn_invariance_against_numpy(norm, scale):
-    """Outputs and gradients at both sizes, by a backward pass written by hand."""
+    """Outputs and gradients at both weight scales equal those of a backward pass written by hand."""
     h, raw, b, cotangent = draws(0, (64, 32), (32, 32), (32,), (64, 32), double=True)
     w = raw / math.sqrt(32)
     y, grad_w, grad_b = by_hand(h, w, b, cotangent, norm)
@@ -46,7 +46,9 @@ def test_bn_invariance_against_numpy(norm, scale):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bn_invariance_claims(seed):
-    """Ten times W: same output, a tenth of the gradient, none for the bias; without BN all of that is untrue."""
+    """With W ten times larger the output is the same, the gradient a tenth, and the bias has none; none of this holds
+    without BN.
+    """
     metrics = measured("bn_invariance", seed)
     assert metrics["output_change"] < 1e-4
     assert metrics["grad_ratio_error"] < 1e-3
@@ -59,7 +61,7 @@ def test_bn_invariance_claims(seed):
 
 
 def test_bn_invariance_is_exact_without_eps():
-    """Only eps breaks it: with eps = 0 only rounding is left, with weights near √eps it is gone."""
+    """With eps = 0 the invariance holds up to rounding; with weights near √eps it is lost."""
     assert measured("bn_invariance", eps=0.0)["output_change"] < 1e-12
     assert measured("bn_invariance", eps=0.0)["radial_share"] < 1e-12
     assert measured("bn_invariance", scale=1e-3)["output_change"] > 0.3

@@ -1,4 +1,6 @@
-"""bn_kept against scipy: Kendall's tau, skewness and correlations of the rows, and invariance of least squares."""
+"""Tests the experiment bn_kept against scipy: Kendall's tau, skewness and correlations of the rows, and invariance of
+least squares.
+"""
 
 import math
 
@@ -10,7 +12,7 @@ from scipy import stats
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_order_by_kendall(seed):
-    """The rows hold all of a batch of up to 64 samples."""
+    """For a batch of up to 64 samples the rows contain every sample."""
     rows, metrics = measure("bn_kept", seed, batch=64)
     for way, name in (("batch norm", "order"), ("layer norm", "order_ln")):
         pairs = np.array([[row["raw"], row["value"]] for row in rows if row["way"] == way])
@@ -33,7 +35,9 @@ def test_the_sign_of_gamma(gamma, order):
 
 
 def test_the_gap_between_batches():
-    """Gone when each is normalised by itself; a joint batch with a large shift has one of two standard deviations."""
+    """The gap vanishes if each batch is normalised by itself; in a joint batch with a large shift it is two standard
+    deviations.
+    """
     assert measured("bn_kept", shift=50.0)["gap"] < 1e-12
     assert measured("bn_kept", shift=100.0, together=True)["gap"] == pytest.approx(2, rel=1e-2)
     metrics = measured("bn_kept", shift=5.0)

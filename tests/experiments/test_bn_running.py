@@ -1,4 +1,4 @@
-"""bn_running against oracles that share nothing with it."""
+"""Tests the experiment bn_running against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from oracles import draws, measure, measured
     [{}, {"n": 30, "momentum": 0.5, "batch": 3}, {"momentum": 0.0}, {"momentum": 1.0, "mean": -2.0, "width": 2}],
 )
 def test_bn_running_against_numpy(params):
-    """The averages by hand, with unbiased variances, on the same draws; then both modes on a fresh batch."""
+    """Averages computed by hand, with unbiased variances, agree on the same draws; so do both modes on a fresh
+    batch.
+    """
     full = {"n": 10, "momentum": 0.1, "mean": 5.0, "std": 3.0, "batch": 64, "width": 32} | params
     shape = (full["batch"], full["width"])
     *batches, fresh = draws(0, *[shape] * full["n"], (4096, full["width"]))
@@ -31,7 +33,7 @@ def test_bn_running_against_numpy(params):
 
 
 def test_bn_running_ten_steps_are_two_thirds_of_the_way():
-    """1 − 0.9^10 = 0.6513; 44 steps for 99 %."""
+    """The share is 1 − 0.9^10 = 0.6513; 99 % takes 44 steps."""
     metrics = measured("bn_running", std=0.0)
     assert metrics["theory_ratio"] == pytest.approx(0.6513215599)
     assert metrics["mean_ratio"] == pytest.approx(0.6513215599, rel=1e-5)
@@ -41,20 +43,22 @@ def test_bn_running_ten_steps_are_two_thirds_of_the_way():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bn_running_claims_and_controls(seed):
-    """After 10 steps eval mode is more than half a σ off; after 200 it is right."""
+    """After 10 steps eval mode is off by more than half a σ; after 200 it is right."""
     assert measured("bn_running", seed)["eval_abs_mean"] > 0.5
     assert measured("bn_running", seed, n=200)["eval_abs_mean"] < 0.05
 
 
 def test_bn_running_noise_of_small_batches():
-    """The scatter between units is σ/√batch·√(m/(2−m)) once the beginning is forgotten."""
+    """The scatter between units is σ/√batch·√(m/(2−m)) once initial values are forgotten."""
     for batch in (2, 16):
         metrics = measured("bn_running", n=200, batch=batch, width=128)
         assert metrics["unit_noise"] == pytest.approx(metrics["theory_unit_noise"], rel=0.25)
 
 
 def test_bn_running_edges():
-    """A mean of 0 has no ratio; momentum 0 never moves, momentum 1 is there at once; one unit has no scatter."""
+    """For a true mean of 0 there is no ratio; momentum 0 never moves, momentum 1 moves at once; one unit has no
+    scatter.
+    """
     assert measured("bn_running", mean=0.0)["mean_ratio"] is None
     assert measured("bn_running", momentum=0.0)["steps_to_99"] is None
     assert measured("bn_running", momentum=1.0)["steps_to_99"] == 1

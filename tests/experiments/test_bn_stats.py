@@ -1,4 +1,4 @@
-"""bn_stats against oracles that share nothing with it."""
+"""Tests the experiment bn_stats against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import INF, NAN, draws, measure, measured
 
 @pytest.mark.parametrize("params", [{}, {"batch": 4}, {"std": 1e-3}, {"mean": -2.0, "width": 3, "eps": 0.5}])
 def test_bn_stats_against_numpy(params):
-    """The same draws, normalised by hand in float64; the input is rounded to float32 as there."""
+    """The same draws normalised by hand in float64 give the same statistics; inputs are rounded to float32 in both."""
     full = {"batch": 64, "width": 32, "mean": 5.0, "std": 3.0, "eps": 1e-5} | params
     (draw,) = draws(0, (full["batch"], full["width"]))
     x = np.float32(full["mean"]) + np.float32(full["std"]) * draw.astype(np.float32)
@@ -29,7 +29,9 @@ def test_bn_stats_against_numpy(params):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bn_stats_claims(seed):
-    """Mean 0 and variance 1 in front of ReLU, neither behind it; a standard deviation near √ε, and the 1 is gone."""
+    """Before ReLU mean is 0 and variance 1, after it neither; inputs with a deviation near √ε do not reach variance
+    1.
+    """
     metrics = measured("bn_stats", seed)
     assert metrics["max_abs_mean"] < 1e-3
     assert abs(metrics["var"] - 1) < 0.01
@@ -38,7 +40,9 @@ def test_bn_stats_claims(seed):
 
 
 def test_bn_stats_one_sample_is_refused():
-    """No variance: PyTorch raises an error, which is shown; all else is missing, and the chart has points."""
+    """PyTorch raises an error for a variance of one sample, which is shown; other metrics are missing, the chart has
+    points.
+    """
     rows, metrics = measure("bn_stats", batch=1)
     assert metrics["refused"] == 1
     assert {value for name, value in metrics.items() if name != "refused"} == {None}
@@ -47,7 +51,7 @@ def test_bn_stats_one_sample_is_refused():
 
 @pytest.mark.parametrize("mean", [5.0, 0.0, 100.0])
 def test_bn_stats_two_samples_are_plus_and_minus_one(mean):
-    """With two samples each unit is ±1 whatever they were, so half is left behind ReLU: mean and variance ½ and ¼."""
+    """With two samples each unit is ±1 whatever they were, so after ReLU the mean is ½ and the variance ¼."""
     metrics = measured("bn_stats", batch=2, mean=mean)
     assert metrics["median_abs"] == pytest.approx(1, abs=1e-4)
     assert metrics["after_relu_mean"] == pytest.approx(0.5, abs=1e-3)
@@ -70,5 +74,5 @@ def test_bn_stats_edges(params, expected):
 
 
 def test_bn_stats_large_mean_cancels():
-    """At a mean of a million float32 has 16 steps per unit left: the mean after BN is no longer 0."""
+    """At a mean of a million float32 has 16 numbers per unit: after BN the mean is no longer 0."""
     assert 0.01 < measured("bn_stats", mean=1e6)["max_abs_mean"] < 0.3

@@ -1,4 +1,4 @@
-"""bn_test_batch against Gaussian tail probabilities from scipy."""
+"""Tests the experiment bn_test_batch against Gaussian tail probabilities from scipy."""
 
 import pytest
 from oracles import measure, measured
@@ -17,7 +17,7 @@ def test_accuracies_in_large_batches(positives, shift, separation):
 
 
 def test_adapting_undoes_any_shift():
-    """To the threshold of the pool of 512 balanced samples."""
+    """The result is as good as the threshold of the pool of 512 balanced samples."""
     rows, metrics = measure("bn_test_batch", shift=7.0, positives=0.9)
     assert metrics["adapted"] == pytest.approx(norm.cdf(2), abs=0.01)
     assert metrics["eval"] == pytest.approx(0.9, abs=0.01)
@@ -30,7 +30,7 @@ def test_nothing_flips_between_batches_of_one_kind():
 
 
 def test_pairs_of_both_classes():
-    """The threshold is the middle of the pair: right where x₊ > x₋, with probability Φ(√2·separation)."""
+    """The threshold is the middle of the pair, so both are right if x₊ > x₋, with probability Φ(√2·separation)."""
     metrics = measured("bn_test_batch", positives=0.5, batch=2, separation=1.0, shift=3.0)
     assert metrics["train_mode"] == pytest.approx(norm.cdf(2**0.5), abs=0.06)
     assert metrics["train_mode"] > norm.cdf(1) + 0.02

@@ -1,4 +1,4 @@
-"""bn_train_eval against oracles that share nothing with it."""
+"""Tests the experiment bn_train_eval against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import demo, measure, measured
 
 
 def start(seed: int, momentum: float, n: int, batch: int):
-    """The same points, first weights of the BN net and batches, in float64 numpy."""
+    """The same points, batches and initial weights of the BN net as the experiment, in float64 numpy."""
     import torch
     from torch import nn
 
@@ -20,7 +20,7 @@ def start(seed: int, momentum: float, n: int, batch: int):
 
 
 class ByHand:
-    """The net with its backward pass, in numpy."""
+    """The net in numpy with its backward pass."""
 
     def __init__(self, weights, bias, momentum):
         self.weights, self.bias, self.m = [w.copy() for w in weights], bias.copy(), momentum
@@ -64,7 +64,7 @@ class ByHand:
 
 @pytest.mark.parametrize("params", [{"momentum": 0.001}, {"momentum": 0.1, "shift": 1.0}, {"momentum": 0.3, "n": 0}])
 def test_bn_train_eval_by_hand(params):
-    """Training, both modes and both recalibrations by a backward pass written in numpy."""
+    """Training, both modes and both recalibrations agree with a backward pass written in numpy."""
     full = {"n": 25, "lr": 0.1, "batch": 64, "shift": 0.0} | params
     x, weights, bias, batches = start(0, full["momentum"], full["n"], full["batch"])
     y = ((x**2).sum(1) > 2 * np.log(2)).astype(float)
@@ -89,7 +89,7 @@ def test_bn_train_eval_by_hand(params):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_bn_train_eval_stale_averages(seed):
-    """Momentum 0.001: bad in eval mode, repaired by recomputing the averages; 0.1: nothing to repair."""
+    """With momentum 0.001 eval mode is bad and recomputing the averages repairs it; with 0.1 it is good."""
     stale = measured("bn_train_eval", seed)
     assert stale["gap"] > 0.1
     assert stale["recalibrated_gain"] > 0.1
@@ -99,7 +99,7 @@ def test_bn_train_eval_stale_averages(seed):
 
 
 def test_bn_train_eval_other_data_and_small_batches():
-    """Moved points are hidden by train mode and cured by their own statistics; with two samples nothing helps."""
+    """Train mode hides shifted data, and their own statistics cure it; with batches of two nothing helps."""
     moved = measured("bn_train_eval", momentum=0.1, shift=2.0)
     assert moved["gap"] > 0.3
     assert moved["recalibrated_gain"] < 0.05
@@ -110,7 +110,7 @@ def test_bn_train_eval_other_data_and_small_batches():
 
 
 def test_bn_train_eval_untrained():
-    """No step: one row, all averages at their start."""
+    """Without steps there is one row, and all averages have their initial values."""
     rows, metrics = measure("bn_train_eval", n=0)
     assert len(rows) == 1
     assert metrics["stale_share"] == 1

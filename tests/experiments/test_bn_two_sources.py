@@ -1,4 +1,4 @@
-"""bn_two_sources: what each way can know of the source, and the best possible accuracy."""
+"""Tests the experiment bn_two_sources: what each way can know of the source, and the best possible accuracy."""
 
 import math
 
@@ -8,7 +8,9 @@ from oracles import measured
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ways(seed):
-    """Normalised apart, two shifted Gaussians are the same; together, or by LayerNorm, they are told apart."""
+    """Normalised separately, two shifted Gaussians cannot be told apart; normalised together, or by LayerNorm, they
+    can.
+    """
     found = {way: measured("bn_two_sources", seed, way=way) for way in ("separate", "joint", "layer", "own")}
     assert abs(found["separate"]["train"] - 0.5) < 0.05
     assert abs(found["own"]["train"] - 0.5) < 0.05
@@ -18,7 +20,7 @@ def test_ways(seed):
 
 
 def test_edges():
-    """Without a difference there is nothing to learn."""
+    """Without a difference between the sources the accuracy is that of guessing."""
     metrics = measured("bn_two_sources", way="joint", shift=0.0)
     assert metrics["theory_best"] == 0.5
     assert abs(metrics["eval"] - 0.5) < 0.06

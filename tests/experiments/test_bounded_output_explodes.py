@@ -1,4 +1,4 @@
-"""bounded_output_explodes against oracles that share nothing with it."""
+"""Tests the experiment bounded_output_explodes against reference values computed by independent code."""
 
 import math
 
@@ -18,7 +18,7 @@ def fixed_point_rate(sigma):
 
 @pytest.mark.parametrize("sigma", [1.2, 2.0, 3.0, 10.0])
 def test_bounded_output_theory(sigma):
-    """The rate in theory, by another integration; σ_w ≤ 1 gives σ_w; σ_w = 1000 gives √(σ_w·4/(3√(2π)))."""
+    """The theoretical rate agrees with another integration: σ_w for σ_w ≤ 1, and √(σ_w·4/(3√(2π))) for σ_w = 1000."""
     assert measured("bounded_output_explodes", sigma_w=sigma, layers=2)["theory_rate"] == pytest.approx(
         fixed_point_rate(sigma), rel=1e-4
     )
@@ -29,7 +29,7 @@ def test_bounded_output_theory(sigma):
 
 @pytest.mark.parametrize(("layers", "width", "sigma"), [(1, 16, 3.0), (8, 32, 2.0)])
 def test_bounded_output_gradient_by_hand(layers, width, sigma):
-    """Forward and backward by hand in numpy."""
+    """The gradient equals that of forward and backward passes written in numpy."""
     x, read_out, *raw = draws(0, (32, width), (width, 1), *[(width, width)] * layers)
     weights = [sigma / math.sqrt(width) * w for w in raw]
     states = [x]
@@ -46,7 +46,9 @@ def test_bounded_output_gradient_by_hand(layers, width, sigma):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_bounded_output_claims(seed):
-    """Outputs up to 1 and a gradient a thousandfold; outputs of ten thousands and a gradient unchanged."""
+    """Bounded outputs go with a gradient a thousandfold larger; outputs of ten thousands go with an unchanged
+    gradient.
+    """
     metrics = measured("bounded_output_explodes", seed)
     assert metrics["max_output"] <= 1
     assert metrics["grad_ratio"] > 1e3
@@ -59,7 +61,9 @@ def test_bounded_output_claims(seed):
 
 
 def test_bounded_output_edges():
-    """σ_w = 0 has no rate; 500 layers overflow float32 and not float64; σ_w = 1000 is saturated to exactly 0."""
+    """σ_w = 0 has no rate; 500 layers overflow float32 but not float64; σ_w = 1000 saturates to a gradient of exactly
+    0.
+    """
     nothing = measured("bounded_output_explodes", sigma_w=0.0)
     assert nothing["rate"] is nothing["rate_error"] is None
     assert nothing["grad_ratio"] == nothing["theory_rate"] == 0

@@ -1,4 +1,4 @@
-"""box_losses against the three losses written for one pair of boxes in plain Python."""
+"""Tests the experiment box_losses against the three losses written for one pair of boxes in plain Python."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def first_pair(seed: int, width: float, height: float) -> tuple[list[float], list[float], list[float]]:
-    """Offsets, own box and true box of the first anchor, from the same random numbers."""
+    """Offsets, predicted box and true box of the first anchor, from the same random numbers."""
     torch.manual_seed(seed)
     anchors = 600 * torch.rand(32, 2) + 20
     torch.randn(32, 2)

@@ -1,4 +1,4 @@
-"""chance_loss against oracles that share nothing with it."""
+"""Tests the experiment chance_loss against reference values computed by independent code."""
 
 import math
 

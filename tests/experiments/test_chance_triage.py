@@ -1,4 +1,4 @@
-"""chance_triage: what each planted mistake must look like."""
+"""Tests the experiment chance_triage: what each planted mistake must look like."""
 
 import math
 
@@ -9,7 +9,9 @@ from oracles import measured
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("classes", [2, 10])
 def test_the_three_tests_tell_the_mistakes_apart(seed, classes):
-    """Overfitting fails only where inputs or optimiser are broken; one label only where the inputs are out of range."""
+    """Overfitting a batch fails only for broken inputs or optimiser; all predictions are one label only for inputs out
+    of range.
+    """
     found = {
         case: measured("chance_triage", seed, case=case, classes=classes, epochs=12)
         for case in ("none", "shuffled_labels", "zero_inputs", "raw_validation", "frozen", "numbering", "noisy_labels")
@@ -35,5 +37,5 @@ def test_the_three_tests_tell_the_mistakes_apart(seed, classes):
 
 
 def test_one_epoch():
-    """The shortest run."""
+    """The experiment runs with a single epoch, the minimum."""
     assert measured("chance_triage", epochs=1)["chance"] == 0.5

@@ -1,4 +1,4 @@
-"""cholesky_jitter against numpy's Cholesky and eigenvalues."""
+"""Tests the experiment cholesky_jitter against numpy's Cholesky and eigenvalues."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_failures_and_eigenvalues(n, length, jitter):
 
 @pytest.mark.parametrize("n", [50, 100, 300])
 def test_the_jitter_that_is_needed(n):
-    """Of the order of the bound n·2⁻²⁴, and not far below it for a smooth kernel."""
+    """It has the order of the bound n·2⁻²⁴, and is not far below that for a smooth kernel."""
     metrics = measured("cholesky_jitter", n=n)
     assert metrics["theory"] / 100 < metrics["needed"] < metrics["theory"] * 10
     assert metrics["smallest"] < metrics["needed"]

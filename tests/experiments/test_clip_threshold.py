@@ -1,4 +1,4 @@
-"""clip_threshold against oracles that share nothing with it."""
+"""Tests the experiment clip_threshold against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import measured
 
 
 def by_numpy(n, lr, batch, spike, quantile):
-    """The same batches; the gradient from the normal equations XᵀX w − Xᵀy."""
+    """The losses of the runs on the same batches in numpy, with the gradient XᵀX w − Xᵀy of least squares."""
     import torch
 
     torch.manual_seed(0)
@@ -36,7 +36,7 @@ def by_numpy(n, lr, batch, spike, quantile):
 
 @pytest.mark.parametrize("params", [{}, {"n": 60, "lr": 0.02, "batch": 4, "spike": 10.0, "quantile": 0.5}])
 def test_clip_threshold_against_numpy(params):
-    """All four runs."""
+    """All four runs agree with numpy."""
     setting = {"n": 300, "lr": 0.05, "batch": 32, "spike": 100.0, "quantile": 0.9} | params
     metrics = measured("clip_threshold", **params)
     for name, value in by_numpy(**setting).items():
@@ -45,7 +45,9 @@ def test_clip_threshold_against_numpy(params):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_clip_threshold_claims(seed):
-    """The right threshold saves the run, too high ruins it, too low hardly moves; good batches need none."""
+    """The right threshold rescues training, a high one lets it fail, a low one hardly moves; good batches need no
+    clipping.
+    """
     metrics = measured("clip_threshold", seed)
     assert metrics["error_chosen"] < 0.05
     assert metrics["error_none"] > 100

@@ -1,4 +1,4 @@
-"""contrastive_temperature against the gradient of InfoNCE written by hand in numpy."""
+"""Tests the experiment contrastive_temperature against the gradient of InfoNCE written by hand in numpy."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import INF, draws, measure, measured
 
 
 def by_hand(seed: int, tau: float, cosine: float) -> tuple[float, float]:
-    """Loss; norm of (I − û ûᵀ)/|u| applied to Σ (p − 1)·v/(τ·n)."""
+    """The loss, and its gradient's norm: that of (I − û ûᵀ)/|u| applied to Σ (p − 1)·v/(τ·n)."""
     u, w = draws(seed, (64, 64), (64, 64))
     size = np.linalg.norm(u, axis=1, keepdims=True)
     unit = u / size
@@ -44,12 +44,12 @@ def test_the_naive_loss_overflows_where_exp_does():
 
 
 def test_bfloat16_steps():
-    """At most half a unit in the last place of a logit of up to 128."""
+    """Rounding is at most half a unit in the last place of a logit of up to 128."""
     assert measured("contrastive_temperature", cosine=0.9)["half_error"] <= 0.25
 
 
 def test_a_learned_scale_stays_below_its_limit():
-    """Descent on pairs that are told apart raises 1/τ; the limit of 100 holds."""
+    """On pairs that are told apart training raises 1/τ, but not above the limit of 100."""
     metrics = measured("contrastive_temperature", cosine=1.0, lr=100.0, steps=500)
     assert 1 / 0.07 < metrics["limited_scale"] <= 100.0001
     assert metrics["free_scale"] >= metrics["limited_scale"] - 1e-6

@@ -1,4 +1,4 @@
-"""count_likelihood against formulas in Python's float64."""
+"""Tests the experiment count_likelihood against formulas in Python's float64."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import INF, NAN, measured, same
 
 @pytest.mark.parametrize(("score", "count"), [(2.0, 0), (0.5, 3), (10.0, 8), (3.0, 50)])
 def test_ordinary_rates(score, count):
-    """All ways are the likelihood at their own rate; slopes (1 − k/λ)·dλ/dscore."""
+    """All ways give the likelihood at their own rate, with the slope (1 − k/λ)·dλ/dscore."""
     metrics = measured("count_likelihood", score=score, count=count)
     rates = {"relu": (score, 1.0), "eps": (score, 1.0), "log_rate": (math.exp(score), math.exp(score))}
     rates["softplus"] = (math.log1p(math.exp(score)), 1 / (1 + math.exp(-score)))

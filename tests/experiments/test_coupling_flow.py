@@ -1,4 +1,6 @@
-"""coupling_flow against couplings written out in numpy, float64, and its Jacobian by differences."""
+"""Tests the experiment coupling_flow against couplings written out in numpy, float64, and its Jacobian by
+differences.
+"""
 
 import numpy as np
 import pytest

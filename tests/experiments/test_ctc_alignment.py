@@ -1,4 +1,4 @@
-"""ctc_alignment against a count of alignments by enumeration."""
+"""Tests the experiment ctc_alignment against a count of alignments by enumeration."""
 
 import itertools
 import math
@@ -8,13 +8,13 @@ from oracles import measure, measured
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
-    """Equal neighbours merged, then blanks (0) removed."""
+    """The labels of an alignment: equal neighbours are merged, then blanks (0) removed."""
     return tuple(label for label, _ in itertools.groupby(path) if label)
 
 
 @pytest.mark.parametrize(("length", "repeats"), [(1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (4, 1)])
 def test_the_frames_needed_are_those_of_the_shortest_alignment(length, repeats):
-    """The shortest path over {blank, 1, 2} that collapses to the target, found by trying all."""
+    """The shortest sequence over {blank, 1, 2} that collapses to the target is found by trying all."""
     target = [1]
     for place in range(1, length):
         target.append(target[-1] if place <= repeats else 3 - target[-1])
@@ -43,7 +43,7 @@ def test_one_frame_decides(seed, frames):
 
 
 def test_nothing_fits():
-    """More labels than frames in every sample: nothing is left to average."""
+    """If every sample has more labels than frames, there is no finite loss to average."""
     metrics = measured("ctc_alignment", length=5, repeats=0, frames=2, batch=2)
     assert metrics["dropped"] == 1
     assert metrics["loss"] == math.inf

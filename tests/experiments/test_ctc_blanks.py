@@ -1,4 +1,4 @@
-"""ctc_blanks against all alignments written out, and against the course of its own rows."""
+"""Tests the experiment ctc_blanks against all alignments written out, and against the course of its own rows."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ def collapsed(symbols: tuple[int, ...]) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(("frames", "length"), [(4, 1), (6, 2), (8, 3)])
 def test_blanks_of_all_alignments(frames, length):
-    """Only the blank and the target's labels can occur in an alignment; which labels they are does not matter."""
+    """Alignments are enumerated over the blank and the target's labels; which labels these are does not matter."""
     target = tuple(range(1, length + 1))
     every = [path for path in itertools.product(range(length + 1), repeat=frames) if collapsed(path) == target]
     right = sum(path.count(0) for path in every) / (frames * len(every))

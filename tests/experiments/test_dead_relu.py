@@ -1,4 +1,4 @@
-"""dead_relu against numpy and a numerical integral of mpmath."""
+"""Tests the experiment dead_relu against numpy and a numerical integral of mpmath."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize(("act", "bias"), [("relu", -3.0), ("relu", -2.0), ("leaky", -3.0), ("relu", -5.0)])
 def test_dead_relu_by_hand(act, bias):
-    """Which units are dead, and which columns of the gradient are 0, is counted with a backward pass by hand."""
+    """Dead units, and columns of the gradient that are 0, are the same in a backward pass written by hand."""
     width, batch = 32, 40
     x, *raw, read_out = draws(0, (batch, width), *[(width, width)] * 3, (width, 1))
     low = 0.01 if act == "leaky" else 0.0
@@ -31,7 +31,9 @@ def test_dead_relu_by_hand(act, bias):
 
 @pytest.mark.parametrize(("bias", "width", "batch"), [(-3, 256, 256), (-2, 16, 8), (-1, 1, 2), (0.5, 64, 1)])
 def test_dead_relu_theory(bias, width, batch):
-    """E[Φ(−b/‖w‖)^batch] with ‖w‖² Gamma-distributed; 0.0192 at the defaults, where one common norm says 0.0126."""
+    """The share is E[Φ(−b/‖w‖)^batch] with a Gamma-distributed ‖w‖²: 0.0192 at the defaults, instead of 0.0126 for a
+    fixed norm.
+    """
 
     def mean(f):
         n = mpmath.mpf(width)
@@ -53,7 +55,7 @@ def test_dead_relu_theory(bias, width, batch):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_dead_relu_claims_and_controls(seed):
-    """A bias of −3 kills some units and their gradient; −1, 0 and a leaky slope do not."""
+    """With a bias of −3 some units die and get no gradient; with −1, 0 or a leaky slope none do."""
     metrics = measured("dead_relu", seed)
     assert metrics["zero_gradient_share"] == metrics["dead_share"] > 0
     for bias in (-1.0, 0.0):
@@ -64,7 +66,9 @@ def test_dead_relu_claims_and_controls(seed):
 
 
 def test_dead_relu_edges():
-    """−10: nothing is on and nothing can be learnt; +10: every unit is on, the layer is linear; one layer, one unit."""
+    """With a bias of −10 all units are off and cannot learn; with +10 all are on and the layer is linear; one layer and
+    one unit run.
+    """
     gone = measured("dead_relu", bias=-10.0)
     assert gone["dead_share"] == gone["zero_gradient_share"] == 1
     assert gone["output_std"] == 0

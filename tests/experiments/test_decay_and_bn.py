@@ -1,4 +1,6 @@
-"""decay_and_bn against autograd through torch's batch norm, and against the limit 2/curvature of gradient descent."""
+"""Tests the experiment decay_and_bn against autograd through torch's batch norm, and against the limit 2/curvature of
+gradient descent.
+"""
 
 import pytest
 import torch
@@ -23,7 +25,9 @@ def half_error(weight: torch.Tensor, x: torch.Tensor, target: torch.Tensor) -> t
 
 
 def test_gradient_is_autograds():
-    """Through torch's batch norm; it is perpendicular to the weights and inverse to their size."""
+    """It equals autograd's through torch's batch norm, is perpendicular to the weights and inversely proportional to
+    their size.
+    """
     x, target, _ = problem(0)
     weight = torch.randn(16, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(half_error(weight, x, target), weight)
@@ -36,7 +40,7 @@ def test_gradient_is_autograds():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_rate_grows_to_the_limit_and_the_loss_jumps(seed):
-    """The effective rate passes 2/λ_max and goes little beyond it."""
+    """The effective learning rate exceeds 2/λ_max, but not by much."""
     limit = 2 / problem(seed)[2].max().item()
     metrics = measured("decay_and_bn", seed)
     assert limit < metrics["rate_largest"] < 1.4 * limit
@@ -47,7 +51,7 @@ def test_the_rate_grows_to_the_limit_and_the_loss_jumps(seed):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_without_enough_decay_there_is_no_jump(seed):
-    """The norm falls by 1 − lr·decay a step at most; without decay it only grows."""
+    """The norm falls by at most a factor 1 − lr·decay per step; without decay it only grows."""
     none = measured("decay_and_bn", seed, decay=0.0)
     assert none["norm_end"] > 1
     assert (none["jumps"], none["first_jump"]) == (0, None)

@@ -1,4 +1,6 @@
-"""decay_and_flatness: a net before batch norm may be scaled freely; curvature against autograd's Hessian."""
+"""Tests the experiment decay_and_flatness: a net before batch norm may be scaled freely; curvature against autograd's
+Hessian.
+"""
 
 import pytest
 import torch
@@ -7,7 +9,9 @@ from oracles import demo, measured
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
 def test_scaling(factor):
-    """The same loss, raw curvature 1/factor² times as large, filter-normalised curvature as before."""
+    """Scaling the weights leaves the loss and the filter-normalised curvature, and multiplies the raw curvature by
+    1/factor².
+    """
     metrics = measured("decay_and_flatness", n=40, factor=factor)
     assert metrics["loss_change"] < 1e-12
     assert metrics["shrunk_raw"] == pytest.approx(metrics["theory_raw"], rel=0.02)

@@ -1,4 +1,4 @@
-"""dice_empty against the closed form for predictions that are all equal."""
+"""Tests the experiment dice_empty against the closed form for predictions that are all equal."""
 
 import math
 

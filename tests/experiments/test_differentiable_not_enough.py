@@ -1,4 +1,6 @@
-"""differentiable_not_enough against a backward pass written by hand, and what must hold of its training."""
+"""Tests the experiment differentiable_not_enough against a backward pass written by hand, and what must hold of its
+training.
+"""
 
 import math
 
@@ -17,7 +19,7 @@ WITH_STEP = PHI | {
 @pytest.mark.parametrize("layers", [1, 2, 5])
 @pytest.mark.parametrize("name", ["sigmoid", "relu", "tanh", "step", "step_ste"])
 def test_differentiable_not_enough_first_gradient(layers, name):
-    """The norm of dL/dW₁ before training is that of numpy in float64, for the same draws."""
+    """The norm of dL/dW₁ before training equals that of numpy in float64 for the same draws."""
     x, first, hidden, read_out = draws(0, (256, 2), (2, 7), (layers - 1, 7, 7), (7, 1))
     y = np.sign(x[:, :1] * x[:, 1:])
     phi, slope = WITH_STEP[name]
@@ -36,7 +38,9 @@ def test_differentiable_not_enough_first_gradient(layers, name):
 
 
 def test_differentiable_not_enough_default():
-    """The gradient of the step function is exactly 0, and it learns nothing; ReLU and straight-through learn."""
+    """The gradient of the step function is exactly 0 and it learns nothing; ReLU and the straight-through estimator
+    learn.
+    """
     metrics = measured("differentiable_not_enough")
     assert metrics["step_grad"] == 0
     assert metrics["relu_acc"] > 0.9
@@ -48,7 +52,7 @@ def test_differentiable_not_enough_default():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_differentiable_not_enough_depth(seed):
-    """One layer of sigmoids learns; twenty do not, where ReLU does."""
+    """A net with one layer of sigmoids learns; with twenty it does not, while ReLU does."""
     shallow = measured("differentiable_not_enough", seed, layers=1)
     assert shallow["relu_minus_sigmoid"] < 0.2 < shallow["relu_minus_step"]
     deep = measured("differentiable_not_enough", seed, layers=20, n=100, act="sigmoid")

@@ -1,4 +1,6 @@
-"""diffusion_loss against closed forms: one Gaussian's posterior, and two centres integrated numerically."""
+"""Tests the experiment diffusion_loss against closed forms: one Gaussian's posterior, and two centres integrated
+numerically.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""direction_cosine against oracles that share nothing with it."""
+"""Tests the experiment direction_cosine against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize("n", [2, 3, 10, 10000, 1000000])
 def test_direction_cosine_theory(n):
-    """E|cos| by mpmath's gamma functions; 2/π in the plane, 1/2 in space."""
+    """E|cos| agrees with mpmath's gamma functions: 2/π in the plane, 1/2 in space."""
     metrics = measured("direction_cosine", n=n, trials=10)
     exact = mpmath.gammaprod([mpmath.mpf(n) / 2], [mpmath.mpf(n + 1) / 2]) / mpmath.sqrt(mpmath.pi)
     assert metrics["theory_abs_cos"] == pytest.approx(float(exact), rel=1e-8)
@@ -20,7 +20,7 @@ def test_direction_cosine_theory(n):
 
 
 def test_direction_cosine_plane_share_by_projection():
-    """What the plane sees of the first axis is the squared length of its projection, by numpy's QR."""
+    """The share of the first axis in the plane is the squared length of its projection, by numpy's QR."""
     flat = draws(0, *[(7,)] * 20)
     shares = [(np.linalg.qr(np.stack([a, b], 1))[0][0] ** 2).sum() for a, b in zip(flat[::2], flat[1::2], strict=True)]
     metrics = measured("direction_cosine", n=7, trials=10)

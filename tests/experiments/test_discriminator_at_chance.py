@@ -1,4 +1,4 @@
-"""discriminator_at_chance against the best discriminator of two normals."""
+"""Tests the experiment discriminator_at_chance against the best discriminator of two normals."""
 
 import math
 

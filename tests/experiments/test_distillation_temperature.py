@@ -1,4 +1,4 @@
-"""distillation_temperature against the gradient of the KL written by hand in numpy."""
+"""Tests the experiment distillation_temperature against the gradient of the KL written by hand in numpy."""
 
 import math
 
@@ -13,7 +13,9 @@ def softmax(z):
 
 
 def by_hand(seed: int, temperature: float, classes: int = 100):
-    """KL averaged over samples; norm of (softmax(s/T) − softmax(t/T))/(n·T); teacher; student."""
+    """The mean KL, the norm of its gradient (softmax(s/T) − softmax(t/T))/(n·T), the probabilities of teacher and
+    student, and s − t.
+    """
     t, noise = draws(seed, (64, classes), (64, classes))
     t = 2 * t
     s = t + noise

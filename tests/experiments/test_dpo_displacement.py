@@ -1,4 +1,6 @@
-"""dpo_displacement: without an SFT term everything follows from the margin, by the closed form of the weights."""
+"""Tests the experiment dpo_displacement: without an SFT term everything follows from the margin, by the closed form of
+the weights.
+"""
 
 import math
 
@@ -8,7 +10,7 @@ from oracles import measure, measured
 
 
 def log_ratios(similarity, towards, third, margin):
-    """Of the three answers at w = s·(chosen − rejected), s = margin/(2 − 2·similarity)."""
+    """The log-ratios of the three answers at the weights w = s·(chosen − rejected), s = margin/(2 − 2·similarity)."""
     length = math.sqrt(2 - 2 * similarity)
     rise = np.array([1 - similarity, similarity - 1, towards * length]) * margin / length**2
     start = np.log([(1 - third) / 2, (1 - third) / 2, third])
@@ -36,7 +38,7 @@ def test_the_margin_decides_the_rest(similarity, towards, third, n):
 
 
 def test_the_margin_follows_its_differential_equation():
-    """dm/dt = (2 − 2·similarity)·β·σ(−β·m), for small steps."""
+    """For small steps dm/dt = (2 − 2·similarity)·β·σ(−β·m)."""
     m = 0.0
     for _ in range(20000):
         m += 0.02 * (2 - 2 * 0.9) * 0.1 / (1 + math.exp(0.1 * m)) / 2

@@ -1,4 +1,4 @@
-"""dpo_loss against math.log1p, and margins rounded exactly to bfloat16."""
+"""Tests the experiment dpo_loss against math.log1p, and margins rounded exactly to bfloat16."""
 
 import math
 from fractions import Fraction
@@ -11,7 +11,7 @@ from oracles import FORMATS, INF, NAN, measure, measured, same
 @pytest.mark.parametrize("x", [-300.0, -5.0, 0.0, 1.0, 40.0])
 @pytest.mark.parametrize("beta", [0.1, 0.5])
 def test_the_fused_loss(x, beta):
-    """ln(1 + e^(−βm)), derivative β/(1 + e^(βm)); ln 2 where policy and reference are equal."""
+    """The loss is ln(1 + e^(−βm)) with derivative β/(1 + e^(βm)), and ln 2 where policy and reference are equal."""
     metrics = measured("dpo_loss", x=x, beta=beta)
     z = beta * x
     expected = math.log1p(math.exp(-z)) if z > 0 else math.log1p(math.exp(z)) - z
@@ -22,7 +22,7 @@ def test_the_fused_loss(x, beta):
 
 
 def test_log_of_sigmoid_underflows():
-    """σ(−120) = 7.7e-53 is 0 in float32."""
+    """σ(−120) = 7.7e-53 rounds to 0 in float32, so its logarithm is −inf."""
     assert float(np.float32(1 / (1 + math.exp(120)))) == 0
     metrics = measured("dpo_loss", x=-1200.0)
     assert metrics["loss_naive"] == INF

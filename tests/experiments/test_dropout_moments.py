@@ -1,4 +1,4 @@
-"""dropout_moments against oracles that share nothing with it."""
+"""Tests the experiment dropout_moments against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import measured
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("inverted", [True, False])
 def test_dropout_moments_theory(p, inverted):
-    """Within five standard errors, from E x⁴ = 3/2 and E x² = ½ of relu(Z): Var of a second moment, written out."""
+    """Moments lie within five standard errors, computed from E x⁴ = 3/2 and E x² = ½ of relu(Z)."""
     n = 100000
     metrics = measured("dropout_moments", p=p, inverted=inverted)
     factor = 1 / (1 - p) if inverted else 1.0

@@ -1,4 +1,6 @@
-"""dtype_functions against mpmath and rational numbers: every operation rounded once, nothing shared with the demo."""
+"""Tests the experiment dtype_functions against mpmath and rational numbers, with every operation rounded once and no
+shared code.
+"""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -40,7 +42,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _many_digits():
-    """Enough that no formula cancels to fewer than a hundred."""
+    """Sets mpmath's precision so high that cancellation leaves at least a hundred digits."""
     with mpmath.workdps(400):
         yield
 
@@ -56,7 +58,7 @@ def arguments(spacing: str, n: int, x: float) -> list[float]:
 
 
 def fraction(value: mpf) -> Fraction:
-    """Exactly what mpmath holds."""
+    """The exact value of an mpmath number as a Fraction."""
     sign, man, exp, _ = value._mpf_
     return (-1 if sign else 1) * Fraction(int(man)) * Fraction(2) ** int(exp)
 
@@ -71,6 +73,7 @@ class Arithmetic(NamedTuple):
     form: Format
 
     def keep(self, value: Fraction) -> Fraction:
+        """The value rounded to the format; raises OverflowError if it is too large."""
         stored = self.form.rounded(value)
         if stored is None:
             raise OverflowError
@@ -179,7 +182,7 @@ def test_dtype_functions_errors_are_those_of_mpmath(f, spacing, n, x):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
-    """Of the argument as the format has it; integers it has all."""
+    """The error is measured at the argument as the format stores it; integers are stored exactly."""
     form = ALL_FORMATS[name]
     rows, metrics = measure("dtype_functions", f="exp", n=60, x=60.0)
     for row in rows:
@@ -190,7 +193,7 @@ def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
 
 
 def test_dtype_functions_known_facts():
-    """Where exp overflows in each format, how many bits each has, from where on integers are lost."""
+    """Checks where exp overflows in each format, how many bits each has, and from where on integers are lost."""
     import torch
 
     exps = measured("dtype_functions", f="exp", n=720, x=720.0)

@@ -1,4 +1,4 @@
-"""dtype_ladder against oracles that share nothing with it: every operation rounded once, from rational numbers."""
+"""Tests the experiment dtype_ladder against rational numbers with every operation rounded once."""
 
 import itertools
 from fractions import Fraction
@@ -58,7 +58,7 @@ STARTS = [
 
 @pytest.mark.parametrize(("op", "x", "n", "start"), [*((*case, 1.0) for case in CASES), *STARTS])
 def test_dtype_ladder_by_exact_rounding(op, x, n, start):
-    """Value, first overflow, first lost digit and errors of all eight formats, without float32 in between."""
+    """Value, first overflow, first lost digit and errors agree for all eight formats, without going through float32."""
     metrics, exact = measured("dtype_ladder", op=op, x=x, n=n, start=start), exactly(op, Fraction(x), n, start)
     assert metrics["exact"] == pytest.approx(float(exact[-1]), rel=1e-15)
     for name, form in ALL_FORMATS.items():
@@ -102,7 +102,9 @@ def test_dtype_ladder_second_rounding_is_innocuous(name):
 
 @pytest.mark.parametrize(("name", "beyond"), [("e5m2", INF), ("e4m3fn", 448.0), ("e5m2fnuz", NAN), ("e4m3fnuz", NAN)])
 def test_dtype_ladder_what_lies_beyond(name, beyond):
-    """Too large is inf, the largest number or nan, and an overflow in each, at the step of exact rounding."""
+    """A number too large becomes inf, the largest number or nan, depending on the format, at the step of exact
+    rounding.
+    """
     metrics = measured("dtype_ladder", op="multiply", x=2.0, n=40)
     assert same(metrics[f"value_{name}"], beyond)
     first = {"e5m2": 16, "e4m3fn": 9, "e5m2fnuz": 16, "e4m3fnuz": 8}[name]
@@ -111,7 +113,9 @@ def test_dtype_ladder_what_lies_beyond(name, beyond):
 
 
 def test_dtype_ladder_towards_a_root_and_e():
-    """Newton's iteration corrects itself: within one unit of √2 in every format; e by its series in float64."""
+    """Newton's iteration corrects its own errors: within one unit of √2 in every format; e agrees with its float64
+    series.
+    """
     mpmath.mp.dps = 40
     roots = measured("dtype_ladder", op="square_root_iteration", x=2.0, n=50)
     assert roots["exact"] == float(mpmath.sqrt(2))
@@ -154,7 +158,9 @@ def test_dtype_ladder_formats_are_torchs():
 
 
 def test_dtype_ladder_rounds_its_numbers_once():
-    """A little above the middle of 1 and its neighbour, which float32 cannot tell from the middle itself."""
+    """Tested on a number just above the midpoint of 1 and its neighbour, which float32 cannot tell from the
+    midpoint.
+    """
     metrics = measured("dtype_ladder", op="multiply", x=1 + 2**-11 + 2**-40, n=1)
     assert metrics["value_float16"] == 1 + 2**-10
     assert metrics["lost_float16"] is None

@@ -1,4 +1,4 @@
-"""dynamic_loss_scale against torch's own GradScaler."""
+"""Tests the experiment dynamic_loss_scale against torch's own GradScaler."""
 
 import pytest
 from oracles import measure, measured
@@ -16,7 +16,9 @@ from oracles import measure, measured
     ],
 )
 def test_the_same_as_torchs_grad_scaler(params):
-    """The same net trained by torch.amp.GradScaler and torch.optim.SGD skips the same steps and ends the same."""
+    """The net trained with torch.amp.GradScaler and torch.optim.SGD skips the same steps and ends with the same
+    loss.
+    """
     import torch
 
     _, metrics = measure("dynamic_loss_scale", **params)
@@ -52,7 +54,9 @@ def test_the_same_as_torchs_grad_scaler(params):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_skipping_is_normal_when_healthy_and_for_ever_when_the_loss_overflows(seed):
-    """Few skipped steps, no bad loss, MSE like float32; with overflowing activations nothing but skipped steps."""
+    """Usually few steps are skipped, no loss is bad and the MSE is that of float32; with overflowing activations every
+    step is skipped.
+    """
     healthy = measured("dynamic_loss_scale", seed)
     assert 0 < healthy["skipped_share"] < 0.1
     assert healthy["longest_run"] <= 8
@@ -67,7 +71,9 @@ def test_skipping_is_normal_when_healthy_and_for_ever_when_the_loss_overflows(se
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_clip_after_unscaling(seed):
-    """Clipping scale·gradient to a norm of 0.5 leaves next to nothing of the gradient; unscaled first, it trains."""
+    """Clipping the scaled gradient to a norm of 0.5 leaves hardly any gradient; if it is unscaled first, the net
+    trains.
+    """
     right = measured("dynamic_loss_scale", seed, clip=0.5)
     wrong = measured("dynamic_loss_scale", seed, clip=0.5, unscale_first=False)
     assert right["mse_over_fp32"] < 1.2

@@ -1,4 +1,6 @@
-"""early_read against the Poisson distribution, against plain gradient descent, and by hand for given delays."""
+"""Tests the experiment early_read against the Poisson distribution, against plain gradient descent, and by hand for
+given delays.
+"""
 
 import math
 
@@ -14,7 +16,9 @@ def test_waiting_is_plain_gradient_descent():
 
 
 def test_the_fraction_overwritten_is_poissons():
-    """Of the 24 layers the last two are never overwritten."""
+    """The share overwritten follows from a Poisson distribution; the last two of the 24 layers are never
+    overwritten.
+    """
     wrong = [measured("early_read", seed, delay=1.0, n=100)["wrong"] for seed in range(5)]
     late = 1 - 2 * math.exp(-1)
     assert measured("early_read", delay=1.0)["theory_wrong"] == pytest.approx(late)
@@ -22,7 +26,9 @@ def test_the_fraction_overwritten_is_poissons():
 
 
 def test_late_layers_get_a_later_gradient():
-    """Each reduced layer is the mean of the layer 0, 2, 4, ... places on, as long as there is one."""
+    """Each affected layer gets the gradient of a layer 2, 4, … places later, as far as there is one; the mean is over
+    ranks.
+    """
     import torch
 
     torch.manual_seed(2)
@@ -34,7 +40,7 @@ def test_late_layers_get_a_later_gradient():
 
 
 def test_random_bits_are_soon_not_finite():
-    """A layer read ahead has 128 random float32 numbers, of which 1 in 256 is inf or nan."""
+    """A layer that is read too early has 128 random float32 numbers, of which 1 in 256 is inf or nan."""
     import torch
 
     torch.manual_seed(0)

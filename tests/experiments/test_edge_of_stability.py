@@ -1,4 +1,4 @@
-"""edge_of_stability against oracles that share nothing with it."""
+"""Tests the experiment edge_of_stability against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,9 @@ SHAPES = [(4, 3), (3, 3), (3, 1)]
 
 
 def gradient(flat, x, y):
-    """The gradient of half the mean squared error, by a backward pass written by hand; weights and biases in turn."""
+    """The gradient of half the mean squared error by a backward pass written by hand: weights and biases
+    alternately.
+    """
     parts, at = [], 0
     for a, b in SHAPES:
         parts += [flat[at : at + a * b].reshape(a, b), flat[at + a * b : at + a * b + b]]
@@ -27,7 +29,7 @@ def gradient(flat, x, y):
 
 
 def test_edge_of_stability_eigenvalue_by_differences():
-    """The eigenvalue after 40 steps is that of a Hessian of finite differences of a gradient written by hand."""
+    """The eigenvalue after 40 steps is that of a Hessian made of finite differences of a gradient written by hand."""
     x, *rest = draws(0, (48, 4), *SHAPES)
     y = x[:, :1] * x[:, 1:2] + np.sin(2 * x[:, 2:3])
     flat = np.concatenate([p for w in rest for p in ((w / math.sqrt(len(w))).ravel(), np.zeros(w.shape[1]))])
@@ -44,7 +46,9 @@ def test_edge_of_stability_eigenvalue_by_differences():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_edge_of_stability_claims(seed):
-    """The sharpness starts below 2/lr and ends there; at a tenth of the rate it does not get there in as many steps."""
+    """The sharpness rises from below 2/lr to that value; at a tenth of the rate it does not reach it in as many
+    steps.
+    """
     metrics = measured("edge_of_stability", seed)
     assert metrics["two_over_lr"] == 10
     assert metrics["start"] < 9

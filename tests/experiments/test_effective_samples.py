@@ -1,4 +1,4 @@
-"""effective_samples against oracles that share nothing with it."""
+"""Tests the experiment effective_samples against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_design_effect_is_the_sum_of_the_covariances(kind, n, rho, group):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_effective_samples_claims(seed):
-    """Fresh samples halve the noise, copies leave it as it is; an AR(1) series of 0.9 is worth a nineteenth."""
+    """Twice as many new samples reduce the noise, copies do not; of an AR(1) series of 0.9 only a nineteenth counts."""
     assert measured("effective_samples", seed, rho=0.0)["doubling_ratio"] < 0.6
     assert measured("effective_samples", seed, rho=1.0)["doubling_ratio"] == pytest.approx(1)
     series = measured("effective_samples", seed, kind="series", rho=0.9, n=1000)

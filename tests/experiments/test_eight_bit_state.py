@@ -1,4 +1,6 @@
-"""eight_bit_state against exact rationals in E4M3, rounding by hand, and the range of eight bits."""
+"""Tests the experiment eight_bit_state against exact rationals in E4M3, rounding by hand, and the range of eight
+bits.
+"""
 
 import math
 from fractions import Fraction
@@ -21,7 +23,9 @@ def test_integers_and_floats_by_hand():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_zeros_follow_from_the_range(seed):
-    """Sorted over 4 orders: v is 0 below 1/510 of the largest, 2.7 orders of v, half as many of the gradient."""
+    """Values spread over 4 orders are sorted: v becomes 0 below 1/510 of the largest, 2.7 orders of v and half as many
+    of the gradient.
+    """
     metrics = measured("eight_bit_state", seed, spread=4.0)
     # the largest of 4096 χ²₆₄/64 at the top is some 1.6 times the mean
     assert metrics["one_zero"] == pytest.approx(1 - (math.log10(510) - 0.2) / 2 / 4, abs=0.03)
@@ -33,7 +37,9 @@ def test_zeros_follow_from_the_range(seed):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_blocks_do_not_help_within_a_block(seed):
-    """Mixed over 4 orders even blocks lose most; over 2 orders floats in blocks suffice and integers do not."""
+    """With 4 orders mixed in each block most values are lost; with 2 orders floats in blocks suffice and integers do
+    not.
+    """
     wide = measured("eight_bit_state", seed, case="mixed", spread=4.0)
     assert wide["blocks_zero"] > 0.5
     narrow = measured("eight_bit_state", seed, case="mixed", spread=2.0)
@@ -41,7 +47,7 @@ def test_blocks_do_not_help_within_a_block(seed):
 
 
 def test_equal_sizes_are_harmless():
-    """Of an average of 64 squares none is 1/510 of the largest."""
+    """No average of 64 squares is as small as 1/510 of the largest."""
     metrics = measured("eight_bit_state", spread=0.0)
     assert metrics["one_zero"] == metrics["both_zero"] == 0
     assert metrics["one_step"] < 2

@@ -1,4 +1,6 @@
-"""ema_in_half against averages of exact rationals and the half gap at which an increment is lost."""
+"""Tests the experiment ema_in_half against averages of exact rationals and the half gap at which an increment is
+lost.
+"""
 
 from fractions import Fraction
 
@@ -9,7 +11,9 @@ from oracles import FORMATS, demo, measured
 
 @pytest.mark.parametrize("form", ["bfloat16", "float16"])
 def test_stops_where_the_increment_is_half_a_gap(form):
-    """At weights 1.9: the first place, going up in exact arithmetic, from which no further step is made."""
+    """Tested at weights of 1.9: the average stops at the first number from which rational arithmetic, rounded, makes no
+    further step.
+    """
     exact, decay, a = FORMATS[form], Fraction(0.9), Fraction(1)
     while (after := exact.rounded(a + (1 - decay) * (Fraction(19, 10) - a))) != a:
         a = after
@@ -29,7 +33,7 @@ def test_bfloat16_stands_still_at_a_decay_of_0_999(seed):
 
 
 def test_random_rounding_keeps_the_mean():
-    """And gives neighbouring numbers of the format only."""
+    """Stochastic rounding keeps the mean and only gives neighbouring numbers of the format."""
     values = torch.full((20000,), 1.0 + 0.3 / 128)
     rounded = demo("ema_in_half").at_random(values, 8)
     assert set(rounded.tolist()) <= {1.0, 1.0 + 1 / 128}

@@ -1,4 +1,6 @@
-"""entropy_at_zero against math.log over the allowed actions, and finite differences of that entropy."""
+"""Tests the experiment entropy_at_zero against math.log over the allowed actions, and finite differences of that
+entropy.
+"""
 
 import math
 
@@ -30,7 +32,7 @@ def test_entropy_and_gradient_over_the_allowed_actions(seed, masked):
 
 @pytest.mark.parametrize("fill", ["inf", "large"])
 def test_what_a_zero_probability_breaks(fill):
-    """0·log 0 is nan; xlogy has a value and no gradient; log_softmax needs a finite fill."""
+    """0·log 0 is nan; xlogy gives the value but no finite gradient; log_softmax needs a finite fill value."""
     metrics = measured("entropy_at_zero", fill=fill)
     assert same(metrics["entropy"], NAN)
     bad = [metrics[f"bad_{way}"] for way in ("plain", "eps", "xlogy", "logits", "masked")]
@@ -40,7 +42,9 @@ def test_what_a_zero_probability_breaks(fill):
 
 @pytest.mark.parametrize(("q_zero", "kl"), [(0, 1), (3, 1), (4, INF)])
 def test_kl_to_a_uniform_distribution(q_zero, kl):
-    """ln(number of actions of q) − H(p) where q covers p, else inf; kl_div is nan where both are 0."""
+    """The KL is ln(number of actions of q) − H(p) if q covers p, otherwise inf; torch's kl_div is nan where both are
+    0.
+    """
     metrics = measured("entropy_at_zero", q_zero=q_zero)
     expected = math.log(8 - q_zero) - metrics["theory"] if kl == 1 else INF
     assert metrics["kl_where"] == pytest.approx(expected, abs=1e-5)

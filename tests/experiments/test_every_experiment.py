@@ -1,4 +1,6 @@
-"""What holds of every experiment: repeatability, a chart, the ends of its parameters, values without closed form."""
+"""Properties of every experiment: repeatability, a chart, the bounds of its parameters, values known from other
+implementations.
+"""
 
 import json
 import math
@@ -25,8 +27,8 @@ EXPECTED = [
 
 @pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_a_run_can_be_repeated_to_the_bit(slug, service):
-    """The same seed gives the same rows and metrics, here and in a process of the lab, to the last bit and to the sign
-    of a zero. Another seed changes nothing where no random number is drawn.
+    """The same seed gives the same rows and metrics, here and in a process of the lab, to the last bit and the sign of
+    a zero. Another seed changes nothing if the experiment draws no random number.
     """
     experiment = service.knowledge.experiment(slug)
     rows, metrics = measure(slug, 0)
@@ -42,7 +44,7 @@ def test_a_run_can_be_repeated_to_the_bit(slug, service):
 @pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_experiment_runs_and_its_chart_renders(service, slug, lang):
-    """With default parameters: the declared metrics and columns, and a chart that vl-convert renders."""
+    """With default parameters it gives the declared metrics and columns, and a chart that vl-convert renders."""
     import vl_convert
 
     experiment = service.knowledge.experiment(slug)
@@ -60,18 +62,18 @@ def test_experiment_runs_and_its_chart_renders(service, slug, lang):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_a_run_can_be_repeated_in_one_process(slug):
-    """With another run of it in between: nothing is left over from a run."""
+    """A run gives the same results again after another run of the experiment in the same process."""
     first, _, again = (repr(measure(slug, seed)) for seed in (3, 4, 3))
     assert first == again
 
 
 def sent(value: Any) -> Any:
-    """What a child says of it over its pipe: JSON that knows inf and nan."""
+    """The run as a child process would send it over its pipe, in JSON with inf and nan."""
     return json.loads(json.dumps(value, default=str))
 
 
 def drew(seed: int) -> bool:
-    """Whether random numbers were drawn since the seed was set."""
+    """Whether random numbers have been drawn since the seed was set."""
     import torch
 
     return not torch.equal(torch.random.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
@@ -100,8 +102,8 @@ NAMES = [(slug, name) for slug, experiment in EXPERIMENTS.items() for name in ex
 
 
 def corner(slug: str, end: int) -> dict[str, Any]:
-    """The parameters all at their lowest (0) or highest (-1) value together: a parameter that a limit does not let go
-    there together with those before it has its default.
+    """All parameters at their lowest (0) or highest (-1) value; a parameter whose extreme violates a limit together
+    with those before it keeps its default.
     """
     experiment, values = EXPERIMENTS[slug], {}
     for name, parameter in experiment.params.items():
@@ -115,7 +117,7 @@ def corner(slug: str, end: int) -> dict[str, Any]:
 
 
 def runs_whole(lab: ProcessRunner, slug: str, params: dict[str, Any]) -> None:
-    """It finishes in the lab, within its time and memory, and gives rows and all metrics."""
+    """Asserts that the experiment finishes in the lab within its time and memory, with rows and all metrics."""
     experiment = EXPERIMENTS[slug]
     run = lab.run(experiment, params)
     assert run.status is RunStatus.RAN, f"{params}: {run.note.en}"
@@ -131,14 +133,14 @@ def test_an_experiment_runs_with_the_least_of_everything(service, slug):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_an_experiment_runs_with_the_most_of_everything(service, slug):
-    """Where it takes longest."""
+    """All parameters have their highest values, where a run takes longest."""
     runs_whole(service.runner, slug, corner(slug, -1))
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("slug", "name"), NAMES)
 def test_the_ends_of_every_parameter_run(service, slug, name):
-    """Whatever a form lets through, one parameter at a time; the defaults run above."""
+    """One parameter at a time has an extreme value that the service accepts; another test runs the defaults."""
     for params in accepted(slug, name):
         if params != fill_defaults(EXPERIMENTS[slug], {}):
             runs_whole(service.runner, slug, params)
@@ -146,7 +148,9 @@ def test_the_ends_of_every_parameter_run(service, slug, name):
 
 @pytest.mark.parametrize(("slug", "name"), NAMES)
 def test_only_a_limit_refuses_an_end(slug, name):
-    """Each end inside the parameter's own bounds runs, unless a limit on several parameters says otherwise."""
+    """Each extreme value within a parameter's own bounds is accepted, unless a limit on several parameters forbids
+    it.
+    """
     experiment = EXPERIMENTS[slug]
     parameter = experiment.params[name]
     low, high = (-INF if parameter.ge is None else parameter.ge), (INF if parameter.le is None else parameter.le)
@@ -158,7 +162,7 @@ def test_only_a_limit_refuses_an_end(slug, name):
 
 @pytest.mark.parametrize("case", EXPECTED, ids=lambda case: f"{case['experiment']}-{case['params'] or 'default'}")
 def test_values_without_a_closed_form(case):
-    """Each is inside the interval that another implementation measured over 20 seeds with other random numbers."""
+    """Each value lies in the interval measured by another implementation over 20 seeds with other random numbers."""
     metrics = measured(case["experiment"], **case["params"])
     for name, (low, high) in case["accept"].items():
         assert low <= metrics[name] <= high, name

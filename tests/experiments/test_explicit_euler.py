@@ -1,4 +1,4 @@
-"""explicit_euler against scipy's solver and the stability limits of the methods."""
+"""Tests the experiment explicit_euler against scipy's solver and the stability limits of the methods."""
 
 import math
 
@@ -18,7 +18,7 @@ def test_the_exact_solution_agrees_with_scipy(rate):
 
 @pytest.mark.parametrize(("method", "limit"), [("euler", 2.0), ("rk4", 2.7853)])
 def test_limits_of_stability(method, limit):
-    """A step just below the limit stays, one just above grows; λ = 1000 makes the growth plain."""
+    """A step just below the limit stays bounded and one just above grows; λ = 1000 makes the growth visible."""
     for factor, stable in ((0.95, True), (1.05, False)):
         metrics = measured("explicit_euler", rate=1000.0, h=factor * limit / 1000, time=1.0)
         assert (metrics[method] < 1) is stable
@@ -26,7 +26,7 @@ def test_limits_of_stability(method, limit):
 
 
 def test_the_factor_of_a_step():
-    """From a far start the error is multiplied by 1 − hλ at each step."""
+    """Far from the solution, each step multiplies the error by 1 − hλ."""
     rows, metrics = measure("explicit_euler")
     errors = [row["euler"] - row["exact"] for row in rows]
     assert errors[60] / errors[59] == pytest.approx(metrics["factor"], rel=1e-3)
@@ -35,7 +35,7 @@ def test_the_factor_of_a_step():
 
 
 def test_order_four():
-    """Half the step leaves a sixteenth of the Runge–Kutta error, half of the others'."""
+    """Halving the step reduces the Runge–Kutta error to a sixteenth, and the other methods' to a half."""
     coarse, fine = (measured("explicit_euler", rate=2.0, h=h) for h in (0.1, 0.05))
     assert coarse["rk4"] / fine["rk4"] == pytest.approx(16, rel=0.2)
     for name in ("euler", "implicit"):

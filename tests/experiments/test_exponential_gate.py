@@ -1,4 +1,4 @@
-"""exponential_gate against oracles that share nothing with it."""
+"""Tests the experiment exponential_gate against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import measured
 
 @pytest.mark.parametrize(("x", "n"), [(60.0, 50), (10.0, 20), (-1000.0, 30), (1000.0, 30)])
 def test_exponential_gate_exact(x, n):
-    """c/m by mpmath, whose exponents have no end, in the same order of operations without any stabiliser."""
+    """The ratio c/m equals that of mpmath, whose exponent range is unlimited, computed without a stabiliser."""
     f = 1 / (1 + mpmath.exp(-3))
     c = m = mpmath.mpf(0)
     for t in range(n):
@@ -22,7 +22,7 @@ def test_exponential_gate_exact(x, n):
 
 
 def test_exponential_gate_claims_and_edges():
-    """The naive cell is nan from the first exponent beyond the limit on; below it, or in float64, both agree."""
+    """The naive cell is nan from the first exponent beyond the limit; below it, or in float64, both cells agree."""
     metrics = measured("exponential_gate")
     assert math.isnan(metrics["naive"])
     assert metrics["first_bad_step"] == 9

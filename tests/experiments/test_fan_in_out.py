@@ -1,4 +1,4 @@
-"""fan_in_out against oracles that share nothing with it."""
+"""Tests the experiment fan_in_out against reference values computed by independent code."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import demo, draws, measured
 
 
 def test_fan_in_out_by_hand():
-    """Forward and backward factors of a three-layer net, by a backward pass written by hand in numpy."""
+    """Forward and backward factors of a three-layer net are those of a backward pass written in numpy."""
     x, *matrices, noise = draws(0, (8, 24), (24, 10), (10, 24), (24, 10), (8, 10))
     metrics = measured("fan_in_out", wide=24, narrow=10, layers=3, batch=8)
     for mode, fan in (("fan_in", lambda a, _: a), ("fan_out", lambda _, b: b), ("average", lambda a, b: (a + b) / 2)):
@@ -29,7 +29,7 @@ def test_fan_in_out_by_hand():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_fan_in_out_claims(seed):
-    """With fan_in the backward gain of a layer is n_out/n_in = ¼, with fan_out the forward gain is its inverse."""
+    """With fan_in a layer's backward gain is n_out/n_in = ¼; with fan_out its forward gain is the inverse, 4."""
     metrics = measured("fan_in_out", seed)
     assert metrics["theory_ratio"] == 0.25
     assert metrics["fan_in_forward"] == pytest.approx(1, rel=0.1)

@@ -1,4 +1,4 @@
-"""feature_scale against oracles that share nothing with it."""
+"""Tests the experiment feature_scale against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracles import INF, draws, measured
 
 @pytest.mark.parametrize(("n", "scale"), [(256, 100.0), (5, 3.0), (20, 1.0)])
 def test_feature_scale_against_numpy(n, scale):
-    """Variance, share and curvatures by numpy; the curvatures from the singular values of the data."""
+    """Variance, share and curvatures are those of numpy, with curvatures from the singular values of the data."""
     x, data, weights = draws(0, (n,), (1000, n), (4000, n), double=True)
     x[0], data[:, 0] = scale, scale * data[:, 0]
     metrics = measured("feature_scale", n=n, scale=scale)
@@ -21,7 +21,7 @@ def test_feature_scale_against_numpy(n, scale):
 
 
 def test_feature_scale_claims_and_edges():
-    """One feature is nearly all of the variance until all are standardised; a feature of 0 has no curvature."""
+    """One feature has nearly all the variance until features are standardised; a feature of zeros has no curvature."""
     metrics = measured("feature_scale")
     assert metrics["share"] > 0.9 > 0.1 > metrics["standardised_share"]
     assert metrics["theory_share"] == pytest.approx(10000 / 10255)

@@ -1,4 +1,4 @@
-"""fifty_causes against oracles that share nothing with it."""
+"""Tests the experiment fifty_causes against reference values computed by independent code."""
 
 import math
 
@@ -13,7 +13,9 @@ def normal_cdf(z: float) -> float:
 
 @pytest.mark.parametrize(("seed", "lr"), [(0, 0.5), (1, 0.5), (2, 2.0), (3, 0.05)])
 def test_only_overflow_shows_the_symptom(seed, lr):
-    """The accuracy rises, then is exactly the share of class 0; none of the other suspects does that, at any rate."""
+    """With overflow the accuracy rises and then equals the share of class 0; no other suspected cause does that at any
+    rate.
+    """
     metrics = measured("fifty_causes", seed, lr=lr)
     assert metrics["overflow_before"] > 0.8 or lr != 0.5
     assert metrics["overflow_final"] == 0.5
@@ -36,7 +38,9 @@ def test_healthy_nets_reach_the_best_possible_accuracy(seed):
 
 
 def test_the_shift_and_not_the_missing_bias_is_the_cause():
-    """Both logistic units fail on shifted inputs and both work without the shift; a unit of numpy's agrees."""
+    """Logistic units with and without bias fail on shifted inputs and work on unshifted ones; a unit in numpy
+    agrees.
+    """
     shifted, centred = measured("fifty_causes"), measured("fifty_causes", shift=0.0)
     for name in ("logistic_no_bias", "logistic_bias"):
         assert shifted[f"{name}_mean"] < 0.6
@@ -55,7 +59,7 @@ def test_the_shift_and_not_the_missing_bias_is_the_cause():
 
 
 def test_fifty_causes_edges():
-    """Nothing moves at lr = 0; with fewer than three epochs there is no symptom to see."""
+    """Nothing changes at lr = 0; with fewer than three epochs the symptom cannot appear."""
     rows, metrics = measure("fifty_causes", lr=0.0)
     for name in {row["series"] for row in rows} - {"sorted_bn"}:
         assert len({row["accuracy"] for row in rows if row["series"] == name}) == 1

@@ -1,4 +1,6 @@
-"""finetune_collapse: its Adam against torch.optim.Adam run by run, its outputs against numpy, and the regimes."""
+"""Tests the experiment finetune_collapse: its Adam against torch.optim.Adam run by run, its outputs against numpy, and
+the regimes.
+"""
 
 import math
 
@@ -8,7 +10,9 @@ from oracles import demo, measure, measured
 
 
 def test_the_optimiser_is_adam():
-    """One replica trained by the demo's `train` and by torch.optim.Adam with the same batches ends alike."""
+    """One copy trained by the experiment's `train`, and by torch.optim.Adam with the same batches, ends with the same
+    weights.
+    """
     import torch
 
     module = demo("finetune_collapse")
@@ -48,7 +52,7 @@ def test_outputs_are_post_norm():
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_regimes(seed):
-    """A moderate rate learns, ten times as much ends at ln 2; a tenth of that learns again."""
+    """A moderate rate learns; a rate ten times as large ends at a loss of ln 2; a tenth of that learns again."""
     rows, moderate = measure("finetune_collapse", seed)
     assert rows[0]["plain"] == pytest.approx(math.log(2), abs=0.1)
     assert moderate["loss_plain"] < 0.45 < 0.55 < moderate["loss_uncorrected"]

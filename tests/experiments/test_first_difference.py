@@ -1,4 +1,6 @@
-"""first_difference: its forward pass against numpy, equality to the bit, and what may differ before training."""
+"""Tests the experiment first_difference: its forward pass against numpy, equality to the bit, and what may differ
+before training.
+"""
 
 import pytest
 from oracles import demo, measure, measured

@@ -1,4 +1,4 @@
-"""first_loss against numpy with the same draws, and its units."""
+"""Tests the experiment first_loss against numpy with the same draws, and its units."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import measured
 
 
 def drawn(seed: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets in units of scale, and what the fresh net predicts."""
+    """The targets in units of `scale`, and the untrained net's predictions."""
     import torch
 
     torch.manual_seed(seed)

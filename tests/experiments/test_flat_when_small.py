@@ -1,4 +1,4 @@
-"""flat_when_small against oracles that share nothing with it."""
+"""Tests the experiment flat_when_small against reference values computed by independent code."""
 
 import math
 from itertools import pairwise
@@ -13,7 +13,7 @@ from oracles import PHI, draws, measure, measured
                                                ("relu", 2, 32, 0.02, 1.0), ("sigmoid", 1, 64, 0.1, 1.0)]
 )  # fmt: skip
 def test_flat_when_small_training(act, layers, width, lr, gain):
-    """Losses and gradients are those of a backward pass written by hand, in float64."""
+    """Losses and gradients equal those of a backward pass written by hand in float64."""
     sizes, (phi, slope) = [8, *[width] * (layers - 1), 1], PHI[act]
     x, *raw = draws(0, (128, 8), *pairwise(sizes))
     y = np.sign(x[:, :1] * x[:, 1:2])
@@ -44,7 +44,7 @@ def test_flat_when_small_training(act, layers, width, lr, gain):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_flat_when_small_claims(seed):
-    """No nan, the loss of the best constant, a first gradient that has vanished."""
+    """There is no nan, the loss is that of the best constant, and the first gradient has vanished."""
     metrics = measured("flat_when_small", seed)
     assert metrics["nan"] == 0
     assert metrics["flatness"] < 0.02
@@ -53,7 +53,9 @@ def test_flat_when_small_claims(seed):
 
 
 def test_flat_when_small_controls_and_edges():
-    """One layer learns the linear part; 100 layers: exactly 0 and no nan; lr = 0: flat where it started; He: nan."""
+    """One layer learns the linear part; 100 layers give a gradient of exactly 0 without nan; at lr = 0 the loss stays;
+    He's weights give nan.
+    """
     assert measured("flat_when_small", layers=1)["flatness"] > 0.02
     deep = measured("flat_when_small", layers=100, n=20)
     assert deep["first_gradient"] == deep["first_gradient_end"] == deep["nan"] == 0

@@ -1,4 +1,4 @@
-"""float32_time against exact rationals rounded to float32."""
+"""Tests the experiment float32_time against exact rationals rounded to float32."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -20,7 +20,7 @@ def test_stored_times(start, gap, n):
 
 
 def test_the_phase():
-    """The error is that of a sine whose time is off by up to half the spacing."""
+    """The error is that of a sine whose time is off by at most half the spacing of float32."""
     metrics = measured("float32_time")
     assert metrics["phase_error"] <= 2 * np.pi * 64 / 3600 * 4
     assert metrics["phase_error"] > 0.05
@@ -28,6 +28,7 @@ def test_the_phase():
 
 
 def test_less_the_start_nothing_is_lost():
+    """If the start is subtracted before the conversion to float32, no digits are lost."""
     metrics = measured("float32_time", gap=0.5)
     assert (metrics["distinct_offset"], metrics["gap_error_offset"]) == (1, 0)
     assert metrics["distinct"] < 0.05

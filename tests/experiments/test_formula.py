@@ -41,6 +41,7 @@ POINTS = (0.5, -0.5, 1.5, -1.5, 3.0, 0.1, -0.1, 1e-20, -1e-20, 1e-300, 20.3, -20
 
 @pytest.fixture(autouse=True)
 def _many_digits():
+    """Computes with 400 digits in mpmath during each test."""
     with mpmath.workdps(400):
         yield
 
@@ -64,7 +65,7 @@ def exact(op: str, *args: float | Fraction):
 
 
 def agrees(found: Any, reference: Any) -> bool:
-    """Whether an exact value is the reference, known to 400 digits."""
+    """Whether an exact value equals the reference, which is known to 400 digits."""
     if isinstance(reference, mpmath.mpc) or mpmath.isnan(reference):
         return isinstance(found, float) and math.isnan(found)
     low, high = found if isinstance(found, tuple) else (M.mpf(found.numerator) / found.denominator,) * 2
@@ -109,7 +110,7 @@ def test_outside_the_domain_there_is_no_value(op, x):
 
 
 def test_digits_that_cancel_are_found_again():
-    """(1 + 10^−300) − 1 in intervals: more than a thousand bits are needed."""
+    """The intervals for (1 + 10^−300) − 1 need more than a thousand bits to give its digits."""
     _, metrics = run("(sub (exp (log1p 1e-300)) 1)")
     assert metrics["exact"] == 1e-300
     _, metrics = run("(sub (square (sqrt 2)) 2)")
@@ -117,7 +118,7 @@ def test_digits_that_cancel_are_found_again():
 
 
 def test_a_planted_disagreement_is_noticed(monkeypatch):
-    """An enclosure that is wrong by its own width at one precision does not pass for exact."""
+    """If one precision yields an interval shifted by its own width, the result is not accepted as exact."""
     formula = demo("formula")
     honest = formula.INTERVALS["exp"]
 
@@ -147,7 +148,7 @@ def sexpr(tree: Any) -> str:
 
 
 def evaluated(tree: Any, leaf: Any) -> Any:
-    """The tree in another arithmetic, whose numbers `leaf` makes of fractions. Raises ZeroDivisionError."""
+    """The tree evaluated in another arithmetic, whose numbers `leaf` makes from fractions. Raises ZeroDivisionError."""
     if not isinstance(tree, tuple):
         return leaf(tree)
     return SIGNS[tree[0]](evaluated(tree[1], leaf), evaluated(tree[2], leaf))
@@ -216,7 +217,9 @@ def test_values_that_people_ask_for(expression, dtype, value):
 
 @pytest.mark.parametrize("name", [name for name, function in FUNCTIONS.items() if function.kind == "elementwise"])
 def test_functions_are_torchs_own(name):
-    """In float64, float32, bfloat16 and float16, to the bit; float8 is float32 rounded by conversion."""
+    """In float64, float32, bfloat16 and float16 values are torch's, to the bit; float8 values are rounded from
+    float32.
+    """
     spelled = {"max": "maximum", "min": "minimum"}.get(name, name)
     call = getattr(torch, spelled, None) or getattr(torch.nn.functional, name, None)
     arity = FUNCTIONS[name].arity
@@ -233,7 +236,7 @@ def test_functions_are_torchs_own(name):
 
 
 def test_every_function_of_the_grammar_is_measured():
-    """No function of the table is missing: each gives a value, an exact value and a derivative."""
+    """Each function of the table has a value, an exact value and a derivative."""
     for name, function in FUNCTIONS.items():
         match function.kind:
             case "constant":
@@ -306,7 +309,7 @@ def test_errors_are_in_units_of_the_last_place():
 
 @pytest.mark.parametrize("op", [*UNARY, *BINARY])
 def test_exact_derivatives(op):
-    """Against mpmath's numerical derivative at 400 digits."""
+    """They agree with mpmath's numerical derivative at 400 digits."""
     function = UNARY.get(op) or (lambda x: BINARY[op](x, M.mpf(1.25)))
     rest = "" if op in UNARY else " 1.25"
     x = 1.75 if op == "acosh" else 0.75
@@ -367,7 +370,7 @@ def test_the_gradient_of_the_root_of_a_square():
     ],
 )  # fmt: skip
 def test_numbers_beyond_a_format_are_infinite_in_it(expression, values):
-    """An exponent that float16 cannot hold too, which torch refuses as a number."""
+    """An exponent that float16 cannot hold is infinite there too, although torch refuses it as a number."""
     _, metrics = run(expression, values, gradient=True)
     assert all(metrics[f"value_{dtype}"] is not None for dtype in DTYPES)
 
@@ -414,7 +417,7 @@ def test_the_edge_of_what_breaks_is_found_to_the_last_number(dtype, expression, 
     "expression", ["(div 1 (sub x 3.7))", "(div 1 (sub (square x) 2.25))", "(log (abs (sub x 1/3)))"]
 )
 def test_a_single_breaking_number_is_found(expression):
-    """No point of a grid: where the sign of a divisor or argument changes."""
+    """It is no point of the grid, but found by the change of sign of a divisor or argument."""
     rows, metrics = run(expression, "x=-10..10")
     assert metrics["breaks_at_float32"] is not None
     assert rows_of(rows, "region", dtype="float32", status="overflow")
@@ -425,7 +428,7 @@ def test_a_single_breaking_number_is_found(expression):
     [("(log (div x (sub 1 x)))", 0.5), ("(add (sub (mul x (log x)) x) 1)", 1), ("(sub (square x) 2)", math.sqrt(2))],
 )
 def test_digits_that_are_lost_around_a_zero_are_found(expression, zero):
-    """Between the points of the map, and where the result touches 0 without a change of sign."""
+    """The loss lies between the points of the map, also where the result touches 0 without changing its sign."""
     rows, metrics = run(expression, "x=0.01..5")
     assert any(
         row["low"] < zero * 1.00001 and row["high"] > zero * 0.99 for row in rows_of(rows, "region", dtype="float32")
@@ -435,7 +438,7 @@ def test_digits_that_are_lost_around_a_zero_are_found(expression, zero):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_the_steps_are_at_the_input_that_breaks_the_format_asked_for(dtype):
-    """Each variable of it in a row."""
+    """The operations are evaluated at the input that breaks the requested format; each variable has a row."""
     expression = "(sqrt (add (square x) (square y)))"
     rows, metrics = measure("formula", expression=expression, values="x=0..1e300 y=0..1e300", dtype=dtype)
     at = {row["operation"]: row["value"] for row in rows_of(rows, "break", dtype=dtype)}
@@ -472,14 +475,14 @@ def test_the_map_and_the_forms():
 
 
 def test_a_form_that_is_no_identity_loses():
-    """The alternative is measured against the formula's own exact value."""
+    """An alternative form is compared with the exact value of the original formula."""
     rows, _ = run("(sub (exp x) 1)", "x=1..2", "(add (exp x) 1)")
     (wrong,) = rows_of(rows, "form", dtype="float64", form=1)
     assert wrong["bits"] > 50
 
 
 def test_inputs_are_rounded_before_the_map_measures():
-    """The number itself loses nothing, whatever the format cannot hold of it."""
+    """An input that the format cannot represent is rounded first, so that it does not count as an error."""
     rows, _ = run("x", "x=-3..3")
     assert all(row["bits"] == 0 for row in rows_of(rows, "map"))
 
@@ -500,7 +503,7 @@ HARD = {
 
 @pytest.mark.parametrize("name", HARD)
 def test_it_ends_in_time(service, name):
-    """In the lab, with its deadline."""
+    """The run finishes in the lab before its deadline."""
     experiment = EXPERIMENTS["formula"]
     values = "x=-1000..1000" if "x" in HARD[name].replace("exp", "") else ""
     params = {"expression": HARD[name], "alternatives": "", "values": values, "gradient": True}
@@ -515,7 +518,7 @@ LEAVES = st.sampled_from(
 
 
 def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """A function of arguments that `inner` draws."""
+    """A strategy for calls of a function, whose arguments are drawn from `inner`."""
     return st.sampled_from(ELEMENTWISE).flatmap(
         lambda name: st.tuples(*[inner] * FUNCTIONS[name].arity).map(lambda args: f"({name} {' '.join(args)})")
     )
@@ -523,7 +526,7 @@ def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 @given(st.recursive(LEAVES, calls, max_leaves=10), st.sampled_from(["x=1.5 y=-2", "x=0 y=1e308", "x=-10..10 y=inf"]))
 def test_any_formula_is_measured(expression, values):
-    """Every formula gives all metrics, whatever it meets; two evaluations of its exact value agree."""
+    """Every formula gives all metrics, whatever its values are; two evaluations of its exact value agree."""
     rows, metrics = run(f"(add {expression} 0)", values, expression, gradient=True)
     assert set(metrics) == set(EXPERIMENTS["formula"].metrics)
     assert len(rows) <= 5000

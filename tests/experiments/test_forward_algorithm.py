@@ -1,4 +1,6 @@
-"""forward_algorithm against the sum over all paths, for short sequences, and matrix products in exact powers of two."""
+"""Tests the experiment forward_algorithm against the sum over all paths, for short sequences, and matrix products in
+exact powers of two.
+"""
 
 import itertools
 import math
@@ -27,7 +29,7 @@ def test_all_paths(seed, n, states):
 
 
 def test_long_sequences():
-    """Against products that are scaled by powers of two, which rounds nothing."""
+    """The reference products are scaled by powers of two, which causes no rounding."""
     a, p = parameters(0, 100, 8, 3.0)
     alpha, exponent = np.full(8, 1 / 8) * p[0], 0
     for score in p[1:]:

@@ -1,4 +1,4 @@
-"""fp16_training against oracles that share nothing with it."""
+"""Tests the experiment fp16_training against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import draws, measured
 
 
 def start(seed: int, width: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """The same points, targets and first weights, in float64."""
+    """The same points, targets and initial weights as the experiment's, in float64."""
     x, first, second = draws(seed, (256, 2), (2, width), (width, 1))
     return x, np.sin(2 * x[:, :1]), [first * 0.5**0.5, np.zeros(width), second * (0.5 / width) ** 0.5, np.zeros(1)]
 
@@ -18,7 +18,7 @@ def mse(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("seed", "width", "lr"), [(0, 32, 0.05), (1, 5, 0.02)])
 def test_float32_is_gradient_descent_at_any_loss_weight(seed, width, lr):
-    """The MSE after 40 steps is that of a backward pass in numpy; the weight of the loss cancels out."""
+    """The MSE after 40 steps equals that of a backward pass in numpy, as the weight of the loss cancels out."""
     x, y, (w1, b1, w2, b2) = start(seed, width)
     first = mse([w1, b1, w2, b2], x, y)
     for _ in range(40):
@@ -35,7 +35,9 @@ def test_float32_is_gradient_descent_at_any_loss_weight(seed, width, lr):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_small_gradients_underflow_and_scaling_recovers(seed):
-    """At 1e-6 every float16 gradient is 0 and nothing moves; scaled, or in bfloat16, it trains like float32."""
+    """At a loss weight of 1e-6 every float16 gradient is 0 and nothing moves; scaled, or in bfloat16, it trains like
+    float32.
+    """
     metrics = measured("fp16_training", seed)
     x, y, weights = start(seed, 32)
     rounded = mse([w.astype(np.float16).astype(float) for w in weights], x, y)
@@ -52,7 +54,7 @@ def test_small_gradients_underflow_and_scaling_recovers(seed):
 
 @pytest.mark.parametrize("lr", [0.05, 0.0005])
 def test_control_ordinary_gradients_train_in_pure_float16(lr):
-    """At loss weight 1 pure float16 is not worse by 10 %, and no gradient is lost."""
+    """At loss weight 1 pure float16 is worse by less than 10 %, and no gradient underflows."""
     metrics = measured("fp16_training", loss_mult=1.0, scale=1.0, lr=lr)
     assert metrics["fp16_over_fp32"] < 1.1
     assert metrics["fp16_zero_grads"] == metrics["mixed_zero_grads"] == 0
@@ -60,7 +62,7 @@ def test_control_ordinary_gradients_train_in_pure_float16(lr):
 
 
 def test_edges():
-    """Scale 1 is no scaling; a scale too large skips every step; one step and rate 0 run."""
+    """A scale of 1 has no effect; a scale too large skips every step; one step and a rate of 0 run."""
     unscaled = measured("fp16_training", scale=1.0, n=20)
     assert unscaled["scaled_mse"] == unscaled["mixed_mse"]
     huge = measured("fp16_training", scale=16777216.0, loss_mult=1.0, n=20)

@@ -1,4 +1,4 @@
-"""fp8_scaling against float8 by exact rational rounding, and against the limits of the formats."""
+"""Tests the experiment fp8_scaling against float8 by exact rational rounding, and against the limits of the formats."""
 
 import math
 from fractions import Fraction
@@ -9,7 +9,7 @@ from oracles import ALL_FORMATS, demo, measure, measured
 
 @pytest.mark.parametrize(("form", "name"), [("e4m3", "e4m3fn"), ("e5m2", "e5m2")])
 def test_rounding_by_rational_numbers(form, name):
-    """Normal, subnormal, and cut off at the largest number."""
+    """Tested are normal and subnormal numbers, and those cut off at the largest number."""
     import torch
 
     values = [0.0, 1e-6, 0.00098, 0.00147, 0.01, 0.3, 1.0625, 3.7, -17.2, 239.0, 447.0, 1e4, -1e9]
@@ -22,7 +22,9 @@ def test_rounding_by_rational_numbers(form, name):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_each_scale_does(seed):
-    """2⁻⁴ to 2⁻⁵ with a right scale; zeros below half the smallest number; a stale scale cuts off at the jump."""
+    """A right scale has an error of 2⁻⁵ to 2⁻⁴; values below half the smallest number become 0; an outdated scale cuts
+    off at the jump.
+    """
     metrics = measured("fp8_scaling", seed)
     for way in ("current", "block"):
         assert 2**-6 < metrics[way] < 2**-4
@@ -43,7 +45,7 @@ def test_scales_are_exact_and_bring_the_largest_into_the_upper_half():
 
 
 def test_an_outlier_needs_blocks():
-    """A thousandfold one does not matter, a hundred-thousandfold one does."""
+    """An outlier a thousand times larger does no harm, one a hundred thousand times larger does."""
     rows, metrics = measure("fp8_scaling", outlier=1e5, jump=1)
     assert metrics["current"] > 3 * metrics["block"]
     assert len(rows) == 40

@@ -1,4 +1,4 @@
-"""fp_algorithms against numpy's own float16 and mpmath."""
+"""Tests the experiment fp_algorithms against numpy's own float16 and mpmath."""
 
 import math
 
@@ -38,7 +38,7 @@ POINTS = {
 @pytest.mark.parametrize("case", NAIVE)
 @pytest.mark.parametrize("x", [0.125, 2.0, 5.5, 12.0, 300.0, 2048.0, 0.0009765625, -3.0, 0.0])
 def test_naive_is_numpys_float16(case, x):
-    """Rounded after every operation as numpy does it; functions may differ by one unit."""
+    """Each operation is rounded as numpy rounds it; functions may differ by one unit."""
     with mpmath.workdps(50):
         exact = float(EXACT[case](mpmath.mpf(x)))
     metrics = measured("fp_algorithms", case=case, x=x)
@@ -50,7 +50,9 @@ def test_naive_is_numpys_float16(case, x):
 
 @pytest.mark.parametrize("case", POINTS)
 def test_careful_is_right_where_naive_is_not(case):
-    """At its example every case is right to half a per cent, and against theory; naive is off by more."""
+    """In its example each careful algorithm is right within half a per cent, also against theory; the naive one is off
+    by more.
+    """
     metrics = measured("fp_algorithms", case=case, x=POINTS[case])
     with mpmath.workdps(40):
         exact = float(EXACT[case](mpmath.mpf(POINTS[case])))
@@ -61,7 +63,9 @@ def test_careful_is_right_where_naive_is_not(case):
 
 
 def test_the_remembered_figures():
-    """24 for 25.015625; 2048 for 2050; inf, nan and −inf; variance 0 for 1; mean 0.5 for 1; 0.756 for 0.993."""
+    """The naive results are 24 for 25.015625; 2048 for 2050; inf, nan and −inf; variance 0 for 1; mean 0.5 for 1; 0.756
+    for 0.993.
+    """
     naive = {case: measured("fp_algorithms", case=case, x=x)["naive"] for case, x in POINTS.items()}
     assert naive["squares"] == 24
     assert measured("fp_algorithms")["exact"] == measured("fp_algorithms")["careful"] == 25.015625
@@ -82,7 +86,7 @@ def test_the_remembered_figures():
 @pytest.mark.parametrize("case", POINTS)
 @pytest.mark.parametrize("x", [0.0, -1e6, 1e6])
 def test_edges(case, x):
-    """Every case takes 0 and the largest numbers, and its chart has 65 points."""
+    """Every case accepts 0 and the largest numbers, and its chart has 65 points."""
     rows, metrics = measure("fp_algorithms", case=case, x=x)
     assert len(rows) == 65
     assert metrics["naive_rel_err"] >= 0

@@ -1,4 +1,4 @@
-"""fp_properties against oracles that share nothing with it."""
+"""Tests the experiment fp_properties against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -16,7 +16,7 @@ from oracles import (
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_fp_properties_follow_from_p_and_emax(dtype):
-    """The whole table of machine numbers is derived from two integers of the format, with exact rationals."""
+    """The whole table of machine numbers follows from p and emax of the format, in exact rationals."""
     form, metrics = FORMATS[dtype], measured("fp_properties", dtype=dtype)
     assert metrics["significand_bits"] == form.p
     assert metrics["eps"] == Fraction(2) ** (1 - form.p)
@@ -38,7 +38,9 @@ def test_fp_properties_follow_from_p_and_emax(dtype):
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_fp_properties_overflow_of_exp_and_square(dtype):
-    """Up to the number found, as stored, the function is below the overflow threshold; the next number is not."""
+    """At the stored number that was found the function is below the overflow threshold; at the next number it is
+    not.
+    """
     form, metrics = FORMATS[dtype], measured("fp_properties", dtype=dtype)
     with mpmath.workdps(40):
         limit = mpmath.mpf(form.overflow.numerator) / form.overflow.denominator
@@ -72,7 +74,7 @@ def test_fp_properties_chart_is_exact_rounding(dtype):
 
 
 def test_fp_properties_computations_of_float16():
-    """π and 1.001 − 1 to three digits, a softmax that is nan, a variance of 0 and an eps of Adam that is 0."""
+    """Examples: π and 1.001 − 1 have three digits, a softmax is nan, a variance is 0, and Adam's eps is 0."""
     metrics = measured("fp_properties")
     assert metrics["one_plus_0p001_minus_1"] == 2.0**-10
     assert metrics["cancellation_rel_err"] == pytest.approx(abs(2.0**-10 - 1e-3) / 1e-3)

@@ -1,4 +1,4 @@
-"""fp_sum against oracles that share nothing with it."""
+"""Tests the experiment fp_sum against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -29,7 +29,7 @@ from oracles import (
 )
 def test_fp_sum_stalls_where_rounding_says(params, stall, terms):
     """A running sum stops at the smallest power of two 2^e with |x| ≤ 2^(e−p), after as many terms as exact rounding
-    needs: 0.25 after 2181 terms of 1e-4 in float16.
+    needs: at 0.25 after 2181 terms of 1e-4 in float16.
     """
     metrics = measured("fp_sum", **params)
     dtype, x = params.get("dtype", "float16"), params.get("x", 1e-4)
@@ -46,7 +46,7 @@ def test_fp_sum_stalls_where_rounding_says(params, stall, terms):
 
 @pytest.mark.parametrize(("dtype", "x", "n"), [("float16", 1e-4, 20000), ("float16", 0.3, 777), ("float32", 0.1, 5000)])
 def test_fp_sum_against_numpy(dtype, x, n):
-    """The four ways of adding, once more in numpy's own arithmetic of the same format: bit for bit the same sums."""
+    """Four ways of adding give bit for bit the sums of numpy's arithmetic in the same format."""
     kind = NUMPY[dtype]
     term, running, kahan, lost, wide = kind(x), kind(0), kind(0), kind(0), np.float32(0)
     for _ in range(n):
@@ -69,7 +69,7 @@ def test_fp_sum_against_numpy(dtype, x, n):
 
 
 def test_fp_sum_cures():
-    """The running sum is 87.5 % short; Kahan, pairwise and a float32 accumulator stay within 1 %."""
+    """The running sum is 87.5 % too small; Kahan, pairwise and float32 sums stay within 1 %."""
     metrics = measured("fp_sum")
     assert metrics["rel_err_running"] == pytest.approx(0.875, rel=1e-12)
     assert max(metrics[f"rel_err_{name}"] for name in ("kahan", "pairwise", "float32", "torch")) < 0.01
@@ -102,7 +102,7 @@ def test_fp_sum_cures():
     ],
 )
 def test_fp_sum_edges(params, expected):
-    """Edge cases: nothing to stop, a term that underflows, a term that overflows (Kahan: inf − inf), nan."""
+    """Tested are a sum that does not stop, a term that underflows, one that overflows (Kahan: inf − inf), and nan."""
     metrics = measured("fp_sum", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name

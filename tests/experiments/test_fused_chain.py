@@ -1,4 +1,6 @@
-"""fused_chain against torch's own 16-bit operations, exact rounding of rationals, and a random walk of roundings."""
+"""Tests the experiment fused_chain against torch's own 16-bit operations, exact rounding of rationals, and a random
+walk of roundings.
+"""
 
 import math
 from fractions import Fraction
@@ -10,7 +12,7 @@ from oracles import FORMATS, demo, measured
 
 @pytest.mark.parametrize("form", ["bfloat16", "float16"])
 def test_eager_is_what_torch_does_in_that_format(form):
-    """The same operations on tensors of that format, but for values that a last bit of float32 puts on a tie."""
+    """Operations on tensors of the format agree, except where the last bit of a float32 value decides a tie."""
     module = demo("fused_chain")
     kind = module.FORMS[form]
     h = torch.randn(4096, generator=torch.Generator().manual_seed(0)).to(kind)
@@ -21,7 +23,7 @@ def test_eager_is_what_torch_does_in_that_format(form):
 
 @pytest.mark.parametrize("form", ["bfloat16", "float16"])
 def test_one_square_block_in_exact_arithmetic(form):
-    """Each of h·h, +1 and the root rounded; the fused one rounded once."""
+    """In eager mode h·h, +1 and the root are each rounded; the fused block is rounded once."""
     module, exact = demo("fused_chain"), FORMATS[form]
     kind = module.FORMS[form]
     for value in (0.75, 1.5, 3.25, 11.0, 100.0, 200.0):
@@ -46,7 +48,7 @@ def test_errors_add_up_in_eager_only(seed):
 
 
 def test_a_square_that_exists_between_two_operations_only():
-    """|h| > 256 has a square beyond float16: P(|N(0, 1)| > 256/300) of the entries."""
+    """Entries with |h| > 256 have a square beyond float16: a share of P(|N(0, 1)| > 256/300)."""
     metrics = measured("fused_chain", case="square", form="float16", x=300.0)
     assert metrics["eager_inf"] == pytest.approx(math.erfc(256 / 300 / math.sqrt(2)), abs=0.04)
     assert metrics["fused_inf"] == 0

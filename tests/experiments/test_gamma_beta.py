@@ -1,4 +1,4 @@
-"""gamma_beta against oracles that share nothing with it."""
+"""Tests the experiment gamma_beta against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_gamma_beta_folding_against_numpy():
 
 @pytest.mark.parametrize("params", [{"n": 0}, {"lr": 0.0, "n": 20}])
 def test_gamma_beta_before_training(params):
-    """γ = 1 and β = 0 are what is missing without them: untrained, the three nets with BN are one and the same."""
+    """As γ = 1 and β = 0 initially, the three nets with BN are equal before training."""
     metrics = measured("gamma_beta", **params)
     assert metrics["affine_acc"] == metrics["no_affine_acc"] == metrics["only_affine_acc"]
     assert metrics["affine_loss"] == metrics["no_affine_loss"] == metrics["only_affine_loss"]
@@ -52,6 +52,6 @@ def test_gamma_beta_claims(seed):
 
 
 def test_gamma_beta_odd_nets_cannot():
-    """Without β a tanh net is odd up to a constant and cannot learn a disc: far below the net with β."""
+    """Without β a tanh net is an odd function plus a constant, which cannot learn a disc; with β it is far better."""
     metrics = measured("gamma_beta", act="tanh", n=400)
     assert metrics["no_affine_acc"] < 0.75 < metrics["affine_acc"]

@@ -1,4 +1,4 @@
-"""gan_both_nan: where the fault is, when it shows, and that the repair keeps everything finite."""
+"""Tests the experiment gan_both_nan: where the fault is, when it shows, and that the repair keeps everything finite."""
 
 import pytest
 from oracles import measure, measured

@@ -1,4 +1,4 @@
-"""gan_log_d against the closed forms of the losses and their slopes, in float64."""
+"""Tests the experiment gan_log_d against the closed forms of the losses and their slopes, in float64."""
 
 import math
 
@@ -24,7 +24,9 @@ def test_closed_forms(x):
 
 
 def test_a_sure_discriminator():
-    """D underflows at −120: nan, no gradient with eps or with the limit of −100, one from the logit."""
+    """For a logit of −120 D underflows: the naive loss is inf and its gradient nan; eps or the limit of −100 leave no
+    gradient.
+    """
     metrics = measured("gan_log_d", x=-120.0)
     assert metrics["naive_loss"] == INF
     assert same(metrics["gradient_naive"], NAN)

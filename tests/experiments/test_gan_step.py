@@ -1,4 +1,4 @@
-"""gan_step against the same rounds in numpy, float64, with gradients and Adam written by hand."""
+"""Tests the experiment gan_step against the same rounds in numpy, float64, with gradients and Adam written by hand."""
 
 import math
 
@@ -13,7 +13,7 @@ def sigmoid(x):
 
 
 def start(seed: int, distance: float):
-    """Points and initial weights: A, b of G, then those of D."""
+    """The points and initial weights: A, b of the generator, then those of the discriminator."""
     torch.manual_seed(seed)
     real, z = torch.randn(256, 2), torch.randn(256, 2)
     torch.nn.Linear(2, 2)
@@ -23,7 +23,7 @@ def start(seed: int, distance: float):
 
 
 def judge(d, x):
-    """Logits, and what backward needs."""
+    """The discriminator's logits, and the intermediate values that backward needs."""
     h = x @ d[0].T + d[1]
     return (np.where(h > 0, h, 0.2 * h) @ d[2].T + d[3])[:, 0], h
 
@@ -91,6 +91,6 @@ def test_without_detach_nothing_changes():
 
 
 def test_a_step_of_adam_moves_d_by_its_rate_or_not_at_all():
-    """The first step of Adam is the rate, whatever the gradient."""
+    """Adam's first step has the size of the rate, whatever the gradient."""
     for fault, moved in (("none", 0), ("stale", 0), ("shared", 0.01)):
         assert measured("gan_step", fault=fault, n=10)["d_moved"] == pytest.approx(moved, rel=1e-3)

@@ -1,4 +1,4 @@
-"""gate_memory against oracles that share nothing with it."""
+"""Tests the experiment gate_memory against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import INF, measured
 @pytest.mark.parametrize(("cell", "bias"), [("lstm", 0.0), ("lstm", 5.0), ("gru", -5.0), ("cec", 2.0)])
 @pytest.mark.parametrize("n", [1, 100, 1000])
 def test_gate_memory_is_the_gate_to_the_nth(cell, bias, n):
-    """sigmoid(b)^n, (1 − z)^n and 1, by mpmath."""
+    """What is kept after n steps is sigmoid(b)^n, (1 − z)^n and 1, by mpmath."""
     sigmoid = 1 / (1 + mpmath.exp(-mpmath.mpf(bias)))
     kept = {"lstm": sigmoid, "gru": 1 - sigmoid, "cec": mpmath.mpf(1)}[cell]
     metrics = measured("gate_memory", cell=cell, forget_bias=bias, n=n)
@@ -23,7 +23,9 @@ def test_gate_memory_is_the_gate_to_the_nth(cell, bias, n):
 
 
 def test_gate_memory_state():
-    """An open gate makes a random walk, ½·rms(tanh Z)·√n; a GRU's state is an average and stays small."""
+    """With an open gate the state is a random walk of size ½·rms(tanh Z)·√n; a GRU's state is an average and stays
+    small.
+    """
     walk = measured("gate_memory", cell="cec", n=1000)
     step = 0.5 * 0.6279  # rms of tanh(N(0, 1))
     assert walk["state_rms"] == pytest.approx(step * math.sqrt(1000), rel=0.15)
@@ -33,7 +35,7 @@ def test_gate_memory_state():
 
 
 def test_gate_memory_edges():
-    """An open gate keeps all, a shut one nothing; the four biases of the text."""
+    """An open gate keeps everything, a closed one nothing; also tested are four biases that the entry quotes."""
     assert measured("gate_memory", forget_bias=100.0)["gradient"] == 1
     shut = measured("gate_memory", forget_bias=-100.0)
     assert shut["gradient"] == 0

@@ -1,4 +1,4 @@
-"""grad_by_activation against oracles that share nothing with it."""
+"""Tests the experiment grad_by_activation against reference values computed by independent code."""
 
 import math
 
@@ -18,7 +18,7 @@ from qa_service.errors import BadParameter
 
 
 def mean_field(name: str, sigma: float, layers: int, steps: int = 3000) -> tuple[float, float]:
-    """√χ's geometric mean at this depth and √χ at the fixed point, on a fine uniform grid."""
+    """The geometric mean of √χ over the layers, and √χ at the fixed point, by integration on a fine uniform grid."""
     phi, slope = PHI[name]
     q, log_chi = sigma**2, 0.0
     for _ in range(layers):
@@ -35,7 +35,7 @@ def mean_field(name: str, sigma: float, layers: int, steps: int = 3000) -> tuple
 
 @pytest.mark.parametrize(("layers", "sigma"), [(20, 1.0), (50, 1.0), (5, 4.0), (20, 2.0), (20, 0.7)])
 def test_grad_by_activation_theory(layers, sigma):
-    """√χ = σ_w·√E[φ'²], layer by layer and at the fixed point, is a numerical integral done with another grid."""
+    """√χ = σ_w·√E[φ'²], layer by layer and at the fixed point, equals a numerical integral on another grid."""
     metrics = measured("grad_by_activation", layers=layers, width=4, batch=2, sigma_w=sigma)
     for name in ("sigmoid", "tanh"):
         at_depth, limit = mean_field(name, sigma, layers)
@@ -45,7 +45,9 @@ def test_grad_by_activation_theory(layers, sigma):
 
 
 def test_grad_by_activation_published_rates():
-    """0.2361 and 1 in the limit; tanh 0.9202, 0.9584, 0.9860 at 20, 50, 200 layers; 1.5417 at σ_w = 4."""
+    """Rates are 0.2361 and 1 in the limit; for tanh 0.9202, 0.9584, 0.9860 at 20, 50, 200 layers and 1.5417 at σ_w =
+    4.
+    """
     for layers, rate in ((20, 0.9202), (50, 0.9584), (200, 0.9860)):
         metrics = measured("grad_by_activation", layers=layers, width=4, batch=2)
         assert metrics["tanh_theory_rate"] == pytest.approx(rate, abs=5e-5)
@@ -58,7 +60,7 @@ def test_grad_by_activation_published_rates():
 
 @pytest.mark.parametrize("layers", [1, 3, 7])
 def test_grad_by_activation_against_a_backward_pass_by_hand(layers):
-    """The measured rates are those of numpy in float64 with φ' and the transposed weights, for the same draws."""
+    """The measured rates equal those of numpy in float64, with φ' and transposed weights, for the same draws."""
     x, *raw, read_out = draws(0, (6, 9), *[(9, 9)] * layers, (9, 1))
     metrics = measured("grad_by_activation", layers=layers, width=9, batch=6)
     standard = {"sigmoid": ("sigmoid", 1), "tanh": ("tanh", 1), "relu_xavier": ("relu", 1), "relu_he": ("relu", 2**0.5),
@@ -89,7 +91,7 @@ def test_grad_by_activation_claims_and_scaling():
 
 
 def test_grad_by_activation_edges():
-    """Edge cases: 50 layers leave a float64 norm; 500 narrow ones 0 for sigmoid; width 1 dies; one activation."""
+    """The gradient over 50 layers has a norm in float64; over 500 narrow ones sigmoid's is 0; a net of width 1 dies."""
     assert 1e-33 < measured("grad_by_activation", layers=50, act="sigmoid")["sigmoid_total_ratio"] < 1e-30
     deep = measured("grad_by_activation", layers=500, width=32, batch=8)
     assert deep["sigmoid_total_ratio"] == deep["relu_xavier_total_ratio"] == 0

@@ -1,4 +1,4 @@
-"""grad_norm_log against oracles that share nothing with it."""
+"""Tests the experiment grad_norm_log against reference values computed by independent code."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import INF, measure, measured
 
 
 def test_norms_are_those_of_clip_grad_norm():
-    """Torch's own clipping returns the norm before it and leaves the clipped one, at the first and the bad steps."""
+    """Torch's function returns the norm before clipping; both norms agree with it at the first and the bad steps."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
     sgd, rows = torch.optim.SGD(net.parameters(), lr=0.05), []
@@ -30,7 +30,7 @@ def test_norms_are_those_of_clip_grad_norm():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_only_the_log_before_clipping_shows_the_bad_batches(seed):
-    """All are found in the one log, none in the other; without clipping the two logs agree."""
+    """That log shows all bad batches, the log after clipping none; without clipping they agree."""
     metrics = measured("grad_norm_log", seed)
     assert (metrics["found_before"], metrics["found_after"], metrics["bad_batches"]) == (1, 0, 15)
     assert metrics["max_after"] <= 1 + 1e-6
@@ -44,7 +44,7 @@ def test_only_the_log_before_clipping_shows_the_bad_batches(seed):
 
 
 def test_grad_norm_log_edges():
-    """A target of 1e30 squares to inf: the loss is not finite, the clipped gradient still is."""
+    """A target of 1e30 has an infinite square: the loss is not finite, but the clipped gradient is."""
     metrics = measured("grad_norm_log", spike=1e30)
     assert metrics["first_nan_step"] == 20
     assert metrics["max_after"] <= 1 + 1e-6

@@ -1,4 +1,4 @@
-"""grad_norm_patterns against oracles that share nothing with it."""
+"""Tests the experiment grad_norm_patterns against reference values computed by independent code."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from oracles import PHI, draws, measured
 @pytest.mark.parametrize("act", ["relu", "tanh"])
 @pytest.mark.parametrize("case", ["healthy", "weights", "sum"])
 def test_norms_agree_with_backpropagation_by_hand(case, act):
-    """Forward and backward by hand in numpy: total norm, factors of the signal and of the weights."""
+    """The total norm and the factors of signal and weights equal those of a numpy net."""
     sizes = [8, *[32] * 11, 1]
     x, *raw = draws(0, (64, 8), *pairwise(sizes))
     gain = (np.sqrt(2) if act == "relu" else 1) * (2 if case == "weights" else 1)
@@ -35,7 +35,9 @@ def test_norms_agree_with_backpropagation_by_hand(case, act):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_fault_has_its_own_pattern_of_norms(seed):
-    """Weights show in the signal and, with ReLU, not in p.grad; a sum is 64 times a mean; a rate shows over time."""
+    """Large weights show in the signal but, with ReLU, not in p.grad; a summed loss is 64 times a mean; a large rate
+    shows over time.
+    """
     weights = measured("grad_norm_patterns", seed, case="weights")
     assert weights["signal_factor"] > 1.5 > weights["weight_factor"]
     assert weights["over_healthy"] > 1e4
@@ -51,7 +53,9 @@ def test_each_fault_has_its_own_pattern_of_norms(seed):
 
 
 def test_one_sample_four_layers_and_no_step():
-    """Of one sample, sum and mean are the same; four matrices are the fewest with two inner layers; lr=0: no growth."""
+    """With one sample sum and mean are equal; four matrices are the minimum for two inner layers; lr = 0 gives no
+    growth.
+    """
     assert measured("grad_norm_patterns", case="sum", batch=1)["over_healthy"] == pytest.approx(1)
     assert measured("grad_norm_patterns", layers=4)["signal_factor"] is not None
     assert measured("grad_norm_patterns", case="rate", lr=0.0)["growth"] == 1

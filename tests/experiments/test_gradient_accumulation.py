@@ -1,4 +1,6 @@
-"""gradient_accumulation against a recursion in numpy, with the gradients of least squares written out."""
+"""Tests the experiment gradient_accumulation against a recursion in numpy, with the gradients of least squares written
+out.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ CASES = ["right", "undivided", "no_zero", "uneven", "weighted"]
 
 
 def recursion(seed: int, case: str, pieces: int, lr: float, n: int) -> float:
-    """The loss after n updates, in float64."""
+    """The loss after n updates, computed in float64."""
     torch.manual_seed(seed)
     target, x = torch.randn(8), torch.randn(256, 8)
     y = (x @ target + torch.randn(256) / 2).double().numpy()
@@ -35,13 +37,15 @@ def recursion(seed: int, case: str, pieces: int, lr: float, n: int) -> float:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("pieces", [2, 8])
 def test_the_loss_of_each_way(seed, case, pieces):
-    """A rate at which none diverges too fast for float32."""
+    """The rate is so small that no way diverges beyond float32."""
     _, metrics = measure("gradient_accumulation", seed, case=case, pieces=pieces, lr=0.01, n=30)
     assert metrics["loss_end"] == pytest.approx(recursion(seed, case, pieces, 0.01, 30), rel=2e-3)
 
 
 def test_the_first_gradient():
-    """Equal pieces: exactly right, or exactly `pieces` times; uneven ones: right only if weighted."""
+    """With equal pieces it is exactly right, or exactly `pieces` times too large; with unequal ones it is right only if
+    weighted.
+    """
     assert measured("gradient_accumulation", case="right")["first_err"] < 1e-5
     assert measured("gradient_accumulation", case="undivided")["first_ratio"] == pytest.approx(8, rel=1e-5)
     assert measured("gradient_accumulation", case="weighted")["first_err"] < 1e-5
@@ -49,7 +53,7 @@ def test_the_first_gradient():
 
 
 def test_without_zero_grad_it_swings():
-    """The step follows a sum: no limit is reached at a rate at which the right way converges."""
+    """As each step follows the sum of all gradients, it does not converge at a rate at which the right way does."""
     right, swinging = (measured("gradient_accumulation", case=case) for case in ("right", "no_zero"))
     assert right["loss_end"] == pytest.approx(right["whole_end"], rel=1e-4)
     assert swinging["largest_loss"] > 2 * swinging["whole_end"]

@@ -1,4 +1,4 @@
-"""gradient_check against numpy, and against mistakes whose error is known exactly."""
+"""Tests the experiment gradient_check against numpy, and against mistakes whose error is known exactly."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def setting(width: int, batch: int):
 @pytest.mark.parametrize(("width", "batch"), [(4, 8), (3, 1), (1, 5)])
 @pytest.mark.parametrize(("scheme", "h"), [("central", 0.1), ("central", 0.01), ("forward", 1e-3)])
 def test_gradient_check_truncation(width, batch, scheme, h):
-    """For large h the error is that of numpy's difference quotients against numpy's chain rule."""
+    """For large h the error equals that of difference quotients against the chain rule in numpy."""
     w, loss, (x, v, y) = setting(width, batch)
     hidden = np.tanh(x @ w)
     exact = x.T @ ((2 / batch * (hidden @ v - y))[:, None] * v * (1 - hidden**2))
@@ -46,7 +46,9 @@ def test_gradient_check_is_u_shaped(seed):
 
 @pytest.mark.parametrize("batch", [1, 8, 20])
 def test_gradient_check_finds_mistakes(batch):
-    """No 2: half; no mean: batch times; the sign: twice. Differences see what autograd sees."""
+    """A missing factor 2 halves the gradient, a missing mean multiplies it by the batch, a wrong sign gives an error of
+    twice it.
+    """
     for mistake, error in (("none", 0), ("no_two", 0.5), ("no_mean", batch - 1), ("wrong_sign", 2)):
         metrics = measured("gradient_check", mistake=mistake, batch=batch)
         assert metrics["hand_err"] == pytest.approx(error, rel=1e-12, abs=1e-13)

@@ -1,4 +1,4 @@
-"""gradient_clipping against oracles that share nothing with it."""
+"""Tests the experiment gradient_clipping against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize(("n", "clip", "outliers", "scale"), [(100, 1.0, 5, 10.0), (7, 0.3, 2, 3.0), (50, 2.5, 0, 1.0)])
 def test_clipping_against_numpy(n, clip, outliers, scale):
-    """Both ways of clipping written out in numpy."""
+    """Clipping by norm and by value gives the same as numpy."""
     (g,) = draws(0, (n,))
     g[:outliers] *= scale
     by_norm, by_value = g * min(1, clip / np.linalg.norm(g)), g.clip(-clip, clip)
@@ -25,7 +25,7 @@ def test_clipping_against_numpy(n, clip, outliers, scale):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_clipping_claims(seed):
-    """By norm the direction stays, by value it turns; one inf becomes a nan and zeros elsewhere."""
+    """Clipping by norm keeps the direction, by value turns it; one inf becomes nan and makes the other components 0."""
     metrics = measured("gradient_clipping", seed)
     assert metrics["turn_norm"] < 1e-6 < 0.1 < metrics["turn_value"]
     assert metrics["nan_after_inf"] == 1
@@ -33,7 +33,7 @@ def test_clipping_claims(seed):
 
 
 def test_clipping_edges():
-    """A high threshold changes nothing; a gradient of 0 has no direction."""
+    """A high threshold changes nothing; a zero gradient has no direction."""
     high = measured("gradient_clipping", clip=1000.0)
     assert high["turn_value"] < 1e-9
     assert high["norm_after_norm"] == high["norm_before"]
@@ -42,7 +42,7 @@ def test_clipping_edges():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_clipping_each_parameter_by_its_own_norm_turns(seed):
-    """Two halves, each shortened to the threshold, are no longer in proportion."""
+    """If two halves are each shortened to the threshold, their proportion changes."""
     metrics = measured("gradient_clipping", seed, together=False)
     assert metrics["turn_norm"] > 0.01
     assert metrics["norm_after_norm"] == pytest.approx(math.sqrt(2), rel=1e-4)

@@ -1,4 +1,4 @@
-"""gradient_independence against oracles that share nothing with it."""
+"""Tests the experiment gradient_independence against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize("readout", ["independent", "output"])
 def test_gradient_independence_by_hand(readout):
-    """The same draws in numpy: backward once with the transposes, once with fresh matrices."""
+    """The same draws in numpy give the same ratios, with a backward pass by transposed and by fresh matrices."""
     layers, width = 4, 24
     shapes = [(32, width), *[(width, width)] * layers, *([(32, width)] if readout == "independent" else [])]
     x, *drawn = draws(0, *shapes, *[(width, width)] * layers)
@@ -32,7 +32,9 @@ def test_gradient_independence_by_hand(readout):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_gradient_independence_claims(seed):
-    """Within a quarter for an independent read-out; far off where the gradient is the output itself."""
+    """The ratio is within a quarter for an independent read-out, and far off where the gradient is the output
+    itself.
+    """
     assert measured("gradient_independence", seed)["distance"] < 0.25
     assert measured("gradient_independence", seed, readout="output")["ratio"] > 1.5
 

@@ -1,4 +1,6 @@
-"""gradient_predictability against a backward pass by hand. It has no claim: what it shows is open."""
+"""Tests the experiment gradient_predictability against a backward pass by hand. It has no claim: what it shows is
+open.
+"""
 
 import math
 
@@ -45,14 +47,14 @@ def test_no_step_no_change():
 
 
 def test_what_is_measured_does_not_settle_it():
-    """The sign of the difference depends on the seed: no verdict may be drawn."""
+    """The sign of the difference depends on the seed, so that the experiment supports no verdict."""
     found = [measured("gradient_predictability", seed) for seed in range(3)]
     assert all(-1 <= run[f"{net}_cos"] <= 1 for run in found for net in ("plain", "bn"))
     assert all(run["bn_minus_plain_cos"] == pytest.approx(run["bn_cos"] - run["plain_cos"], abs=1e-12) for run in found)
 
 
 def test_moving_along_the_gradient():
-    """The range of the loss is taken on copies: the net itself stays where it is."""
+    """The range of the loss is measured on copies, so that the net itself does not change."""
     import torch
 
     module = demo("gradient_predictability")

@@ -1,4 +1,6 @@
-"""group_advantages against exact rationals: what the normalised rewards are before any rounding."""
+"""Tests the experiment group_advantages against exact rationals: what the normalised rewards are before any
+rounding.
+"""
 
 import math
 from fractions import Fraction
@@ -31,7 +33,7 @@ def test_rewards_that_differ(spread, eps):
 
 @pytest.mark.parametrize("reward", [0.1, 0.3, 1.0, -7.7])
 def test_rewards_that_do_not_differ(reward):
-    """In real arithmetic every advantage is 0; only the guarded ones are. Rounding is below (n + 1) units."""
+    """In exact arithmetic every advantage is 0; in float32 only guarded ones are. Rounding is below (n + 1) units."""
     rows, metrics = measure("group_advantages", reward=reward, eps=1e-4)
     assert metrics["exact"] == metrics["largest_guarded"] == 0
     for row in rows[1:]:

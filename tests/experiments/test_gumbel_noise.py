@@ -1,4 +1,6 @@
-"""gumbel_noise against the probability that a uniform number rounds to 1, and against numpy's logarithms."""
+"""Tests the experiment gumbel_noise against the probability that a uniform number rounds to 1, and against numpy's
+logarithms.
+"""
 
 import itertools
 import math

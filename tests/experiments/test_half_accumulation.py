@@ -1,4 +1,6 @@
-"""half_accumulation against the reflection principle for random walks, and against the rounding of a running sum."""
+"""Tests the experiment half_accumulation against the reflection principle for random walks, and against the rounding of
+a running sum.
+"""
 
 import math
 
@@ -10,7 +12,9 @@ from oracles import INF, demo, measured
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("x", "n"), [(600.0, 4096), (1200.0, 2048)])
 def test_twice_as_many_overflow_on_the_way(seed, x, n):
-    """P(a walk has passed a level) is twice P(it ends beyond), within sampling error of 1024 outputs."""
+    """A random walk passes a level with twice the probability of ending beyond it, within the sampling error of 1024
+    outputs.
+    """
     metrics = measured("half_accumulation", seed, x=x, n=n)
     beyond = math.erfc(65520 / (x * math.sqrt(2 * n)))
     spread = math.sqrt(2 * beyond / 1024)
@@ -21,7 +25,9 @@ def test_twice_as_many_overflow_on_the_way(seed, x, n):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rounding_of_a_running_sum(seed):
-    """Each addition is off by about ulp/√12 of a partial sum of size x√k: in all some 2⁻¹¹·√(n/6), to a factor of 2."""
+    """Each addition has an error of about ulp/√12 of a partial sum of size x√k: in total about 2⁻¹¹·√(n/6), within a
+    factor of 2.
+    """
     for n in (256, 4096):
         metrics = measured("half_accumulation", seed, x=10.0, n=n)
         predicted = 2.0**-11 * math.sqrt(n / 6)

@@ -1,4 +1,4 @@
-"""half_decoder against the same decoder in numpy float64, and against float16's largest number."""
+"""Tests the experiment half_decoder against the same decoder in numpy float64, and against float16's largest number."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import draws, measure, measured
 
 
 def decoder(seed: int, x: float) -> tuple[np.ndarray, np.ndarray]:
-    """Activations before the norm, and the image."""
+    """The activations before the norm and the decoded image, in numpy float64."""
     h, a, b, c = draws(seed, (64, 32), (32, 128), (128, 32), (32, 3))
     y = np.maximum(h @ (a / 4), 0) @ (b / 8) * x
     colour = np.tanh(y / np.sqrt((y**2).mean()) @ (c / np.sqrt(32)))
@@ -16,7 +16,7 @@ def decoder(seed: int, x: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("way", ["float32", "bfloat16", "autocast_off", "rescaled"])
 def test_ways_that_give_the_image(way, seed):
-    """No nan, no black, and within a level of brightness."""
+    """These ways give no nan and no black pixels, and differ by less than one level of brightness."""
     y, image = decoder(seed, 1e5)
     rows, metrics = measure("half_decoder", seed, way=way)
     assert [row["exact"] for row in rows] == pytest.approx(image.mean(1).tolist(), abs=0.01)
@@ -28,7 +28,7 @@ def test_ways_that_give_the_image(way, seed):
 @pytest.mark.parametrize("way", ["float16", "autocast_float"])
 @pytest.mark.parametrize("x", [1.0, 1e3, 1e4, 1e5])
 def test_inf_where_the_exact_value_passes_the_limit(way, x):
-    """Up to rounding; and the image is right only if none does."""
+    """Up to rounding, float16 gives inf exactly there; the image is right only if no value passes the limit."""
     y, _ = decoder(0, x)
     metrics = measured("half_decoder", way=way, x=x)
     assert metrics["inf_share"] == pytest.approx((abs(y) > 65520).mean(), abs=0.002)
@@ -37,6 +37,6 @@ def test_inf_where_the_exact_value_passes_the_limit(way, x):
 
 
 def test_a_float_call_does_not_leave_autocast():
-    """The image is as black as in float16; only the region without autocast has a float32 product."""
+    """The image is as black as in float16: only a region with autocast disabled computes the product in float32."""
     assert measured("half_decoder", way="autocast_float")["black_share"] == 1
     assert measured("half_decoder", way="autocast_off")["bits"] == 32

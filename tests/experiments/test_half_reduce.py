@@ -1,4 +1,4 @@
-"""half_reduce against sums of exact rationals, rounded by the definition of the formats."""
+"""Tests the experiment half_reduce against sums of exact rationals, rounded by the definition of the formats."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ from oracles import FORMATS, demo, measured
 @pytest.mark.parametrize("form", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("before", "after"), [(1, 6), (6, 1), (2, 3)])
 def test_a_ring_in_exact_arithmetic(form, before, after):
-    """Each addition rounded once; None is an overflow."""
+    """Each addition in the ring is rounded once; None stands for an overflow."""
     module, exact = demo("half_reduce"), FORMATS[form]
     torch.manual_seed(1)
     gradients = 9000 * torch.randn(6, 12, dtype=torch.float64) + 9000
@@ -26,7 +26,9 @@ def test_a_ring_in_exact_arithmetic(form, before, after):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_where_each_way_fails(seed):
-    """Divided last, float16 overflows near 65504/200 ranks; divided first it is 0 below 2⁻²⁵; bfloat16 loses digits."""
+    """Dividing last, float16 overflows near 65504/200 ranks; dividing first, it underflows below 2⁻²⁵; bfloat16 loses
+    digits.
+    """
     large = measured("half_reduce", seed, x=200.0, ranks=512)
     assert (large["after_inf"], large["overflow_ranks"]) == (1, 512)
     assert large["before"] < 0.01

@@ -1,4 +1,4 @@
-"""he_spread against numpy in float64 with a backward pass by hand."""
+"""Tests the experiment he_spread against numpy in float64 with a backward pass by hand."""
 
 import math
 
@@ -12,7 +12,7 @@ from qa_service.errors import BadParameter
 
 @pytest.mark.parametrize(("layers", "width", "batch"), [(1, 8, 4), (5, 16, 3), (30, 12, 2)])
 def test_he_spread_by_hand(layers, width, batch):
-    """Every ratio, and the spread of its logarithm, for the same draws."""
+    """Every ratio, and the spread of its logarithm, equals that of numpy for the same draws."""
     rows, metrics = measure("he_spread", layers=layers, width=width, batch=batch, n=5)
     torch.manual_seed(0)
     ratios = []
@@ -35,7 +35,9 @@ def test_he_spread_by_hand(layers, width, batch):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_he_spread_shrinks_with_width(seed):
-    """More than 0.3 orders of magnitude at width 32, less at 256 and over few layers; theory of one sample is above."""
+    """The spread exceeds 0.3 orders of magnitude at width 32 and is less at 256 or over few layers; theory for one
+    sample lies above.
+    """
     narrow, wide = measured("he_spread", seed), measured("he_spread", seed, width=256)
     assert narrow["spread"] > 0.3 > wide["spread"]
     assert measured("he_spread", seed, layers=2)["spread"] < 0.1
@@ -44,7 +46,7 @@ def test_he_spread_shrinks_with_width(seed):
 
 
 def test_he_spread_edges():
-    """Two units die within 50 layers; too large a run is refused."""
+    """Nets of width two die within 50 layers; a run that is too large is refused."""
     dead = measured("he_spread", width=2)
     assert dead["dead_share"] == 1
     assert dead["spread"] is dead["largest_over_smallest"] is None

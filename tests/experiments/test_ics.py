@@ -1,4 +1,4 @@
-"""ics against oracles that share nothing with it."""
+"""Tests the experiment ics against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ from qa_service.errors import BadParameter
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_ics_claims(seed):
-    """Noise behind BN shifts the gradient more than BN did, yet the net trains; BN drifts less than plain."""
+    """Noise after BN shifts the gradient more than BN, yet the net trains; the net with BN drifts less than the plain
+    one.
+    """
     metrics = measured("ics", seed)
     assert metrics["noisy_cos"] < metrics["bn_cos"]
     assert metrics["plain_cos"] < metrics["bn_cos"]
@@ -22,7 +24,7 @@ def test_ics_claims(seed):
 
 
 def test_ics_without_noise_the_two_nets_coincide():
-    """With noise = 0 noisy BN is BN, to the bit."""
+    """With noise = 0 the net with noisy BN equals the one with BN to the bit."""
     metrics = measured("ics", noise=0.0, n=40)
     for what in ("acc", "loss", "drift", "cos", "ics_l2"):
         assert metrics[f"noisy_{what}"] == metrics[f"bn_{what}"], what
@@ -30,7 +32,7 @@ def test_ics_without_noise_the_two_nets_coincide():
 
 
 def test_ics_without_a_step_nothing_shifts():
-    """With lr = 0 there is no drift and the cosine is 1; noisy BN's cosine holds the shift that we inject."""
+    """With lr = 0 there is no drift and the cosine is 1, except that noisy BN's cosine contains the injected shift."""
     metrics = measured("ics", lr=0.0, n=30)
     for net in ("plain", "bn"):
         assert metrics[f"{net}_drift"] == metrics[f"{net}_ics_l2"] == 0
@@ -41,7 +43,7 @@ def test_ics_without_a_step_nothing_shifts():
 
 
 def test_ics_edges():
-    """Edge cases: up to 10 steps there is no drift; noise = 10 ruins the training; one layer is refused."""
+    """Up to 10 steps there is no drift value; noise = 10 ruins the training; one layer is refused."""
     short = measured("ics", n=10)
     assert short["plain_drift"] is short["bn_drift"] is short["noisy_drift"] is short["drift_ratio"] is None
     assert measured("ics", n=11)["plain_drift"] is not None
@@ -51,7 +53,9 @@ def test_ics_edges():
 
 
 def test_ics_gradient_shift_of_a_linear_net_by_hand():
-    """Cosine and distance of one step: the last hidden gradient before and after the lower layers moved, in numpy."""
+    """Cosine and distance of the last hidden gradient, before and after the lower layers moved one step, equal
+    numpy's.
+    """
     import torch
 
     def gradient(w1: np.ndarray, w2: np.ndarray, w3: np.ndarray, b: list[np.ndarray]) -> list[np.ndarray]:

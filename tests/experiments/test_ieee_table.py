@@ -1,4 +1,4 @@
-"""ieee_table against oracles that share nothing with it."""
+"""Tests the experiment ieee_table against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -31,7 +31,9 @@ WITH_DIVISION = {
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("x", [1.0, -1.5, 0.0, NAN, INF, -INF, 1e308, 1e-45, 1e-8, 65519.99, 65520.0, -3e38])
 def test_ieee_table_follows_ieee_754(x, dtype):
-    """Every entry is what the standard says of the number as the format stores it; the counts are counts of these."""
+    """Every entry follows from the standard for the number as the format stores it, and the counts follow from the
+    entries.
+    """
     stored = x
     if math.isfinite(x):
         kept = FORMATS[dtype].rounded(Fraction(x))
@@ -67,7 +69,9 @@ def test_ieee_table_follows_ieee_754(x, dtype):
     ],
 )
 def test_ieee_table_counts(params, counts):
-    """11 nan, 6 inf and 5 nan without a division by default; at the edges as measured independently."""
+    """By default there are 11 nan, 6 inf and 5 nan without a division; at extreme values counts are as measured
+    independently.
+    """
     metrics = measured("ieee_table", **params)
     assert (metrics["n_nan"], metrics["n_inf"], metrics["n_nan_without_division"]) == counts
 

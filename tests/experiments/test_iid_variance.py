@@ -1,4 +1,4 @@
-"""iid_variance against oracles that share nothing with it."""
+"""Tests the experiment iid_variance against reference values computed by independent code."""
 
 import math
 from typing import Any
@@ -17,7 +17,9 @@ from qa_service.errors import BadParameter
 @pytest.mark.parametrize("n", [1, 10, 256])
 @pytest.mark.parametrize("rho", [0.0, 0.1, 0.5, 1.0])
 def test_iid_variance_exact_formulas(n, rho):
-    """σ²[(1−ρ)Σx² + ρ(Σx)²] and σ²[Σx² + ¼(Σx)²] from the same x, and moments of relu(z) by quadrature."""
+    """The variances are σ²[(1−ρ)Σx² + ρ(Σx)²] and σ²[Σx² + ¼(Σx)²] for the same x; moments of relu(z) are numerical
+    integrals.
+    """
     (x,) = draws(0, (n,))
     x = np.maximum(x, 0)
     metrics = measured("iid_variance", n=n, rho=rho, trials=200)
@@ -36,7 +38,7 @@ def test_iid_variance_exact_formulas(n, rho):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_iid_variance_measurements(seed):
-    """Each law agrees with its exact value within five standard errors of a mean of 4000 squares."""
+    """For each law the mean of 4000 squares agrees with its exact value within five standard errors."""
     metrics = measured("iid_variance", seed)
     normal_error = 5 * math.sqrt(2 / 4000)
     assert metrics["iid_error"] == pytest.approx(abs(metrics["iid_ratio"] - 1))
@@ -53,7 +55,9 @@ def test_iid_variance_measurements(seed):
 
 
 def test_iid_variance_controls_and_edges():
-    """ρ = 0 is the i.i.d. case; σ = 0 has no ratio; 10000 inputs need fewer draws; 10 inputs hardly notice ρ = 0.1."""
+    """ρ = 0 is the i.i.d. case; σ = 0 has no ratio; with 10000 inputs fewer draws are made; 10 inputs are hardly
+    affected by ρ = 0.1.
+    """
     assert measured("iid_variance", rho=0.0)["correlated_ratio"] == pytest.approx(1, abs=0.12)
     nothing = measured("iid_variance", std=0.0, trials=200)
     ratios = [value for name, value in nothing.items() if name.endswith(("ratio", "error")) and "theory" not in name]

@@ -1,4 +1,4 @@
-"""importance_weighting against oracles that share nothing with it."""
+"""Tests the experiment importance_weighting against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,9 @@ from oracles import draws, measured
 
 @pytest.mark.parametrize(("n", "shift", "power"), [(200, 0.5, 1.0), (50, 0.3, 0.5), (1000, -0.4, 0.0)])
 def test_lines_are_those_of_numpy(n, shift, power):
-    """The same draws, fitted by np.polyfit with the root of the weights, judged by a million test points."""
+    """The lines equal np.polyfit's with root weights on the same draws; their errors are measured on a million test
+    points.
+    """
     x, noise = draws(0, (n,), (n,), double=True)
     x = 0.5 + 0.5 * x
     y = x**3 - x + 0.3 * noise
@@ -24,7 +26,9 @@ def test_lines_are_those_of_numpy(n, shift, power):
 
 @pytest.mark.parametrize("shift", [0.5, 1.0, -0.5])
 def test_theory_in_closed_form(shift):
-    """By Stein's lemma the best line for x³ − x under N(m, s²) has slope 3(m² + s²) − 1; what is left is known too."""
+    """By Stein's lemma the best line for x³ − x under N(m, s²) has slope 3(m² + s²) − 1; its remaining error is known
+    as well.
+    """
     m, s2 = 0.5 - shift, 0.09
     metrics = measured("importance_weighting", shift=shift)
     assert metrics["theory_weighted_mse"] == pytest.approx(6 * s2**3 + 18 * m**2 * s2**2, rel=1e-6)
@@ -38,14 +42,14 @@ def test_theory_in_closed_form(shift):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_weighting_helps_a_wrong_model_only(seed):
-    """Expansion and control: a misspecified line gains, a right one does not; far away hardly a sample is left."""
+    """A misspecified line improves, a correct one does not; with a distant target hardly a sample has weight."""
     assert measured("importance_weighting", seed)["mse_ratio"] > 3
     assert measured("importance_weighting", seed, target="line")["mse_ratio"] < 3
     assert measured("importance_weighting", seed, shift=2.0)["effective_samples"] < 10
 
 
 def test_edges():
-    """Power 0 is no weighting; without noise a right model is exact; the far end stays finite."""
+    """Power 0 gives no weighting; without noise a correct model is exact; the most distant target stays finite."""
     assert measured("importance_weighting", power=0.0)["mse_ratio"] == 1
     exact = measured("importance_weighting", target="line", noise=0.0)
     assert exact["weighted_mse"] < 1e-25

@@ -1,4 +1,4 @@
-"""init_distribution against oracles that share nothing with it."""
+"""Tests the experiment init_distribution against reference values computed by independent code."""
 
 import math
 
@@ -36,7 +36,9 @@ def test_init_distribution_laws(law, mean, fourth):
 
 
 def test_init_distribution_truncated_orthogonal_and_rank_one():
-    """The truncated normal is divided by its own standard deviation (mpmath); √n·Q is orthogonal; u vᵀ has rank 1."""
+    """The truncated normal is scaled by its own standard deviation (mpmath), √n·Q is orthogonal, and u vᵀ has rank
+    1.
+    """
     import torch
 
     torch.manual_seed(1)
@@ -53,7 +55,7 @@ def test_init_distribution_truncated_orthogonal_and_rank_one():
 
 
 def test_init_distribution_theory_of_tanh():
-    """The mean-field gain E[h²] ← E[tanh²(√q z)] at the same depth, on another grid."""
+    """The mean-field gain follows E[h²] ← E[tanh²(√q z)] to the same depth, integrated on another grid."""
     for sigma, layers in ((1.0, 20), (2.0, 7)):
         moment = 1.0
         for _ in range(layers):
@@ -65,7 +67,7 @@ def test_init_distribution_theory_of_tanh():
 
 @pytest.mark.parametrize(("layers", "width"), [(1, 256), (20, 64), (5, 256)])
 def test_init_distribution_constant_weights_in_closed_form(layers, width):
-    """All weights equal: every unit computes relu(σ·Σx), and each further layer multiplies E[h²] by 2n exactly."""
+    """With equal weights every unit computes relu(σ·Σx), and each further layer multiplies E[h²] by exactly 2n."""
     (x,) = draws(0, (64, width))
     first = np.maximum(math.sqrt(2 / width) * x.sum(1), 0) ** 2
     exact = first.mean() * (2.0 * width) ** (layers - 1) / (x**2).mean()
@@ -75,7 +77,9 @@ def test_init_distribution_constant_weights_in_closed_form(layers, width):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_init_distribution_claims(seed):
-    """The good laws agree with the theory; Cauchy, mean ½ and constants do not; the noise is √(5/(L·n))."""
+    """Laws with finite variance and mean 0 agree with the theory; Cauchy, mean ½ and constants do not; the noise is
+    √(5/(L·n)).
+    """
     metrics = measured("init_distribution", seed)
     logs = [math.log(metrics[f"{law}_gain"]) for law in LAWS]
     assert metrics["worst_good_log_gain"] == pytest.approx(max(map(abs, logs)))
@@ -90,13 +94,15 @@ def test_init_distribution_claims(seed):
 
 
 def test_init_distribution_skewness_adds():
-    """To next order the skewed law gains more than the normal one: by 1.075 in theory at width 256, mean of 8 seeds."""
+    """To next order the skewed law gains more than the normal one: by a factor of 1.075 at width 256, tested on the
+    mean of 8 seeds.
+    """
     ratios = [measured("init_distribution", seed, layers=20, width=64)["skew_ratio"] for seed in range(8)]
     assert 1.05 < np.mean(ratios) < 1.3
 
 
 def test_init_distribution_edges():
-    """σ = 0 and a single dead unit give 0, not an error; a single layer is near 1."""
+    """σ = 0, and a net whose only unit is dead, give 0 instead of an error; a single layer gives about 1."""
     zero = measured("init_distribution", sigma_mult=0.0, layers=3, width=8)
     assert all(zero[f"{law}_gain"] == 0 for law in [*LAWS, "cauchy", "constant", "rank1", "orthogonal"])
     assert zero["theory_gain"] == 0

@@ -1,4 +1,4 @@
-"""init_gain against oracles that share nothing with it."""
+"""Tests the experiment init_gain against reference values computed by independent code."""
 
 import math
 
@@ -17,7 +17,9 @@ from oracles import (
 @pytest.mark.parametrize("act", ["relu", "tanh", "sigmoid", "identity"])
 @pytest.mark.parametrize("layers", [1, 20])
 def test_init_gain_theory(act, layers):
-    """Gain and √χ of the mean field at this depth, on another grid; ½ and 1 for ReLU, σ_w² and σ_w for the identity."""
+    """Gain and √χ agree with the mean field at this depth on another grid: ½ and 1 for ReLU, σ_w² and σ_w for the
+    identity.
+    """
     phi, slope = PHI[act]
     metrics = measured("init_gain", act=act, layers=layers, width=16, batch=2)
     for name, sigma in {"xavier": 1.0, "kaiming": math.sqrt(2), "small": 0.01 * 4}.items():
@@ -37,7 +39,7 @@ def test_init_gain_theory(act, layers):
 
 @pytest.mark.parametrize("act", ["relu", "tanh", "sigmoid"])
 def test_init_gain_against_a_backward_pass_by_hand(act):
-    """Gains, gradient rates and the output's rms from the same draws in numpy."""
+    """Gains, gradient rates and the output's rms equal those of numpy for the same draws."""
     phi, slope = PHI[act]
     x, matrices, noise = draws(0, (5, 8), (3, 8, 8), (5, 8))
     metrics = measured("init_gain", act=act, layers=3, width=8, batch=5)
@@ -73,7 +75,7 @@ def test_init_gain_claims_for_relu(seed):
 
 
 def test_init_gain_claims_for_tanh_and_edges():
-    """For tanh Kaiming's gradient is nearer to 1 at 20 layers, Xavier's at 200; float64 resolves small rates."""
+    """For tanh Kaiming's gradient is closer to 1 at 20 layers, and Xavier's at 200; float64 resolves small rates."""
     assert measured("init_gain", act="tanh")["kaiming_closer_by"] > 0
     deep = measured("init_gain", act="tanh", layers=200, width=128, batch=16)
     assert deep["kaiming_closer_by"] < 0

@@ -1,4 +1,4 @@
-"""init_orthogonal against oracles that share nothing with it."""
+"""Tests the experiment init_orthogonal against reference values computed by independent code."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_init_orthogonal_gaussian_condition_by_mpmath(layers, width):
 
 
 def test_init_orthogonal_theory():
-    """[ψ(n/2) − ψ(1/2)]/2 per layer, by mpmath; over 200 layers the measured number comes near it."""
+    """The theory is [ψ(n/2) − ψ(1/2)]/2 per layer, by mpmath; over 200 layers the measured number is near it."""
     metrics = measured("init_orthogonal", layers=200, width=16)
     exact = 200 * float((mpmath.digamma(8) - mpmath.digamma(0.5)) / 2 / mpmath.log(10))
     assert metrics["theory_log10_condition"] == pytest.approx(exact)
@@ -37,7 +37,9 @@ def test_init_orthogonal_theory():
 
 
 def test_init_orthogonal_relu_jacobian():
-    """The even share of the ReLU Jacobian is that of numpy's singular values; a dead unit makes it singular."""
+    """The ReLU Jacobian's even share, (Σσ²)²/(n·Σσ⁴), is that of numpy's singular values; a dead unit makes it
+    singular.
+    """
     import torch
 
     torch.manual_seed(0)
@@ -56,7 +58,7 @@ def test_init_orthogonal_relu_jacobian():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_orthogonal_claims(seed):
-    """Condition number 1 against more than 1e6; ReLU takes the advantage away."""
+    """Orthogonal weights have condition number 1, Gaussian ones more than 1e6; with ReLU the advantage disappears."""
     metrics = measured("init_orthogonal", seed)
     assert abs(metrics["orthogonal_log10_condition"]) < 1e-9
     assert metrics["orthogonal_even_share"] == pytest.approx(1)

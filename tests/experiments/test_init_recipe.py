@@ -1,4 +1,4 @@
-"""init_recipe against oracles that share nothing with it."""
+"""Tests the experiment init_recipe against reference values computed by independent code."""
 
 import math
 
@@ -17,7 +17,9 @@ TIMES_N = {
 
 @pytest.mark.parametrize("init", TIMES_N)
 def test_init_recipe_variance_and_gain(init):
-    """Each recipe has the variance of its name (the cut normal law by mpmath), and with ReLU the gain n·Var(W)/2."""
+    """Each recipe has the variance that its name states (the truncated normal by mpmath), and with ReLU the gain
+    n·Var(W)/2.
+    """
     metrics = measured("init_recipe", init=init, layers=5)
     assert metrics["theory_var_times_n"] == pytest.approx(TIMES_N[init])
     assert metrics["var_times_n"] == pytest.approx(TIMES_N[init], rel=0.01)
@@ -27,7 +29,7 @@ def test_init_recipe_variance_and_gain(init):
 
 
 def test_init_recipe_forward_and_backward():
-    """Moments, share of the input and gradient are those of a numpy net with a backward pass written by hand."""
+    """Moments, share of the input and gradient equal those of a numpy net with a backward pass written by hand."""
     x, *matrices, noise = draws(0, (6, 9), (9, 9), (9, 9), (9, 9), (6, 9))
     h, slopes = x, []
     for w in matrices:
@@ -49,7 +51,7 @@ def test_init_recipe_forward_and_backward():
 
 @pytest.mark.parametrize(("init", "act", "sigma2"), [("xavier", "tanh", 1), ("tanh_gain", "tanh", 25 / 9)])
 def test_init_recipe_mean_field(init, act, sigma2):
-    """The gain in theory is that of the mean-field recursion at the same depth, on another grid."""
+    """The theoretical gain is that of the mean-field recursion to the same depth, on another grid."""
     moment = 1.0
     for _ in range(12):
         moment = expectation(PHI[act][0](math.sqrt(sigma2 * moment) * Z) ** 2)
@@ -69,7 +71,9 @@ def test_init_recipe_selu_and_lecun_fixed_point():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_init_recipe_lsuv_keeps_the_variance_not_the_signal(seed):
-    """Pooled variance 1 at any activation; with sigmoid nothing tells the inputs apart after 20 layers."""
+    """The pooled variance is 1 for any activation, but with sigmoid different inputs cannot be told apart after 20
+    layers.
+    """
     for act in ("sigmoid", "relu", "tanh", "gelu"):
         metrics = measured("init_recipe", seed, init="lsuv", act=act)
         assert metrics["pre_moment"] == pytest.approx(1, abs=1e-9)
@@ -79,7 +83,9 @@ def test_init_recipe_lsuv_keeps_the_variance_not_the_signal(seed):
 
 
 def test_init_recipe_kurtosis_of_signs():
-    """±1 weights: −2·Σx⁴/(Σx²)², which is about −6/n and −2 for a single input; the sample agrees within its noise."""
+    """With ±1 weights it is −2·Σx⁴/(Σx²)²: about −6/n, and −2 for a single input; the sample agrees within its
+    noise.
+    """
     for width, noise in ((1, 1e-9), (4, 0.05), (256, 0.15)):
         metrics = measured("init_recipe", init="rademacher", width=width, layers=1)
         (x,) = draws(0, (64, width))
@@ -90,7 +96,7 @@ def test_init_recipe_kurtosis_of_signs():
 
 
 def test_init_recipe_edges():
-    """A single unit dies and leaves 0, not an error; std = 0 too; a slope of 1 is a linear layer."""
+    """A dead net of width 1, or std = 0, gives 0 instead of an error; a slope of 1 is a linear layer."""
     dead = measured("init_recipe", width=1)
     assert dead["gain"] == dead["grad_rate"] == 0
     assert dead["abs_log_gain"] == INF

@@ -1,4 +1,4 @@
-"""init_scale against oracles that share nothing with it."""
+"""Tests the experiment init_scale against reference values computed by independent code."""
 
 import math
 from itertools import pairwise
@@ -9,7 +9,7 @@ from oracles import draws, measure, measured
 
 
 def train_by_hand(seed: int, m: float, layers: int, width: int, lr: float, n: int) -> tuple[float, float]:
-    """Loss before and after n steps, float64, with a backward pass written by hand."""
+    """The loss before and after n steps in float64, with a backward pass written by hand."""
     x, *raw = draws(seed, (64, 8), *pairwise([8, *[width] * (layers - 1), 1]))
     y = x[:, :1] * x[:, 1:2]
     weights, losses = [m * math.sqrt(2 / len(w)) * w for w in raw], []
@@ -28,7 +28,7 @@ def train_by_hand(seed: int, m: float, layers: int, width: int, lr: float, n: in
 
 @pytest.mark.parametrize(("m", "layers", "width"), [(1.0, 6, 32), (0.5, 3, 16), (1.2, 4, 32)])
 def test_init_scale_losses(m, layers, width):
-    """Start and end are those of a backward pass written by hand in numpy."""
+    """First and last loss equal those of a backward pass written in numpy."""
     start, end = train_by_hand(2, m, layers, width, 0.003, 20)
     metrics = measured("init_scale", 2, scale=m, layers=layers, width=width, lr=0.003, n=20, dtype="float64")
     assert metrics["loss_start"] == pytest.approx(start, rel=1e-5)
@@ -39,7 +39,9 @@ def test_init_scale_losses(m, layers, width):
 
 @pytest.mark.parametrize(("params", "overflow"), [({}, 2), ({"layers": 50}, 2), ({"lr": 0.001}, 2)])
 def test_init_scale_claims(params, overflow):
-    """Weights 10 times too large overflow before any update, at every rate; small ones make no progress; He's train."""
+    """Weights 10 times too large overflow before any update at every rate; small ones make no progress; He's weights
+    train.
+    """
     rows, metrics = measure("init_scale", **params)
     outcomes = {row["scale"]: row["outcome"] for row in rows}
     assert outcomes[100.0] == outcomes[10.0] == "overflow at the start"
@@ -55,7 +57,7 @@ def test_init_scale_claims(params, overflow):
 
 
 def test_init_scale_control():
-    """Twice He's scale is finite at the start, and many halvings of the rate keep it so."""
+    """With twice He's scale the first loss is finite, and many halvings of the rate keep it finite."""
     metrics = measured("init_scale", scale=2.0)
     assert 30 <= metrics["halvings"] <= 40
     assert metrics["two_halvings"] == metrics["halvings"] == 41 - metrics["rates_that_stay_finite"]
@@ -63,7 +65,7 @@ def test_init_scale_control():
 
 
 def test_init_scale_start_follows_theory():
-    """The loss of an overflowing net grows as m^(2·layers): from m = 2 to m = 10, by 5^40 in 20 layers."""
+    """The first loss grows as m^(2·layers) where it overflows: from m = 2 to m = 10 by 5^40 in 20 layers."""
     metrics = measured("init_scale", dtype="float64", n=1)
     assert math.log(metrics["ten_loss_start"] / metrics["two_loss_start"]) == pytest.approx(40 * math.log(5), rel=1e-6)
 
@@ -79,13 +81,13 @@ def test_init_scale_start_follows_theory():
     ],
 )
 def test_init_scale_edges(params, expected):
-    """Rate 0, one layer, 200 layers, an absurd rate, half precision."""
+    """Tested are rate 0, one layer, 200 layers, an absurdly large rate and half precision."""
     outcomes = {row["scale"]: row["outcome"] for row in measure("init_scale", **params)[0]}
     assert {m: outcomes[m] for m in expected} == expected
 
 
 def test_init_scale_of_nothing():
-    """Weights 0: the loss is the mean square of the target and cannot move."""
+    """With weights 0 the loss is the mean square of the target and does not change."""
     metrics = measured("init_scale", scale=0.0, layers=3, n=3)
     x = draws(0, (64, 8))[0]
     assert metrics["loss_start"] == pytest.approx(((x[:, 0] * x[:, 1]) ** 2).mean(), rel=1e-6)

@@ -1,4 +1,4 @@
-"""init_train against oracles that share nothing with it."""
+"""Tests the experiment init_train against reference values computed by independent code."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,7 @@ from oracles import PHI, draws, measured
 
 @pytest.mark.parametrize(("act", "init"), [("relu", "xavier"), ("relu", "kaiming"), ("tanh", "kaiming")])
 def test_init_train_by_hand(act, init):
-    """The best error after 20 steps is that of a backward pass written by hand in numpy, at the rate it names."""
+    """The best error after 20 steps equals that of a backward pass in numpy at the reported rate."""
     sizes = [4, 12, 12, 1]
     x, *raw = draws(0, (64, 4), *pairwise(sizes))
     y = x[:, :1] * x[:, 1:2]
@@ -35,7 +35,9 @@ def test_init_train_by_hand(act, init):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_train_claims(seed):
-    """Deep ReLU: Kaiming leads; deep tanh, short run: Kaiming leads too; at 5 layers ReLU has no such lead."""
+    """Kaiming leads for deep ReLU nets and for deep tanh nets in a short run; with 5 layers of ReLU it has no such
+    lead.
+    """
     metrics = measured("init_train", seed)
     assert metrics["relu_kaiming_lead"] == metrics["relu_xavier_error"] - metrics["relu_kaiming_error"] > 0.2
     assert metrics["tanh_kaiming_lead"] > 0.1
@@ -43,14 +45,16 @@ def test_init_train_claims(seed):
 
 
 def test_init_train_large_rates_favour_xavier_for_tanh():
-    """At rates 0.1 to 1 and 200 steps Kaiming's tanh nets diverge, Xavier's do not."""
+    """At rates from 0.1 to 1 over 200 steps tanh nets with Kaiming's weights diverge, and those with Xavier's do
+    not.
+    """
     metrics = measured("init_train", n=200, lr=0.3)
     assert metrics["tanh_kaiming_lead"] < 0
     assert metrics["tanh_xavier_error"] < 0.5
 
 
 def test_init_train_edges():
-    """A rate of 0 judges nothing; one layer is a linear map, the same from both; 100 layers run."""
+    """A rate of 0 allows no verdict; one layer is a linear map, the same from both; 100 layers run."""
     still = measured("init_train", lr=0.0, n=2)
     assert still["relu_kaiming_lead"] is still["relu_xavier_best_lr"] is None
     linear = measured("init_train", layers=1)

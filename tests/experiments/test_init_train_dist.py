@@ -1,4 +1,4 @@
-"""init_train_dist against oracles that share nothing with it."""
+"""Tests the experiment init_train_dist against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ GOOD = ("normal", "uniform", "rademacher", "laplace", "trunc", "sparse10")
 
 
 def by_hand(x, y, weights, n, lr):
-    """Errors over E[y²] before each step and after the last, by a backward pass in numpy; a ReLU net with biases."""
+    """Errors relative to E[y²] before each step and after the last, of a ReLU net with biases in numpy."""
     biases, errors = [np.zeros(w.shape[1]) for w in weights], []
     for step in range(n + 1):
         h, zs = [x], []
@@ -29,7 +29,7 @@ def by_hand(x, y, weights, n, lr):
 
 
 def test_init_train_dist_zero_and_constant_weights_by_hand():
-    """The two laws that draw nothing: a numpy net from zeros and from constants ends at the same error."""
+    """For the two laws that draw nothing, zeros and constants, a numpy net ends at the same error."""
     (x,) = draws(0, (128, 8))
     y = x[:, :1] * x[:, 1:2]
     sizes = [(8, 64), (64, 64), (64, 64), (64, 64), (64, 1)]
@@ -43,7 +43,7 @@ def test_init_train_dist_zero_and_constant_weights_by_hand():
 
 @pytest.mark.parametrize("law", ["normal", "uniform", "rademacher", "laplace", "trunc", "sparse10", "mean_half"])
 def test_init_train_dist_laws(law):
-    """Every law has mean square 1, and mean 0 but for the one that says otherwise."""
+    """Every law has mean square 1, and mean 0 except the one whose name says otherwise."""
     import torch
 
     torch.manual_seed(1)
@@ -54,7 +54,9 @@ def test_init_train_dist_laws(law):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_train_dist_claims(seed):
-    """Good laws learn; zeros and constants do not, copies keep rank 1, Cauchy ends in nan or inf."""
+    """Laws with independent weights and finite variance learn; zeros and constants do not, equal rows keep rank 1,
+    Cauchy ends in nan or inf.
+    """
     metrics = measured("init_train_dist", seed)
     assert max(metrics[f"{law}_error"] for law in GOOD) == metrics["worst_good_error"] < 0.5
     assert metrics["worst_dense_error"] < 0.25
@@ -70,7 +72,7 @@ def test_init_train_dist_claims(seed):
 
 
 def test_init_train_dist_edges():
-    """A rate of 0 and one step: nothing learned; one layer is a linear map, where even zeros and constants train."""
+    """With rate 0 and one step nothing is learned; one layer is a linear map, where even zeros and constants train."""
     still = measured("init_train_dist", lr=0.0, n=5)
     assert still["normal_error"] > 0.95
     assert still["constant_error"] == still["constant_start"]

@@ -1,4 +1,4 @@
-"""init_width against oracles that share nothing with it."""
+"""Tests the experiment init_width against reference values computed by independent code."""
 
 import math
 
@@ -8,7 +8,7 @@ from oracles import demo, measured
 
 
 def test_init_width_scatter_in_numpy():
-    """The standard deviation of ln(out/in) over the same networks, computed in numpy one network at a time."""
+    """The scatter is the standard deviation of ln(out/in) over the same networks, computed one at a time in numpy."""
     import torch
 
     torch.manual_seed(3)
@@ -27,7 +27,7 @@ def test_init_width_scatter_in_numpy():
 
 
 def test_init_width_theory():
-    """√(5·layers/width) to leading order: within a quarter of it at width 256, where layers/width is small."""
+    """To leading order it is √(5·layers/width): within a quarter at width 256, where layers/width is small."""
     scatters = [measured("init_width", seed, trials=100, layers=10)["scatter_256"] for seed in range(4)]
     assert np.mean(scatters) == pytest.approx(math.sqrt(50 / 256), rel=0.25)
     assert measured("init_width", trials=2, width=20)["theory_scatter"] == pytest.approx(math.sqrt(5))
@@ -35,7 +35,7 @@ def test_init_width_theory():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_init_width_claims(seed):
-    """The scatter over random weights is large at width 16 and small at 256; in theory four times as large."""
+    """The scatter over random weights is large at width 16 and small at 256; theory predicts a factor of four."""
     metrics = measured("init_width", seed)
     assert metrics["scatter"] == metrics["scatter_16"] > 1.5
     assert metrics["scatter_256"] < 1
@@ -44,7 +44,7 @@ def test_init_width_claims(seed):
 
 
 def test_init_width_edges():
-    """One unit per layer: half of the nets die at every layer, and after twenty there is nothing to measure."""
+    """With one unit a layer half of the nets die at every layer, so that after twenty nothing can be measured."""
     dead = measured("init_width", width=1)
     assert dead["scatter"] is dead["factor"] is None
     assert dead["dead_share"] == 1

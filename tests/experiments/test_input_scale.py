@@ -1,4 +1,4 @@
-"""input_scale against oracles that share nothing with it."""
+"""Tests the experiment input_scale against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracles import INF, draws, measure, measured
 
 @pytest.mark.parametrize("params", [{}, {"width": 3, "batch": 5}, {"width": 12, "batch": 4}, {"scale": 0.01}])
 def test_input_scale_critical_rates(params):
-    """The measured critical rate is 2/λmax from singular values, and falls by scale²."""
+    """The measured critical rate is 2/λmax from singular values, so it falls with scale²."""
     full = {"width": 8, "batch": 64, "scale": 1000.0} | params
     (x,) = draws(0, (full["batch"], full["width"]), double=True)
     critical = 2 * full["batch"] / np.linalg.svd(x, compute_uv=False)[0] ** 2
@@ -20,7 +20,7 @@ def test_input_scale_critical_rates(params):
 
 @pytest.mark.parametrize(("lr", "n", "scale"), [(0.1, 100, 2.0), (0.4, 7, 0.5), (1e-7, 50, 1000.0)])
 def test_input_scale_losses_in_closed_form(lr, n, scale):
-    """The weights after n steps is w* − (I − lr·H)ⁿ w*, w* the least squares solution."""
+    """The weights after n steps are w* − (I − lr·H)ⁿ w*, where w* is the least-squares solution."""
     x, w, noise = draws(0, (64, 8), (8,), (64,), double=True)
     y = x @ w + 0.1 * noise
     metrics = measured("input_scale", lr=lr, n=n, scale=scale)
@@ -33,7 +33,9 @@ def test_input_scale_losses_in_closed_form(lr, n, scale):
 
 
 def test_input_scale_edges():
-    """A scale of 1 changes nothing, lr 0 trains nothing; exp overflows above 11.09 in float16, 88.7 in float32."""
+    """A scale of 1 changes nothing, and lr = 0 trains nothing; exp overflows above 11.09 in float16, 88.7 in
+    float32.
+    """
     same = measured("input_scale", scale=1.0)
     assert same["lr_crit_ratio"] == 1
     assert same["loss_end"] == same["loss_end_scaled"]

@@ -1,4 +1,4 @@
-"""input_units against the backward pass written out in numpy."""
+"""Tests the experiment input_units against the backward pass written out in numpy."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import measured
 
 
 def columns(seed: int, spread: float, offset: float) -> tuple[float, float]:
-    """Ratio of the first layer's columns of gradients, and the norm of all gradients; float64."""
+    """The ratio of the gradients' columns in the first layer, and the norm of all gradients, in float64."""
     import torch
 
     torch.manual_seed(seed)

@@ -1,4 +1,6 @@
-"""int8_calibration against numpy: its percentile, its integers, and a divergence that is summed bin by bin."""
+"""Tests the experiment int8_calibration against numpy: its percentile, its integers, and a divergence that is summed
+bin by bin.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""int8_outliers against quantisation with numpy's integers, and against the statistics of rounding."""
+"""Tests the experiment int8_outliers against quantisation with numpy's integers, and against the statistics of
+rounding.
+"""
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def test_without_outliers_the_error_is_a_twelfth_of_the_step_squared(bits):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_helps(seed):
-    """Float8 has a nearly constant error up to a thousandfold outlier."""
+    """Float8 has a nearly constant error for outliers up to a thousand times larger."""
     rows, metrics = measure("int8_outliers", seed)
     assert metrics["tensor"] > 0.4 > metrics["token"] > metrics["smooth"] > metrics["mixed"]
     assert metrics["mixed"] < 0.02

@@ -1,4 +1,6 @@
-"""inverse_gradient against −(A⁻ᵀc)(A⁻¹b)ᵀ in 60-digit arithmetic, by Gaussian elimination over Decimal."""
+"""Tests the experiment inverse_gradient against −(A⁻ᵀc)(A⁻¹b)ᵀ in 60-digit arithmetic, by Gaussian elimination over
+Decimal.
+"""
 
 from decimal import Decimal, getcontext
 
@@ -10,7 +12,7 @@ getcontext().prec = 60
 
 
 def solve(a: list[list[Decimal]], b: list[Decimal]) -> list[Decimal]:
-    """Gauss and Jordan, with the largest pivot."""
+    """Solves a linear system by Gauss–Jordan elimination with the largest pivot."""
     n, m = len(a), [[*row, value] for row, value in zip(a, b, strict=True)]
     for k in range(n):
         pivot = max(range(k, n), key=lambda i: abs(m[i][k]))
@@ -25,7 +27,7 @@ def solve(a: list[list[Decimal]], b: list[Decimal]) -> list[Decimal]:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("condition", [10.0, 1e4, 1e6])
 def test_the_exact_norm(seed, condition):
-    """Of the rank-one gradient: the product of two norms."""
+    """The gradient has rank one, so its norm is the product of two vectors' norms."""
     torch.manual_seed(seed)
     q = torch.linalg.qr(torch.randn(8, 8).double())[0]
     b, c = torch.randn(2, 8).double().tolist()
@@ -40,7 +42,7 @@ def test_the_exact_norm(seed, condition):
 
 
 def test_solve_is_no_cure_and_damping_is_another_function():
-    """In float32 both ways lose the same digits; the damped one loses few, and has a far smaller gradient."""
+    """In float32 inverting and solving lose the same digits; damping loses few, but its gradient is far smaller."""
     metrics = measured("inverse_gradient", condition=1e6)
     assert metrics["solve_err"] > 1e-3
     assert metrics["inverse_err"] > 1e-3
@@ -50,6 +52,6 @@ def test_solve_is_no_cure_and_damping_is_another_function():
 
 
 def test_growth_with_the_square_of_the_condition():
-    """A hundred times the condition number, ten thousand times the gradient."""
+    """A condition number a hundred times larger gives a gradient ten thousand times larger."""
     growth = [measured("inverse_gradient", condition=condition)["growth"] for condition in (1e5, 1e7)]
     assert growth[1] / growth[0] == pytest.approx(1e4, rel=0.5)

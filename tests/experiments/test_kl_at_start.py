@@ -1,4 +1,4 @@
-"""kl_at_start against the KL of the same weights in numpy."""
+"""Tests the experiment kl_at_start against the KL of the same weights in numpy."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import measured
 
 
 def head(seed: int, largest: float, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means and log-variances of the run's inputs."""
+    """Means and log-variances that the net gives for the run's inputs."""
     import torch
 
     torch.manual_seed(seed)

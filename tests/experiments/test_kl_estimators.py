@@ -1,4 +1,4 @@
-"""kl_estimators against the moments of Gaussians in closed form."""
+"""Tests the experiment kl_estimators against the moments of Gaussians in closed form."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import draws, measure, measured
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("x", [0.05, 0.3, 1.0])
 def test_means_and_deviations(seed, x):
-    """k1 has x²/2 and x; k2's mean is x²/2 + x⁴/8; k3 has x²/2 and √(e^(x²) − 1 − x²)."""
+    """k1 has mean x²/2 and deviation x; k2 mean x²/2 + x⁴/8; k3 mean x²/2 and deviation √(e^(x²) − 1 − x²)."""
     metrics = measured("kl_estimators", seed, x=x, n=200_000)
     kl = x * x / 2
     assert metrics["mean_k1"] == pytest.approx(kl, abs=5 * x / math.sqrt(200_000))
@@ -21,7 +21,7 @@ def test_means_and_deviations(seed, x):
 
 @pytest.mark.parametrize("x", [0.1, 1.0])
 def test_signs_and_slopes(x):
-    """P(k1 < 0) = Φ(−x/2), and as losses k1 has gradient 0, k2 and k3 that of the KL."""
+    """P(k1 < 0) = Φ(−x/2); used as losses, k1 has an expected gradient of 0, k2 and k3 that of the KL."""
     metrics = measured("kl_estimators", x=x, n=200_000)
     assert metrics["negative_k1"] == pytest.approx(math.erfc(x / 2 / math.sqrt(2)) / 2, abs=0.005)
     assert metrics["negative_k3"] == 0

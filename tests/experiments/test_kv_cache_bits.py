@@ -1,4 +1,6 @@
-"""kv_cache_bits against attention by hand, against the size of a step, and where quantisation does nothing."""
+"""Tests the experiment kv_cache_bits against attention by hand, against the size of a step, and where quantisation does
+nothing.
+"""
 
 import math
 
@@ -42,6 +44,6 @@ def test_outliers_hurt_keys_by_token_only(seed):
 
 
 def test_the_error_halves_with_a_bit():
-    """Of values, whose error is a step over √12 an entry: 7 steps to the largest in 4 bits, 127 in 8."""
+    """Each value has an error of a step/√12, where the largest value is 7 steps in 4 bits and 127 in 8."""
     four, eight = (measured("kv_cache_bits", bits=bits)["values_token"] for bits in (4, 8))
     assert four / eight == pytest.approx(127 / 7, rel=0.15)

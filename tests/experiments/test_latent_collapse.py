@@ -1,4 +1,4 @@
-"""latent_collapse against the optimum of a linear VAE, found without training."""
+"""Tests the experiment latent_collapse against the optimum of a linear VAE, found without training."""
 
 import math
 
@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 
 def best_kl(variance: float, weight: float, beta: float) -> float:
-    """The KL of one direction at its optimum: over the posterior's variance, decoder and encoder the best for it.
+    """The KL of one latent direction at its optimum over the posterior's variance, with the best decoder and encoder.
 
     With posterior variance s and encoder gain v the best decoder is w = vλ/(v²λ + s); at the optimum v²λ = 1 − s.
     """
@@ -35,7 +35,7 @@ def test_kl_at_the_end(beta, pixels, factors):
 
 
 def test_what_is_reconstructed():
-    """λ − 1 of each direction's variance λ, for β/c = 1."""
+    """Of each direction's variance λ, λ − 1 is reconstructed for β/c = 1."""
     metrics = measured("latent_collapse", n=1000)
     kept = sum(12.8 / place - 1 for place in (1, 2, 3))
     assert metrics["explained_summed"] == pytest.approx(kept / (12.8 * (1 + 1 / 2 + 1 / 3) + 61 * 0.01), abs=0.01)

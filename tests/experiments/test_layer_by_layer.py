@@ -1,4 +1,6 @@
-"""layer_by_layer against matrix products in float64, and against the Lyapunov growth of rounding."""
+"""Tests the experiment layer_by_layer against matrix products in float64, and against the Lyapunov growth of
+rounding.
+"""
 
 import math
 
@@ -8,7 +10,7 @@ from oracles import NAN, demo, measure, measured, same
 
 
 def test_devices_without_a_fault_agree_with_float64():
-    """tanh(h·Wᵀ), whatever the order; the strided one reads Wᵀ."""
+    """Each computes tanh(h·Wᵀ) in some order of summation; the strided one reads Wᵀ."""
     torch.manual_seed(2)
     h, weight = torch.randn(32, 64), torch.randn(64, 64) / 8
     module = demo("layer_by_layer")
@@ -32,7 +34,9 @@ def test_only_the_same_input_names_the_layer(seed, case, place):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rounding_grows_by_itself_where_the_net_is_chaotic(seed):
-    """Below the gain at which tanh is chaotic it stays; above it grows exponentially and no layer is to blame."""
+    """Below the gain at which tanh nets are chaotic the difference stays; above, it grows exponentially with no layer
+    at fault.
+    """
     calm = measured("layer_by_layer", seed, case="rounding", layers=100, gain=1.0)
     assert calm["free_layers"] == 0
     assert calm["free_end"] < 1e-5

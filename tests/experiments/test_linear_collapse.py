@@ -1,4 +1,4 @@
-"""linear_collapse against oracles that share nothing with it."""
+"""Tests the experiment linear_collapse against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import draws, measure, measured
 
 @pytest.mark.parametrize("width", [8, 32])
 def test_linear_collapse_r2_is_that_of_least_squares(width):
-    """R² of numpy's lstsq with intercept on the same inputs and matrices."""
+    """R² equals that of numpy's lstsq with intercept on the same inputs and matrices."""
     x, *ws = draws(4, (2000, width), *[(width, width)] * 3, double=True)
     h = x
     for w in ws:
@@ -24,7 +24,7 @@ def test_linear_collapse_r2_is_that_of_least_squares(width):
 
 
 def test_linear_collapse_one_layer_closed_form():
-    """One ReLU of a Gaussian: (1/4)/(1/2 − 1/(2π)) = 0.7335, raised a little by fitting 65 numbers to 2000."""
+    """For one ReLU of a Gaussian R² is (1/4)/(1/2 − 1/(2π)) = 0.7335, plus a little from fitting 65 numbers to 2000."""
     theory = 0.25 / (0.5 - 1 / (2 * math.pi))
     metrics = measured("linear_collapse", layers=1)
     assert metrics["theory_relu_r2"] == pytest.approx(theory, rel=1e-12)
@@ -33,7 +33,7 @@ def test_linear_collapse_one_layer_closed_form():
 
 
 def test_linear_collapse_theory_by_simulation():
-    """Two layers: the kernel's slope and value against a Monte Carlo mean over pairs of correlated normals."""
+    """For two layers the kernel's slope and value agree with a Monte Carlo mean over pairs of correlated normals."""
     rng, rho, step = np.random.default_rng(0), 1 / math.pi, 1e-3
 
     def kappa(r: float) -> float:
@@ -50,7 +50,7 @@ def test_linear_collapse_theory_by_simulation():
 
 @pytest.mark.parametrize("params", [{}, {"layers": 10}, {"width": 256}, {"layers": 100}])
 def test_linear_collapse_claims(params):
-    """Without activations one matrix; with ReLU no straight map."""
+    """Without activations the layers equal one matrix; with ReLU no linear map fits them."""
     metrics = measured("linear_collapse", **params)
     assert metrics["one_matrix_err"] < 1e-10
     assert metrics["best_linear_r2"] == pytest.approx(1, abs=1e-12)
@@ -59,7 +59,7 @@ def test_linear_collapse_claims(params):
 
 
 def test_linear_collapse_controls_and_edges():
-    """With act = relu it is the net measured beside it; one layer is its own matrix."""
+    """With act = relu both measured nets are the same; a single layer equals its own matrix."""
     rows, metrics = measure("linear_collapse", act="relu")
     assert metrics["one_matrix_err"] == metrics["relu_one_matrix_err"] > 0.5
     assert metrics["best_linear_r2"] == metrics["relu_best_linear_r2"]

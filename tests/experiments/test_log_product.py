@@ -1,4 +1,4 @@
-"""log_product against oracles that share nothing with it."""
+"""Tests the experiment log_product against reference values computed by independent code."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ from oracles import FORMATS, INF, NAN, Format, add_exactly, measured, same
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("x", "n"), [(1.5, 1000), (0.01, 300), (-3.0, 50), (0.99, 100)])
 def test_log_product_by_exact_rounding(dtype, x, n):
-    """The sum of logarithms and the mantissa, each step rounded as IEEE 754 says, in rational numbers."""
+    """Sum of logarithms and mantissa equal rational arithmetic with each step rounded as IEEE 754 says."""
     form = FORMATS[dtype]
     stored = form.rounded(Fraction(x))
     mpmath.mp.dps = 60
@@ -37,7 +37,7 @@ def test_log_product_by_exact_rounding(dtype, x, n):
 
 
 def test_log_product_of_a_thousand():
-    """1.5^1000 is beyond float32; its log10, 176.09, is not; the logarithm costs about three digits."""
+    """1.5^1000 overflows float32 but its log10, 176.09, does not; the logarithm costs about three digits."""
     metrics = measured("log_product")
     assert metrics["product"] == metrics["naive_log"] == INF
     assert metrics["product_bad_step"] == 219

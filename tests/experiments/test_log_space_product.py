@@ -1,4 +1,4 @@
-"""log_space_product against oracles that share nothing with it."""
+"""Tests the experiment log_space_product against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -10,7 +10,7 @@ from oracles import FORMATS, INF, NAN, measured, same
 
 @pytest.mark.parametrize(("x", "n"), [(1.5, 300), (1.5, 100), (0.9, 1000), (1.5, 1), (-1.5, 20)])
 def test_log_space_product_by_exact_rounding(x, n):
-    """The product by exact rational arithmetic with a rounding after every step; the sum of logs by numpy's float32."""
+    """The product equals rational arithmetic rounded after every step; the sum of logs equals numpy's float32."""
     form = FORMATS["float32"]
     factor = form.rounded(Fraction(x))
     product = Fraction(1)
@@ -31,7 +31,7 @@ def test_log_space_product_by_exact_rounding(x, n):
 
 
 def test_log_space_product_gradients():
-    """The gradient of the product is n·xⁿ⁻¹, and so is that of exp(Σ ln x)."""
+    """The gradient of the product is n·xⁿ⁻¹, which is also that of exp(Σ ln x)."""
     metrics = measured("log_space_product", n=100)
     assert metrics["grad_product"] == pytest.approx(100 * 1.5**99, rel=1e-5)
     assert metrics["grad_exp_sum"] == pytest.approx(100 * 1.5**99, rel=1e-3)
@@ -55,14 +55,14 @@ def test_log_space_product_gradients():
     ],
 )  # fmt: skip
 def test_log_space_product_edges(params, expected):
-    """The sum stays finite where the product does not; 0 and negative factors are where the log ends."""
+    """The sum stays finite where the product does not; it is not defined for 0 and negative factors."""
     metrics = measured("log_space_product", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name
 
 
 def test_log_space_product_long():
-    """10000 factors: the sum is 4055 and no more trouble than three."""
+    """For 10000 factors the sum is 4055, without any loss compared with three factors."""
     metrics = measured("log_space_product", n=10000)
     assert metrics["sum_of_logs"] == pytest.approx(4055.0288, rel=1e-5)
     assert metrics["grad_log_product"] == pytest.approx(10000 / 1.5, rel=1e-6)

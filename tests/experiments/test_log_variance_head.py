@@ -1,4 +1,6 @@
-"""log_variance_head against the same descent in Python's float64 with the gradients written by hand."""
+"""Tests the experiment log_variance_head against the same descent in Python's float64 with the gradients written by
+hand.
+"""
 
 import math
 
@@ -7,7 +9,7 @@ from oracles import INF, measure, measured
 
 
 def descend(quiet: int, outlier: float, floor: float, lr: float, n: int) -> list[float]:
-    """Losses; dL/dm = −r·e^(−s), dL/ds = ½(1 − r²·e^(−s)), s put back into ±floor."""
+    """The losses of the descent, with dL/dm = −r·e^(−s) and dL/ds = ½(1 − r²·e^(−s)); s is limited to ±floor."""
     m, s, losses = 0.0, 0.0, []
     for step in range(1, n + 1):
         r = (0.0 if step <= quiet else outlier) - m
@@ -27,7 +29,7 @@ def test_the_limited_head(quiet, outlier, floor):
 
 
 def test_s_falls_by_half_the_rate():
-    """While residuals are 0; the first one after is multiplied by e^(−s)."""
+    """It does so while residuals are 0; the gradient of the first other residual is multiplied by e^(−s)."""
     metrics = measured("log_variance_head")
     assert metrics["lowest_s"] == pytest.approx(metrics["theory_s"], rel=1e-3)
     assert metrics["largest_gradient"] == pytest.approx(math.hypot(math.exp(10), 0.5 * math.exp(10)), rel=0.01)
@@ -36,7 +38,7 @@ def test_s_falls_by_half_the_rate():
 
 
 def test_the_kl_term_overflows():
-    """After the jump s is beyond 88.7; without an outlier it never is."""
+    """After the outlier s exceeds 88.7, so that exp overflows; without an outlier it never does."""
     metrics = measured("log_variance_head")
     assert metrics["largest_s"] > 88.8
     assert metrics["kl"] == INF

@@ -1,4 +1,6 @@
-"""logit_drift: its gradients against autograd, its Adam against torch's, the shift that cross-entropy leaves alone."""
+"""Tests the experiment logit_drift: its gradients against autograd, its Adam against torch's, the shift that
+cross-entropy leaves alone.
+"""
 
 import math
 
@@ -22,7 +24,7 @@ def test_gradients_are_those_of_autograd():
 
 
 def test_the_shift_has_no_force_without_rounding():
-    """At the start log Z is `start` + ln 256, and neither descent nor Adam moves the common shift."""
+    """At the start log Z is `start` + ln 256, and neither descent nor Adam moves the shift common to all logits."""
     rows, metrics = measure("logit_drift", rounded=False, n=10)
     assert rows[0]["sgd"] == pytest.approx(30 + math.log(256), abs=0.01)
     assert metrics["moved_plain"] < 1e-6
@@ -31,14 +33,14 @@ def test_the_shift_has_no_force_without_rounding():
 
 @pytest.mark.parametrize("start", [30.0, 100.0])
 def test_a_cap_scales_the_first_gradient(start):
-    """By 1 − tanh²(start/cap), the common direction included."""
+    """The gradient is multiplied by 1 − tanh²(start/cap), also in the common direction."""
     metrics = measured("logit_drift", start=start, n=10)
     assert metrics["gradient_capped"] == pytest.approx(1 - math.tanh(start / 30) ** 2)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_all_learn_the_distribution(seed):
-    """Within 0.1 of the entropy of the targets; z-loss moves the shift at most lr a step and gets it back."""
+    """Losses end within 0.1 of the targets' entropy; z-loss moves the shift by at most lr a step and returns it."""
     metrics = measured("logit_drift", seed)
     entropy = -sum(p * math.log(p) for p in [1 / k / sum(1 / j for j in range(1, 257)) for k in range(1, 257)])
     assert metrics["theory_best"] == pytest.approx(entropy)

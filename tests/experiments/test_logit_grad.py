@@ -1,4 +1,4 @@
-"""logit_grad against numpy: the formula, and differences of the squared error."""
+"""Tests the experiment logit_grad against numpy: the formula, and differences of the squared error."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,9 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("classes", "batch", "std"), [(5, 8, 1.0), (2, 9, 4.0), (10, 64, 0.5)])
 def test_logit_grad_formula(classes, batch, std):
-    """The largest entry of p − onehot, the error of a forgotten mean, and differences of both losses."""
+    """The largest entry of p − onehot, the error of a forgotten mean, and difference quotients of both losses agree
+    with numpy.
+    """
     logits, labels = setting(classes, batch, std)
     p, target = softmax(logits), np.eye(classes)[labels]
     metrics = measured("logit_grad", classes=classes, batch=batch, std=std)
@@ -42,7 +44,9 @@ def test_logit_grad_formula(classes, batch, std):
 
 
 def test_logit_grad_edges():
-    """float32 rounds; one sample needs no mean; zero logits are 1/classes; huge ones stay finite."""
+    """In float32 the gradient is rounded; with one sample the mean has no effect; zero logits give 1/classes; huge ones
+    stay finite.
+    """
     assert 1e-9 < measured("logit_grad", dtype="float32")["max_err"] < 1e-6
     assert measured("logit_grad", batch=1)["max_err_no_mean"] < 1e-14
     assert measured("logit_grad", std=0.0)["probability"] == pytest.approx(0.2, rel=1e-14)

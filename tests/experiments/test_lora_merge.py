@@ -1,4 +1,6 @@
-"""lora_merge against exact rounding, and the chance that a uniform position on the grid is moved."""
+"""Tests the experiment lora_merge against exact rounding, and the chance that a uniform position on the grid is
+moved.
+"""
 
 from fractions import Fraction
 
@@ -21,7 +23,9 @@ def drawn(seed: int, x: float, rank: int = 8) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("base", ["bfloat16", "float16"])
 @pytest.mark.parametrize("x", [1e-3, 0.03])
 def test_merged_weights_are_rounded_once(base, x):
-    """Each weight rounded with fractions; the experiment rounds to float32 before, which moves hardly any."""
+    """References are rounded with fractions; the experiment rounds to float32 first, which changes hardly any
+    weight.
+    """
     weight, delta = drawn(0, x)
     form = FORMATS[base]
     old = [form.rounded(Fraction(float(w))) for w in weight.flatten()]
@@ -46,7 +50,7 @@ def test_integers_have_one_step_a_row(base, levels, x):
 
 @pytest.mark.parametrize("base", ["bfloat16", "int8"])
 def test_stochastic_rounding_keeps_the_mean(base):
-    """Within a tenth, at an update of which rounding to nearest keeps half or nothing."""
+    """The mean change is right within a tenth for updates of which rounding to nearest keeps half or none."""
     metrics = measured("lora_merge", base=base, x=1e-3)
     assert metrics["kept_stochastic"] == pytest.approx(1, abs=0.1)
     assert metrics["kept"] < 0.6

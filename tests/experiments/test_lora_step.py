@@ -1,4 +1,4 @@
-"""lora_step against Adam's first step written in numpy, and against its proportions."""
+"""Tests the experiment lora_step against Adam's first step written in numpy, and against its proportions."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_the_first_step(seed, rank, alpha, size):
 
 
 def test_proportions():
-    """The first change follows alpha, lr and size alike; the gradient norm alpha and size, not lr."""
+    """The first change is proportional to alpha, lr and size; the gradient norm to alpha and size only."""
     base = measured("lora_step", n=2)
     for changed in ({"alpha": 64.0}, {"lr": 8e-3}, {"size": 4.0}):
         metrics = measured("lora_step", n=2, **changed)

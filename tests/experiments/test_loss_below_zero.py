@@ -1,4 +1,4 @@
-"""loss_below_zero against counted alignments, closed forms and gradient descent in numpy."""
+"""Tests the experiment loss_below_zero against counted alignments, closed forms and gradient descent in numpy."""
 
 import math
 from functools import cache
@@ -9,7 +9,7 @@ from oracles import measured
 
 
 def alignments(frames: int, target: list[int]) -> int:
-    """How many sequences of `frames` symbols, 0 the blank, collapse to the target: over blanks and labels in turn."""
+    """The number of sequences of `frames` symbols (0 is the blank) that collapse to the target, counted recursively."""
     path = [0] + [symbol for label in target for symbol in (label, 0)]
 
     @cache
@@ -51,7 +51,9 @@ def test_a_density(sd):
 
 
 def test_a_log_forgotten():
-    """Equal probabilities of three classes: −1/3 in the place of ln 3, and never below −1."""
+    """With equal probabilities of three classes the loss without the logarithm is −1/3 instead of ln 3; it is never
+    below −1.
+    """
     metrics = measured("loss_below_zero", case="softmax", n=1000, lr=5.0)
     assert measured("loss_below_zero", case="softmax", n=1)["start"] == pytest.approx(-1 / 3, rel=1e-6)
     assert -1 <= metrics["end"] < -0.9

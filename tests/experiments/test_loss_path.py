@@ -1,4 +1,4 @@
-"""loss_path against oracles that share nothing with it."""
+"""Tests the experiment loss_path against reference values computed by independent code."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ CASES = ["init_to_solution", "two_solutions", "permuted"]
 
 
 def test_loss_path_first_loss_by_hand():
-    """The loss at the start, and half-way between two untrained nets, in numpy."""
+    """The loss at the start, and half-way between two untrained nets, equals that of numpy."""
     sizes = [2, 8, 8, 1]
     shapes = list(pairwise(sizes))
     x, *raw = draws(0, (128, 2), *shapes, *shapes)
@@ -33,7 +33,7 @@ def test_loss_path_first_loss_by_hand():
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_loss_path_claims(seed, case):
-    """Downhill from the start to the solution; a ridge between solutions, even of one function."""
+    """The loss falls from start to solution, and has a ridge between two solutions, even of the same function."""
     rows, metrics = measure("loss_path", seed, case=case)
     losses = [row["loss"] for row in rows]
     assert metrics["barrier"] == max(losses) - max(losses[0], losses[-1])
@@ -60,7 +60,7 @@ def test_loss_path_permuted_is_the_same_function():
 
 
 def test_loss_path_edges():
-    """Without training the way to the solution has no length."""
+    """Without training, start and solution are the same point."""
     flat = measured("loss_path", n=0)
     assert flat["barrier"] == flat["output_difference"] == 0
     assert measured("loss_path", layers=2, width=2, points=3)["last_loss"] > 0

@@ -1,4 +1,4 @@
-"""loss_scaling against exact rounding."""
+"""Tests the experiment loss_scaling against exact rounding."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from oracles import FORMATS, INF, NAN, measured, same
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize(("x", "scale"), [(1e-8, 1024.0), (1e-8, 65536.0), (-3e-7, 128.0), (1e-10, 1.0), (5.0, 8192.0)])
 def test_storing_is_exact_rounding(dtype, x, scale):
-    """Plain and scaled gradient are the nearest numbers of the format; dividing by a power of two is exact."""
+    """Plain and scaled gradients are the nearest numbers of the format, and division by a power of two is exact."""
     form = FORMATS[dtype]
     metrics = measured("loss_scaling", x=x, scale=scale, dtype=dtype)
     assert Fraction(metrics["plain"]) == form.rounded(Fraction(x))
@@ -22,7 +22,7 @@ def test_storing_is_exact_rounding(dtype, x, scale):
 
 
 def test_scaling_recovers_what_float16_loses():
-    """1e-8 is 0; times 1024 and back it is right within 1 %; unscaled it is lost, in bfloat16 it never was."""
+    """In float16 1e-8 becomes 0, but scaled by 1024 and back it is right within 1 %; bfloat16 does not need scaling."""
     metrics = measured("loss_scaling")
     assert metrics["plain"] == 0
     assert metrics["recovered"] == pytest.approx(1.001e-8, rel=1e-3)
@@ -32,7 +32,7 @@ def test_scaling_recovers_what_float16_loses():
 
 
 def test_the_window_moves_and_does_not_widen():
-    """Both ends move down by the scale; in float16 about ten decades stay usable."""
+    """Both ends of the usable range move down by the scale; in float16 it keeps about ten decades."""
     metrics = measured("loss_scaling")
     assert metrics["plain_window_low"] / metrics["scaled_window_low"] == pytest.approx(1024, rel=0.3)
     assert metrics["plain_window_high"] / metrics["scaled_window_high"] == pytest.approx(1024, rel=0.3)
@@ -50,7 +50,7 @@ def test_the_window_moves_and_does_not_widen():
     ],
 )
 def test_edges(params, expected):
-    """A scale too large, nothing to scale, and what is not finite."""
+    """Tested are a scale too large, a gradient of 0, and values that are not finite."""
     metrics = measured("loss_scaling", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name

@@ -1,4 +1,4 @@
-"""loss_surface against oracles that share nothing with it."""
+"""Tests the experiment loss_surface against reference values computed by independent code."""
 
 import math
 
@@ -14,7 +14,7 @@ from qa_service.errors import BadParameter
 
 
 def test_loss_surface_describes_known_surfaces():
-    """The share of non-convex cells is that of numpy's eigenvalues; a bowl has none, a saddle has nothing else."""
+    """The share of non-convex cells is that of numpy's eigenvalues: 0 for a bowl and 1 for a saddle."""
     import torch
 
     describe = demo("loss_surface").describe
@@ -37,7 +37,7 @@ def test_loss_surface_describes_known_surfaces():
 
 
 def test_loss_surface_centre_is_the_trained_loss():
-    """Without training the centre is the cross-entropy of the drawn nets, computed in numpy."""
+    """Without training the loss at the centre is the cross-entropy of the drawn nets in numpy."""
     x, *blocks, first, last = draws(0, (64, 2), *[(6, 6)] * 3, (2, 6), (6, 1))
     y = (x[:, :1] * x[:, 1:] > 0).astype(float)
     blocks = [w * math.sqrt(1 / 3) for w in blocks]
@@ -54,7 +54,7 @@ def test_loss_surface_centre_is_the_trained_loss():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_loss_surface_claims(seed):
-    """Deep plain surfaces rise higher than residual ones; a rescaled twin shows on raw directions only."""
+    """Surfaces of deep plain nets rise higher than residual ones; a rescaled net differs on raw directions only."""
     metrics = measured("loss_surface", seed)
     assert metrics["skip_max_loss"] < metrics["plain_max_loss"]
     assert metrics["log10_max_ratio"] == pytest.approx(math.log10(metrics["plain_max_loss"] / metrics["skip_max_loss"]))
@@ -65,7 +65,7 @@ def test_loss_surface_claims(seed):
 
 
 def test_loss_surface_edges():
-    """Edge cases: no span is a constant map, a huge one still has numbers; two points per side are no map."""
+    """A span of 0 gives a constant map, a huge one still gives numbers; two points per side are refused."""
     flat = measured("loss_surface", span=0.0, grid=5, n=10)
     for net in ("plain", "skip"):
         assert flat[f"{net}_max_loss"] == pytest.approx(flat[f"{net}_center_loss"], rel=1e-6)

@@ -1,4 +1,4 @@
-"""lstm_step against oracles that share nothing with it."""
+"""Tests the experiment lstm_step against reference values computed by independent code."""
 
 import mpmath
 import pytest
@@ -7,7 +7,7 @@ from oracles import measure, measured
 
 @pytest.mark.parametrize("bias", [0.0, 3.0, -2.0])
 def test_lstm_step_by_mpmath(bias):
-    """Two steps with all numbers written out."""
+    """Two steps with all numbers written out in mpmath give the same states."""
 
     def sigmoid(z):
         return 1 / (1 + mpmath.exp(-z))
@@ -23,7 +23,7 @@ def test_lstm_step_by_mpmath(bias):
 
 
 def test_lstm_step_keeps_the_product_of_the_gates():
-    """After the first step nothing is written, so what is kept is the product of the forget gates."""
+    """If nothing is written after the first step, what is kept is the product of the forget gates."""
     rows, metrics = measure("lstm_step", n=30)
     product = 1.0
     for row in rows[1:]:
@@ -33,7 +33,7 @@ def test_lstm_step_keeps_the_product_of_the_gates():
 
 
 def test_lstm_step_agrees_with_torch_in_its_order_only():
-    """torch.nn.LSTMCell with rows in the order i, f, g, o is the same net; in another order it is not."""
+    """torch.nn.LSTMCell with rows in the order i, f, g, o gives the same states; in another order it does not."""
     assert measured("lstm_step")["torch_difference"] < 1e-12
     assert measured("lstm_step", order="f, i, g, o")["torch_difference"] > 0.1
     one = measured("lstm_step", n=1)

@@ -1,4 +1,4 @@
-"""lstm_width against an LSTM written out in numpy, and the theory of its read-out."""
+"""Tests the experiment lstm_width against an LSTM written out in numpy, and the theory of its read-out."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""masked_softmax against oracles that share nothing with it."""
+"""Tests the experiment masked_softmax against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import FORMATS, draws, measured
 @pytest.mark.parametrize("fill", ["inf", "large", "lowest", "zero_row"])
 @pytest.mark.parametrize(("n", "masked"), [(8, 3), (8, 7), (8, 0), (1, 0), (50, 20)])
 def test_some_places_left(fill, n, masked):
-    """With one place left all four ways agree with numpy's softmax over what is left."""
+    """If at least one place is left, all four ways agree with numpy's softmax over the places left."""
     scores, values = draws(0, (n,), (n,))
     weights = np.exp(scores[: n - masked]) / np.exp(scores[: n - masked]).sum()
     metrics = measured("masked_softmax", n=n, masked=masked, fill=fill, dtype="float64")
@@ -21,7 +21,9 @@ def test_some_places_left(fill, n, masked):
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_nothing_left(dtype):
-    """−inf: all nan. A finite number: uniform, all of it on masked places; −1e9 is −inf in float16."""
+    """With −inf all weights are nan; with a finite number they are uniform on masked places; −1e9 is −inf in
+    float16.
+    """
     n = 8
     assert measured("masked_softmax", dtype=dtype)["n_nan"] == n
     large = measured("masked_softmax", fill="large", dtype=dtype)
@@ -38,5 +40,5 @@ def test_nothing_left(dtype):
 
 
 def test_more_masked_than_there_are():
-    """At most n."""
+    """At most n places are masked."""
     assert measured("masked_softmax", n=3, masked=2000)["n_nan"] == 3

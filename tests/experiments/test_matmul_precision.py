@@ -1,4 +1,6 @@
-"""matmul_precision against another rounding to TF32, on the bits of float32, and against direct distances."""
+"""Tests the experiment matmul_precision against another rounding to TF32, on the bits of float32, and against direct
+distances.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from oracles import draws, measure, measured
 
 
 def to_tf32(values: np.ndarray) -> np.ndarray:
-    """float32 rounded to 11 bits of significand on its bits, a tie to even."""
+    """The float32 number rounded to a significand of 11 bits, ties to even, by bit operations."""
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~np.uint32(0x1FFF)).view(np.float32).astype(float)
 
@@ -23,7 +25,7 @@ def test_products_by_bits(seed):
 
 @pytest.mark.parametrize("x", [0.0, 30.0])
 def test_distances(x):
-    """Computed directly, and in TF32 with squared lengths in float32."""
+    """Tested are distances computed directly, and from products in TF32 with squared lengths in float32."""
     p, z = (t.astype(np.float32) for t in draws(0, (40, 256), (40, 256)))
     p, q = p + np.float32(x), (p + np.float32(x)) + z / np.float32(10)
     exact = ((p.astype(float) - q) ** 2).sum(1)
@@ -35,7 +37,7 @@ def test_distances(x):
 
 
 def test_centring_and_three_products_help():
-    """Each of them alone."""
+    """Either of the two remedies helps on its own."""
     plain, centred = (measured("matmul_precision", case=case) for case in ("distance", "centred"))
     assert plain["tf32"] > 1
     assert plain["tf32_negative"] > 0.1

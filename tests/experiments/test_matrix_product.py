@@ -1,4 +1,4 @@
-"""matrix_product against oracles that share nothing with it."""
+"""Tests the experiment matrix_product against reference values computed by independent code."""
 
 import math
 
@@ -16,7 +16,7 @@ from oracles import (
 
 @pytest.mark.parametrize(("n", "d", "std"), [(100, 4, 1.0), (1, 4, 1.0), (60, 1, 1.0), (50, 3, 0.5), (40, 7, 30.0)])
 def test_matrix_product_against_numpy(n, d, std):
-    """The same matrices multiplied by numpy with exponents kept apart give the same norm, to 12 digits."""
+    """The product in numpy, with exponents kept separately, has the same norm to 12 digits."""
     product, exponent = np.eye(d), 0
     for matrix in draws(0, *[(d, d)] * n, double=True):
         product = std * matrix @ product
@@ -33,7 +33,7 @@ def test_matrix_product_against_numpy(n, d, std):
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 10, 128])
 @pytest.mark.parametrize("std", [1.0, 0.5, 3.0])
 def test_matrix_product_lyapunov_exponent(d, std):
-    """Newman 1986: λ = ln σ + ½(ln 2 + ψ(d/2)), by mpmath; at the critical σ it is 0."""
+    """Newman 1986 gives λ = ln σ + ½(ln 2 + ψ(d/2)), here by mpmath; at the critical σ it is 0."""
     rate = mpmath.log(std) + (mpmath.log(2) + mpmath.digamma(mpmath.mpf(d) / 2)) / 2
     metrics = measured("matrix_product", n=2, d=d, std=std)
     assert metrics["theory_lyapunov"] == pytest.approx(float(rate), rel=1e-12, abs=1e-14)
@@ -49,7 +49,7 @@ def test_matrix_product_lyapunov_exponent(d, std):
     ("params", "within"), [({}, 0.2), ({"n": 10000}, 0.02), ({"n": 2000, "d": 100, "std": 0.1}, 0.02)]
 )
 def test_matrix_product_grows_at_the_lyapunov_rate(params, within):
-    """|measured − λ| < 2/√n; 10000 matrices are enough for two digits, and σ = 1/√d is marginal."""
+    """|measured − λ| < 2/√n, so 10000 matrices give two digits; σ = 1/√d is near the critical value."""
     metrics = measured("matrix_product", **params)
     assert metrics["growth_error"] < within
     assert metrics["growth_error"] < 2 / math.sqrt(params.get("n", 100))
@@ -57,7 +57,7 @@ def test_matrix_product_grows_at_the_lyapunov_rate(params, within):
 
 @pytest.mark.parametrize(("dtype", "decades"), [("float64", 308.25), ("float32", 38.53), ("float16", 4.816)])
 def test_matrix_product_overflow(dtype, decades):
-    """The plain product is finite as long as its norm is small enough, and overflows near ln max / λ."""
+    """The plain product is finite while its norm is in range, and overflows near ln max / λ."""
     metrics = measured("matrix_product", n=1500, dtype=dtype)
     assert metrics["theory_overflow_step"] == round(decades * math.log(10) / metrics["theory_lyapunov"])
     before = measured("matrix_product", n=metrics["first_nonfinite_step"] - 1)
@@ -69,7 +69,7 @@ def test_matrix_product_overflow(dtype, decades):
 
 @pytest.mark.parametrize("std", [0.0, NAN, INF, -INF])
 def test_matrix_product_edges(std):
-    """σ = 0 is all 0 at step 1, σ = nan or ±inf is not finite at step 1; no rate is made up."""
+    """With σ = 0 step 1 is 0; with σ = nan or ±inf it is not finite; in neither case is a rate reported."""
     metrics = measured("matrix_product", std=std, n=5)
     assert metrics["first_zero_step"] == (1 if std == 0 else None)
     assert metrics["first_nonfinite_step"] == (None if std == 0 else 1)

@@ -1,4 +1,6 @@
-"""mean_of_rank_means against sums in exact rationals, and against one autograd pass over all tokens."""
+"""Tests the experiment mean_of_rank_means against sums in exact rationals, and against one autograd pass over all
+tokens.
+"""
 
 from fractions import Fraction
 
@@ -10,7 +12,7 @@ from oracles import NAN, measure, measured, same
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("ranks", "share"), [(2, 1.0), (4, 8.0), (8, 30.0)])
 def test_losses_in_exact_arithmetic(seed, ranks, share):
-    """Each rank's mean and the global mean, from the same numbers as Fractions."""
+    """Each rank's mean and the global mean are those of the same numbers as Fractions."""
     torch.manual_seed(seed)
     target = torch.randn(8).double()
     x, noise = torch.randn(600, 8).double(), torch.randn(600).double()
@@ -30,7 +32,7 @@ def test_losses_in_exact_arithmetic(seed, ranks, share):
 
 
 def test_equal_ranks_agree():
-    """With the same number of tokens everywhere the mean of means is the mean."""
+    """With the same number of tokens on every rank, the mean of means is the global mean."""
     metrics = measured("mean_of_rank_means", ranks=4, tokens=1024, share=1.0)
     assert metrics["smallest"] == 256
     assert metrics["means_err"] < 1e-12
@@ -39,7 +41,9 @@ def test_equal_ranks_agree():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_unequal_and_empty_ranks(seed):
-    """A wrong gradient; nan from an empty rank; a guard that shrinks the loss; sums stay right."""
+    """Means of means give a wrong gradient, and nan with an empty rank; a guard makes the loss too small; sums stay
+    right.
+    """
     _, uneven = measure("mean_of_rank_means", seed, share=8.0)
     assert uneven["means_err"] > 0.3
     assert uneven["sums_err"] < 1e-12

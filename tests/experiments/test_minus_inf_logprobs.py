@@ -1,4 +1,6 @@
-"""minus_inf_logprobs: what IEEE 754 says of each case, and the KL of the allowed tokens in float64."""
+"""Tests the experiment minus_inf_logprobs: what IEEE 754 says of each case, and the KL of the allowed tokens in
+float64.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ def test_where_afterwards_is_finite_with_bad_gradients():
 
 
 def test_the_kl_of_allowed_tokens():
-    """Mean of exp(d) − d − 1 over the tokens that are not forbidden, in float64."""
+    """It is the mean of exp(d) − d − 1 over the allowed tokens, in float64."""
     torch.manual_seed(0)
     features, weight, other = torch.randn(6, 8), torch.randn(8, 50), torch.randn(6, 50)
     chosen = torch.tensor([3, 1, 4, 1, 5, 9])

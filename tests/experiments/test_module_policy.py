@@ -1,4 +1,4 @@
-"""module_policy against FSDP itself in one process, and against what the formats store."""
+"""Tests the experiment module_policy against FSDP itself in one process, and against what the formats store."""
 
 import math
 
@@ -25,7 +25,7 @@ class Block(nn.Module):
 
 @pytest.fixture
 def mesh():
-    """A group of this process alone."""
+    """A process group that contains only this process."""
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
 

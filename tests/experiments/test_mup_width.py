@@ -1,4 +1,6 @@
-"""mup_width against the change of the output by sign steps, summed by hand, and against plain torch modules."""
+"""Tests the experiment mup_width against the change of the output by sign steps, summed by hand, and against plain
+torch modules.
+"""
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ def test_the_net_is_a_stack_of_linear_layers():
 
 @pytest.mark.parametrize("down", [1, 4])
 def test_first_step_moves_each_weight_by_the_rate(down):
-    """Adam's first step is rate·sign(gradient), over `down` in the two later layers."""
+    """Adam's first step is rate·sign(gradient), with the rate divided by `down` in the two later layers."""
     module = demo("mup_width")
     torch.manual_seed(1)
     start, x = module.weights_of(64, down), torch.randn(64, 16)
@@ -35,7 +37,7 @@ def test_first_step_moves_each_weight_by_the_rate(down):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_change_grows_with_the_width_unless_the_rate_falls(seed):
-    """At least in proportion to the width in standard parameters, hardly in muP."""
+    """The change grows at least in proportion to the width in standard parameters, and hardly in muP."""
     metrics = measured("mup_width", seed, factor=8, n=10)
     assert metrics["growth_standard"] > 8
     assert metrics["growth_mup"] < 2.5

@@ -1,4 +1,4 @@
-"""naive_vs_stable against mpmath and IEEE 754."""
+"""Tests the experiment naive_vs_stable against mpmath and IEEE 754."""
 
 import mpmath
 import pytest
@@ -28,7 +28,7 @@ mpmath.mp.dps = 60
     ],
 )
 def test_naive_vs_stable_at_the_edge(case, x, naive, stable, naive_slope, stable_slope):
-    """Values and slopes that follow from the standard: inf and nan where it says so, the right number beside it."""
+    """Naive forms give the inf and nan that follow from IEEE 754, stable forms the right number."""
     metrics = measured("naive_vs_stable", case=case, x=x)
     assert same(metrics["naive"], naive)
     assert same(metrics["naive_slope"], naive_slope)
@@ -39,7 +39,7 @@ def test_naive_vs_stable_at_the_edge(case, x, naive, stable, naive_slope, stable
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("x", [-3.0, 0.5, 7.0, 30.0, 1000.0])
 def test_naive_vs_stable_against_mpmath(dtype, x):
-    """The stable forms are right within a few units of the last place of the format; exact is exact."""
+    """The stable forms are right within a few units in the last place; exact values are exact."""
     exact = {
         "log_sum_exp": mpmath.log(2 * mpmath.exp(mpmath.mpf(x))),
         "cross_entropy": mpmath.log1p(mpmath.exp(mpmath.mpf(x))),
@@ -57,7 +57,7 @@ def test_naive_vs_stable_against_mpmath(dtype, x):
     [("log_sum_exp", (11, 89, 89, 710)), ("cross_entropy", (18, 93, 104, 746)), ("bce", (9, 7, 17, 37))],
 )
 def test_naive_vs_stable_breaks_from(case, steps):
-    """The integers from which the naive forms are inf, and one before at which they are not."""
+    """At the integers found the naive forms are inf, and at one less they are not."""
     for dtype, step in zip(FORMATS, steps, strict=True):
         assert measured("naive_vs_stable", case=case, dtype=dtype)["breaks_from"] == step
         assert measured("naive_vs_stable", case=case, dtype=dtype, x=float(step))["naive"] == INF
@@ -65,7 +65,9 @@ def test_naive_vs_stable_breaks_from(case, steps):
 
 
 def test_naive_vs_stable_break_in_theory():
-    """log-sum-exp: the first n with 2·eⁿ above the largest number, in 60 digits (bfloat16 rounds its exponential)."""
+    """For log-sum-exp it is the first n with 2·eⁿ above the largest number, in 60 digits (bfloat16 rounds its
+    exponential).
+    """
     for dtype in ("float16", "float32", "float64"):
         top = mpmath.mpf(int(FORMATS[dtype].overflow))
         exact = next(n for n in range(1, 1000) if 2 * mpmath.exp(n) >= top)
@@ -86,7 +88,7 @@ def test_naive_vs_stable_eps(dtype, stored, naive):
 
 @pytest.mark.parametrize("x", [NAN, INF, -INF, 1e308, 5e-324, -1.0])
 def test_naive_vs_stable_takes_any_number(x):
-    """Every case at every extreme gives 41 rows and all metrics."""
+    """Every case gives 41 rows and all metrics at every extreme value."""
     for case in demo("naive_vs_stable").NAIVE:
         rows, metrics = measure("naive_vs_stable", case=case, x=x)
         assert len(rows) == 41

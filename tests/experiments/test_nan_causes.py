@@ -1,4 +1,4 @@
-"""nan_causes against oracles that share nothing with it."""
+"""Tests the experiment nan_causes against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import FORMATS, NAN, measure, measured, same
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_ten_of_ten_without_a_large_number(dtype):
-    """Every formula is nan in every dtype, three of them only going backward; the inputs are at most 2."""
+    """All ten formulas give nan in every dtype, three only in the backward pass, for inputs of at most 2."""
     rows, metrics = measure("nan_causes", dtype=dtype)
     assert len(rows) == metrics["n_nan"] == 10
     assert (metrics["n_nan_forward"], metrics["n_nan_backward_only"]) == (7, 3)
@@ -35,7 +35,7 @@ def test_ten_of_ten_without_a_large_number(dtype):
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_safe_inputs_are_the_control(dtype):
-    """The same ten formulas at safe inputs: no nan, and the values that they should have."""
+    """At safe inputs the same ten formulas give no nan, and the right values."""
     metrics = measured("nan_causes", dtype=dtype, safe=True)
     assert metrics["n_nan"] == metrics["n_nan_forward"] == metrics["n_nan_backward_only"] == 0
     expected = {

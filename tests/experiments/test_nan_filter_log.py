@@ -1,4 +1,4 @@
-"""nan_filter_log against a log written from the rule in its docstring, over true losses that are known in advance."""
+"""Tests the experiment nan_filter_log against a log that follows the rule in its docstring, for known true losses."""
 
 import math
 
@@ -7,7 +7,7 @@ from oracles import NAN, measure, measured, same
 
 
 def printed(losses: list[float], every: int, keep_nan: bool) -> list[float]:
-    """One number a line, window by window, from the true losses."""
+    """The number on each line of the log, derived from the true losses window by window."""
     lines = []
     for start in range(0, len(losses), every):
         window, total = losses[start : start + every], 0.0
@@ -20,7 +20,7 @@ def printed(losses: list[float], every: int, keep_nan: bool) -> list[float]:
 @pytest.mark.parametrize("case", ["poisoned", "skipped", "no_labels", "healthy"])
 @pytest.mark.parametrize(("every", "keep_nan"), [(1, False), (7, False), (10, False), (7, True)])
 def test_the_lines_follow_from_the_true_losses(case, every, keep_nan):
-    """The true losses are those of a run that prints every step and keeps nan."""
+    """The true losses come from a run that prints every step and does not filter nan."""
     rows, _ = measure("nan_filter_log", 0, case=case, every=1, keep_nan=True)
     expected = printed([row["true"] for row in rows], every, keep_nan)
     lines, metrics = measure("nan_filter_log", 0, case=case, every=every, keep_nan=keep_nan)
@@ -30,7 +30,7 @@ def test_the_lines_follow_from_the_true_losses(case, every, keep_nan):
 
 
 def test_a_dead_run_looks_perfect():
-    """Loss 0.0 in every line that lies wholly after the fault, the norm beside it nan, no nan loss anywhere."""
+    """Every line after the fault prints a loss of 0.0 with a norm of nan; no line prints nan as the loss."""
     metrics = measured("nan_filter_log")
     assert (metrics["printed_end"], metrics["first_nan_step"], metrics["first_zero_line"]) == (0, 55, 70)
     assert same(metrics["printed_norm_end"], NAN)
@@ -39,13 +39,13 @@ def test_a_dead_run_looks_perfect():
 
 
 def test_without_labels_the_norm_is_zero():
-    """The loss is 0.0 as well, and nothing is nan."""
+    """Without labels the printed loss is 0.0 as well, and nothing is nan."""
     metrics = measured("nan_filter_log", case="no_labels")
     assert (metrics["printed_end"], metrics["printed_norm_end"], metrics["nan_weights"]) == (0, 0, 0)
 
 
 def test_a_skipped_step_leaves_a_healthy_run():
-    """One nan loss, filtered from its line, and nothing after it."""
+    """One nan loss is filtered from its line, and nothing goes wrong after it."""
     skipped = measured("nan_filter_log", case="skipped")
     assert (skipped["first_nan_step"], skipped["nan_weights"], skipped["zero_lines"]) == (55, 0, 0)
     assert 0.1 < skipped["printed_end"] < 1

@@ -1,4 +1,4 @@
-"""nan_in_batch against oracles that share nothing with it."""
+"""Tests the experiment nan_in_batch against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import INF, NAN, measure, measured
 @pytest.mark.parametrize("x", [NAN, INF, -INF, 1e308])
 @pytest.mark.parametrize(("norm", "spoilt"), [("none", 1), ("layer", 1), ("batch_eval", 1), ("batch", 8)])
 def test_only_batch_statistics_spread_a_bad_row(norm, spoilt, x):
-    """One row, or all of them; a pre-activation of −inf may still be saved by the ReLU, so nan is the sure case."""
+    """Either one row is bad or all rows; nan is tested, as a ReLU may make a pre-activation of −inf finite."""
     rows, metrics = measure("nan_in_batch", norm=norm, x=x)
     assert metrics["bad_input_rows"] == 1
     assert metrics["bad_rows"] == spoilt
@@ -23,7 +23,7 @@ def test_only_batch_statistics_spread_a_bad_row(norm, spoilt, x):
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch_eval", "batch"])
 def test_controls_of_a_bad_row(norm):
-    """A finite number, or leaving the bad row out: nothing is bad."""
+    """With a finite number instead, or without the bad row, nothing goes bad."""
     for params in ({"x": 1.0}, {"x": NAN, "drop": True}):
         metrics = measured("nan_in_batch", norm=norm, **params)
         assert metrics["loss"] == metrics["loss_without"]

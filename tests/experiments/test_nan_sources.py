@@ -1,4 +1,4 @@
-"""nan_sources against a training written by hand in numpy, and against what each fault must do."""
+"""Tests the experiment nan_sources against a training written by hand in numpy, and against what each fault must do."""
 
 import math
 
@@ -13,7 +13,7 @@ STAGES = {
 
 
 def train_by_hand(seed: int, lr: float, n: int) -> list[float]:
-    """The losses without a fault: batches in order, gradient descent, float64."""
+    """The losses of a training without a fault: gradient descent in float64 on batches in order."""
     x, *raw = draws(seed, (1024, 8), (8, 32), (32, 32), (32, 1))
     weights = [w * math.sqrt(2 / len(w)) for w in raw]
     biases, losses = [np.zeros(w.shape[1]) for w in weights], []
@@ -33,7 +33,7 @@ def train_by_hand(seed: int, lr: float, n: int) -> list[float]:
 
 
 def test_nan_sources_without_a_fault():
-    """Every loss is that of numpy; nothing is wrong and every rate helps."""
+    """Every loss equals numpy's, nothing goes wrong, and training works at every rate."""
     rows, metrics = measure("nan_sources", 1, cause="none", lr=0.01)
     assert [row["loss"] for row in rows] == pytest.approx(train_by_hand(1, 0.01, 32), rel=1e-4)
     assert metrics["first_bad_step"] is metrics["first_bad_stage"] is metrics["repaired_bad_step"] is None
@@ -43,7 +43,7 @@ def test_nan_sources_without_a_fault():
 
 @pytest.mark.parametrize("cause", STAGES)
 def test_nan_sources_faults(cause):
-    """Where and when it must go wrong; no rate helps, the repair does."""
+    """Each fault shows at the expected place and step; no rate helps, the repair does."""
     for seed in range(3):
         metrics = measured("nan_sources", seed, cause=cause)
         assert (metrics["first_bad_step"], metrics["first_bad_stage"]) == STAGES[cause]
@@ -55,7 +55,7 @@ def test_nan_sources_faults(cause):
 
 
 def test_nan_sources_one_bad_number():
-    """One of 8192 numbers: all weights; until then the losses are those of the run without a fault."""
+    """One bad number of 8192 makes all weights nan; until then losses are those without a fault."""
     rows, metrics = measure("nan_sources", cause="nan_input")
     assert metrics["bad_number_share"] == 1 / 8192
     assert metrics["nan_weight_share"] == 1
@@ -66,14 +66,14 @@ def test_nan_sources_one_bad_number():
 
 
 def test_nan_sources_a_rate_too_large_is_another_matter():
-    """Without a fault a large rate diverges, and smaller ones help."""
+    """Without a fault a large rate diverges and smaller ones do not."""
     metrics = measured("nan_sources", cause="none", lr=10.0)
     assert metrics["first_bad_step"] is not None
     assert 5 <= metrics["rates_that_help"] < 13
 
 
 def test_nan_sources_labels_zero_and_two():
-    """log(1 + e^z) − 2z has no least value: the loss goes below 0; with labels 0 and 1 it cannot."""
+    """log(1 + e^z) − 2z is unbounded below, so the loss becomes negative; with labels 0 and 1 it cannot."""
     metrics = measured("nan_sources", cause="label_two", lr=0.05)
     assert metrics["loss_end"] < 0 <= metrics["repaired_end"]
     assert measured("nan_sources", cause="label_two", n=8)["first_bad_step"] is None

@@ -1,4 +1,4 @@
-"""nan_through_ops against oracles that share nothing with it."""
+"""Tests the experiment nan_through_ops against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import FORMATS, INF, NAN, measured, same
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("value", "number"), [("nan", NAN), ("inf", INF), ("number", 0.5), ("number", -3.0)])
 def test_the_same_in_numpy(value, number, dtype):
-    """Value by value what numpy and IEEE 754 say."""
+    """Each value is what numpy and IEEE 754 give."""
     metrics = measured("nan_through_ops", value=value, x=number if value == "number" else 0.5, dtype=dtype)
     vector = np.array([1.0, number, 2.0])
     largest = float(FORMATS[dtype].largest)
@@ -38,7 +38,7 @@ def test_the_same_in_numpy(value, number, dtype):
 
 
 def test_a_nan_is_the_largest_and_nothing():
-    """The argmax points at the nan; a row of nothing but nan gives place 0; every comparison is false."""
+    """The argmax is the place of the nan, or 0 if all values are nan; every comparison with nan is false."""
     metrics = measured("nan_through_ops")
     assert (metrics["argmax"], metrics["argmax_all"]) == (1, 0)
     assert metrics["greater_than_0"] == metrics["equals_itself"] == metrics["loss_too_large"] == 0

@@ -1,4 +1,4 @@
-"""nan_trace against oracles that share nothing with it."""
+"""Tests the experiment nan_trace against reference values computed by independent code."""
 
 import math
 from itertools import pairwise
@@ -13,7 +13,7 @@ from oracles import (
 
 @pytest.mark.parametrize(("layers", "width", "lr"), [(4, 32, 0.01), (2, 5, 0.03), (1, 8, 0.1)])
 def test_nan_trace_gradients_and_training(layers, width, lr):
-    """Loss, first gradient and the loss after 30 steps are those of a backward pass written by hand in numpy."""
+    """Loss, first gradient and loss after 30 steps equal those of a backward pass in numpy."""
     sizes = [8, *[width] * (layers - 1), 1]
     x, *raw = draws(0, (64, 8), *pairwise(sizes))
     y = 3 * x[:, :1] * x[:, 1:2] + 5
@@ -38,7 +38,7 @@ def test_nan_trace_gradients_and_training(layers, width, lr):
 
 
 def test_nan_trace_order_of_events():
-    """The gradient grows, something is inf, then the weights are nan; the run stops there."""
+    """First the gradient grows, then a value is inf, then weights are nan, and the run stops."""
     metrics = measured("nan_trace")
     assert metrics["growth"] > 100
     assert metrics["first_inf_step"] <= metrics["first_nan_step"] <= metrics["weight_nan_step"]
@@ -54,7 +54,7 @@ def test_nan_trace_order_of_events():
 
 @pytest.mark.parametrize("params", [{"lr": 0.01}, {"clip": 1.0}, {"layers": 1}, {"lr": 0.0}, {"n": 1}])
 def test_nan_trace_controls(params):
-    """A small rate, a clipped gradient, one layer, no step: no inf and no nan anywhere; lr = 0 changes nothing."""
+    """With a small rate, a clipped gradient, one layer or no step there is no inf or nan; lr = 0 changes nothing."""
     metrics = measured("nan_trace", **params)
     assert all(value is None for name, value in metrics.items() if name.endswith(("inf_step", "nan_step")))
     assert metrics["first_bad_layer"] is metrics["nan_after_inf"] is None
@@ -65,7 +65,7 @@ def test_nan_trace_controls(params):
 
 
 def test_nan_trace_float16_ends_sooner():
-    """In float16 a growth far below 1e8 suffices, for its range ends at 65504."""
+    """As float16's range ends at 65504, growth far below 1e8 suffices."""
     metrics = measured("nan_trace", lr=0.1, dtype="float16")
     assert metrics["first_nan_step"] is not None
     assert metrics["grad_max_finite"] <= 65504

@@ -1,4 +1,4 @@
-"""newton_schulz against the iteration on matrices in numpy, and on single numbers."""
+"""Tests the experiment newton_schulz against the iteration on matrices in numpy, and on single numbers."""
 
 import math
 
@@ -15,7 +15,7 @@ def polynomial(s: float, steps: int = 5) -> float:
 
 @pytest.mark.parametrize(("x", "spread"), [(1.0, 30.0), (1e-3, 4.0)])
 def test_singular_values_by_the_matrix_iteration(x, spread):
-    """In float64, with singular vectors of our own: they do not matter."""
+    """Computed in float64 with other singular vectors, on which the result does not depend."""
     (random,) = draws(7, (32, 64), double=True)
     u, _, v = np.linalg.svd(random, full_matrices=False)
     g = u * (x * spread ** -np.linspace(0, 1, 32)) @ v
@@ -31,7 +31,7 @@ def test_singular_values_by_the_matrix_iteration(x, spread):
 
 
 def test_bfloat16_is_good_enough():
-    """About eight times worse than float16, and the singular values are where they belong."""
+    """Its error is about eight times float16's, and singular values end in the intended range."""
     rows, metrics = measure("newton_schulz")
     assert len(rows) == 6
     assert metrics["within"] == 1
@@ -39,7 +39,7 @@ def test_bfloat16_is_good_enough():
 
 
 def test_without_norm_one_it_explodes():
-    """A singular value of 2 leaves all bounds, in exact arithmetic, too; one of 1 does not."""
+    """A singular value of 2 grows beyond all bounds, even in exact arithmetic; one of 1 does not."""
     assert abs(polynomial(2.0, 4)) > 1e6
     assert measured("newton_schulz", normalise=False, x=2.0)["finite"] == 0
     assert measured("newton_schulz", normalise=False, x=1.0)["within"] == 1
@@ -47,7 +47,7 @@ def test_without_norm_one_it_explodes():
 
 
 def test_a_tiny_gradient_is_not_normalised():
-    """The norm of 10⁻⁹ is small against 10⁻⁷ beside it."""
+    """A norm of 10⁻⁹ is small compared with the 10⁻⁷ that is added to it."""
     metrics = measured("newton_schulz", x=1e-9)
     size = 1e-9 * math.sqrt(sum(30 ** (-2 * k / 31) for k in range(32))) + 1e-7
     assert metrics["theory_smallest"] == pytest.approx(polynomial(1e-9 / 30 / size), rel=1e-3)

@@ -1,4 +1,4 @@
-"""non_iid_batches_bn against oracles that share nothing with it."""
+"""Tests the experiment non_iid_batches_bn against reference values computed by independent code."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import demo, measured
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sorted_batches_ruin_bn_only(seed):
-    """Sorting the batches costs the BN net far more than the plain one; a common shift hurts both."""
+    """Sorted batches harm the BN net far more than the plain net; a common shift harms both."""
     metrics = measured("non_iid_batches_bn", seed)
     assert min(metrics["shuffled_bn_acc"], metrics["shuffled_plain_acc"]) > 0.88
     assert metrics["sorted_bn_acc"] < metrics["shuffled_bn_acc"] - 0.05
@@ -22,7 +22,9 @@ def test_sorted_batches_ruin_bn_only(seed):
 
 @pytest.mark.parametrize(("shift", "share"), [(2.0, 0.5), (0.5, 0.5), (2.0, 0.95), (-1.0, 0.2)])
 def test_the_plain_net_is_near_the_best_boundary(shift, share):
-    """The best boundary is x₁ = 0: Φ(1.4) of the points, and in theory as many after the shift as the nets find."""
+    """The best boundary, x₁ = 0, is right for Φ(1.4) of the points; after the shift theory predicts what the nets
+    reach.
+    """
     metrics = measured("non_iid_batches_bn", shift=shift, share=share)
 
     def phi(z: float) -> float:
@@ -36,7 +38,7 @@ def test_the_plain_net_is_near_the_best_boundary(shift, share):
 
 
 def test_adabn_undoes_a_common_shift_but_not_another_mixture():
-    """Re-estimated statistics win everything back where both classes are equally frequent, and lose where not."""
+    """Re-estimated statistics restore the accuracy if both classes are equally frequent, and reduce it otherwise."""
     metrics = measured("non_iid_batches_bn")
     assert abs(metrics["adapted_gap"]) < 0.02
     assert metrics["adapted_gain"] > 0.15
@@ -45,7 +47,9 @@ def test_adabn_undoes_a_common_shift_but_not_another_mixture():
 
 
 def test_edges():
-    """No shift: equal, and nothing to win back; far shift: half right; no learning: no claim; one epoch runs."""
+    """Without a shift nothing can be regained; after a far shift half is right; without learning there is no claim; one
+    epoch runs.
+    """
     still = measured("non_iid_batches_bn", shift=0.0)
     for kind in ("shuffled_bn", "shuffled_plain", "sorted_bn", "sorted_plain"):
         assert still[f"{kind}_acc"] == still[f"{kind}_shifted_acc"]
@@ -58,7 +62,7 @@ def test_edges():
 
 
 def test_one_step_of_a_bn_net_by_hand():
-    """A full-batch step through two BN layers is that of a backward pass written out in numpy."""
+    """A full-batch step through two BN layers equals that of a backward pass in numpy."""
     import torch
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""norm_at_zero against the projection over the norm in float64, and the limits of the formats."""
+"""Tests the experiment norm_at_zero against the projection over the norm in float64, and the limits of the formats."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from oracles import demo, measure, measured
 @pytest.mark.parametrize("way", ["plain", "root", "library", "smooth"])
 @pytest.mark.parametrize("size", [1.0, 1e-6])
 def test_gradient_is_the_perpendicular_part_over_the_norm(way, size):
-    """Of a vector much longer than eps, in whatever form."""
+    """Tested with all forms, for a vector much longer than eps."""
     torch.manual_seed(0)
     v, incoming = size * torch.randn(64), torch.randn(64)
     incoming = incoming / incoming.norm()
@@ -21,7 +21,9 @@ def test_gradient_is_the_perpendicular_part_over_the_norm(way, size):
 
 @pytest.mark.parametrize("eps", [1e-12, 1e-3])
 def test_at_zero(eps):
-    """Nan without eps and with a root by hand; 1/eps with torch's own and with the smooth form."""
+    """The gradient is nan without eps and with a hand-written root; it is 1/eps with torch's function and the smooth
+    form.
+    """
     metrics = measured("norm_at_zero", x=0.0, eps=eps)
     assert (metrics["plain_bad"], metrics["root_bad"], metrics["library_bad"], metrics["smooth_bad"]) == (1, 1, 0, 0)
     assert metrics["library_gradient"] == pytest.approx(1 / eps, rel=1e-5)
@@ -30,7 +32,7 @@ def test_at_zero(eps):
 
 
 def test_eps_is_zero_in_float16():
-    """1e-12 is below 2⁻²⁵; bfloat16 has it."""
+    """1e-12 lies below 2⁻²⁵ and is stored as 0; bfloat16 can store it."""
     assert measured("norm_at_zero", x=0.0, form="float16")["library_bad"] == 1
     assert measured("norm_at_zero", x=0.0, form="bfloat16")["library_bad"] == 0
     assert measured("norm_at_zero", x=0.0, form="float16", eps=1e-3)["library_bad"] == 0

@@ -1,4 +1,4 @@
-"""norm_batch against oracles that share nothing with it."""
+"""Tests the experiment norm_batch against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracles import draws, measure, measured
 
 @pytest.mark.parametrize("params", [{}, {"batch": 2, "width": 5, "n": 3}, {"batch": 64, "std": 10.0}])
 def test_norm_batch_against_numpy(params):
-    """The change of row 0 under batch normalisation, written out in numpy on the same draws."""
+    """The change of row 0 under batch normalisation equals that computed in numpy for the same draws."""
     full = {"batch": 8, "width": 32, "std": 1.0, "n": 20} | params
     shape = (full["batch"] - 1, full["width"])
     sample, *others = draws(0, (1, full["width"]), *[shape] * (full["n"] + 1))
@@ -24,7 +24,7 @@ def test_norm_batch_against_numpy(params):
 
 @pytest.mark.parametrize("params", [{}, {"batch": 512}, {"std": 1e6}, {"width": 2}, {"width": 6, "n": 1}])
 def test_norm_batch_the_others_do_not_matter(params):
-    """To the bit, whatever the other samples are, for everything but batch statistics."""
+    """Without batch statistics a row's result is the same to the bit whatever the other samples are."""
     metrics = measured("norm_batch", **params)
     for name in ("layer", "group", "rms", "batch_eval"):
         assert metrics[f"{name}_change"] == 0, name
@@ -33,13 +33,13 @@ def test_norm_batch_the_others_do_not_matter(params):
 
 @pytest.mark.parametrize("norm", ["batch", "batch_eval", "layer", "group", "rms"])
 def test_norm_batch_choice(norm):
-    """The chosen normalisation is the one that `change` reports; the chart has all of them."""
+    """The metric `change` is that of the chosen normalisation; the chart shows all of them."""
     rows, metrics = measure("norm_batch", norm=norm)
     assert metrics["change"] == metrics[f"{norm}_change"]
     assert {row["norm"] for row in rows} == {"batch", "batch_eval", "layer", "group", "rms"}
 
 
 def test_norm_batch_falls_with_the_batch():
-    """Sixteen times the batch, about a quarter of the change."""
+    """A batch sixteen times as large has about a quarter of the change."""
     small, large = (measured("norm_batch", batch=batch, n=100)["bn_rms_change"] for batch in (16, 256))
     assert small / large == pytest.approx(4, rel=0.3)

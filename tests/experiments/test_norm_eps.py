@@ -1,4 +1,4 @@
-"""norm_eps against numpy's float16 and against the limits of the format."""
+"""Tests the experiment norm_eps against numpy's float16 and against the limits of the format."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_float16_by_numpy(kind, x):
 
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_constant_rows(kind):
-    """Nan exactly where eps is stored as 0: below half of float16's smallest number, 2⁻²⁴."""
+    """The result is nan exactly where eps is stored as 0: below half of float16's smallest number, 2⁻²⁴."""
     for eps, nan in ((0.0, 1), (1e-12, 1), (2.0**-25, 1), (2.0**-24.9, 0), (1e-5, 0)):
         metrics = measured("norm_eps", kind=kind, x=0.0, eps=eps)
         assert metrics["naive_nan"] == nan, eps
@@ -39,7 +39,7 @@ def test_constant_rows(kind):
 
 
 def test_large_rows_become_zero():
-    """From a square of 65520 on; no nan shows it. bfloat16 has no such limit."""
+    """Rows become 0, without any nan, once a square reaches 65520; bfloat16 has no such limit."""
     for kind in ("layer", "rms"):
         metrics = measured("norm_eps", kind=kind, x=300.0, eps=1e-5)
         assert (metrics["naive"], metrics["naive_finite"], metrics["largest_square"]) == (0, 1, math.inf)

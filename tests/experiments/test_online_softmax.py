@@ -1,4 +1,6 @@
-"""online_softmax against torch's softmax and attention, records of random sequences, and the limit of exp."""
+"""Tests the experiment online_softmax against torch's softmax and attention, records of random sequences, and the limit
+of exp.
+"""
 
 import math
 
@@ -28,7 +30,9 @@ def test_blocks_equal_scaled_dot_product_attention(mask):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rounding_only(seed):
-    """Whatever the spread; a maximum changes as often as a sequence of block maxima has records: H of the blocks."""
+    """Differences are rounding errors whatever the spread; the maximum changes as often as block maxima set a record,
+    H(blocks) times.
+    """
     for x in (1.0, 100.0, 3000.0):
         assert measured("online_softmax", seed, x=x)["online"] < 1e-6
     blocks = 8192 // 64
@@ -46,12 +50,12 @@ def test_naive_overflows_beyond_the_limit_of_exp():
     ("mask", "unguarded", "softmax"), [("none", 0, 0), ("first", 1, 0), ("last", 0, 0), ("all", 1, 1)]
 )
 def test_rows_without_a_key(mask, unguarded, softmax):
-    """A first block without a key is nan for good without a guard; a row without any is nan in a plain softmax."""
+    """Unguarded, a row whose first block has no key stays nan; a row without any key is nan in plain softmax too."""
     metrics = measured("online_softmax", mask=mask)
     assert (metrics["unguarded_nan"], metrics["softmax_nan"], metrics["guarded_nan"]) == (unguarded, softmax, 0)
 
 
 def test_half_weights_are_the_difference():
-    """Rounding P: below the unit roundoff, as the errors average out."""
+    """Rounding the weights P gives an error below the unit roundoff, as errors average out."""
     for form, bits in (("bfloat16", 8), ("float16", 11)):
         assert 2.0 ** -(bits + 6) < measured("online_softmax", form=form)["online"] < 2.0**-bits

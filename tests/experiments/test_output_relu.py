@@ -1,4 +1,4 @@
-"""output_relu: what dies, what it answers, and what is left of its loss."""
+"""Tests the experiment output_relu: which nets die, what they predict, and which loss remains."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import measured
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_dead_output_stays_dead(seed):
-    """Only the ReLU dies; what is dead has no gradient, answers 0 and has the loss of answering 0."""
+    """Only the net with a ReLU output dies; a dead net has no gradient, predicts 0 and has the corresponding loss."""
     metrics = measured("output_relu", seed)
     assert metrics["dead_end"] >= metrics["dead_start"] > 0
     assert metrics["gradient"] == metrics["revived"] == metrics["constant_value"] == 0
@@ -31,7 +31,9 @@ def test_the_constant_that_is_left_is_the_mean(seed):
 
 
 def test_targets():
-    """exp(z/2), z standard normal, has mean e^(1/8) and second moment e^(1/2): answering 0 costs e^¼/(e^¼ − 1)."""
+    """For standard normal z, exp(z/2) has mean e^(1/8) and second moment e^(1/2), so predicting 0 costs e^¼/(e^¼ −
+    1).
+    """
     metrics = [measured("output_relu", seed, n=1, nets=5) for seed in range(12)]
     assert np.mean([m["target_mean"] for m in metrics]) == pytest.approx(math.exp(1 / 8), rel=0.06)
     assert np.median([m["zero_loss"] for m in metrics]) == pytest.approx(math.exp(0.25) / math.expm1(0.25), rel=0.25)

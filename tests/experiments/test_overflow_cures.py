@@ -1,4 +1,4 @@
-"""overflow_cures against the same network in numpy, in float64."""
+"""Tests the experiment overflow_cures against the same network in numpy, in float64."""
 
 import math
 

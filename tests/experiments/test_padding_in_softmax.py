@@ -1,4 +1,6 @@
-"""padding_in_softmax against softmax in numpy over the real scores, and the sums of exponentials."""
+"""Tests the experiment padding_in_softmax against softmax in numpy over the real scores, and the sums of
+exponentials.
+"""
 
 import math
 from itertools import pairwise
@@ -17,7 +19,9 @@ def exponentials(seed: int, x: float, padding: int, n: int = 8) -> tuple[np.ndar
 @pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize(("x", "padding"), [(5.0, 24), (-10.0, 24), (0.0, 1), (30.0, 100)])
 def test_weights_of_the_real_positions(seed, x, padding):
-    """A score times 0 has the exponential 1; masked weights lack what padding took; −inf takes nothing."""
+    """A score multiplied by 0 has exponential 1; masking weights afterwards loses what padding took; −inf takes
+    nothing.
+    """
     real, other = exponentials(seed, x, padding)
     metrics = measured("padding_in_softmax", seed, x=x, padding=padding, dtype="float64")
     assert metrics["real_multiplied"] == pytest.approx(real.sum() / (real.sum() + padding))
@@ -32,7 +36,9 @@ def test_weights_of_the_real_positions(seed, x, padding):
     ("dtype", "smallest"), [("float32", 2.0**-149), ("float16", 2.0**-24), ("bfloat16", 2.0**-126)]
 )
 def test_dividing_by_the_sum_fails_near_underflow(dtype, smallest):
-    """Where the least weight comes near the least number of the format that keeps the digits that 1 % needs."""
+    """It fails where the least weight nears the smallest number of the format with enough digits for an error of 1
+    %.
+    """
     metrics = measured("padding_in_softmax", dtype=dtype)
     real, other = exponentials(0, metrics["breaks_from"], 24)
     least = (real / (real.sum() + other.sum())).min()
@@ -47,7 +53,9 @@ def test_beyond_underflow_it_is_nan():
 
 
 def test_rows_follow_the_excess():
-    """Scores times 0 do not depend on it; masked weights fall with it; their share of the sum stays 1 while it can."""
+    """Scores times 0 do not depend on the padding's excess; masked weights fall with it, but their renormalised sum
+    stays 1 while it can.
+    """
     rows, metrics = measure("padding_in_softmax")
     assert [row["excess"] for row in rows] == [2.0 * nth for nth in range(61)]
     assert len({round(row["multiplied"], 6) for row in rows}) == 1

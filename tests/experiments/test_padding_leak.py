@@ -1,4 +1,4 @@
-"""padding_leak against a loop over queries and keys in Python, and against what must be exact."""
+"""Tests the experiment padding_leak against a loop over queries and keys in Python, and against what must be exact."""
 
 import math
 
@@ -9,7 +9,7 @@ CASES = ["none", "attention", "mean", "positions", "last"]
 
 
 def by_hand(tokens, filler, weights, case, padding):
-    """One sequence, as lists: softmax over the allowed keys only, no mask value at all."""
+    """The output for one sequence given as lists: softmax over the allowed keys only, without mask values."""
     import torch
 
     length, d = tokens.shape

@@ -1,4 +1,4 @@
-"""pairwise_distances against scipy's cdist in float64 and the size of the rounding error."""
+"""Tests the experiment pairwise_distances against scipy's cdist in float64 and the size of the rounding error."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def points(seed: int, n: int, d: int, spread: float, offset: float) -> np.ndarra
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("offset", "spread"), [(0.0, 1.0), (50.0, 1.0), (2000.0, 0.5)])
 def test_errors_and_neighbours(seed, offset, spread):
-    """The expanded form again, in numpy's float32; the sums differ in their order."""
+    """The expanded form is repeated in numpy's float32, whose sums have another order."""
     x = points(seed, 60, 8, spread, offset)
     exact, single = cdist(x, x, "sqeuclidean"), x.astype(np.float32)
     squares = (single**2).sum(1)

@@ -1,4 +1,6 @@
-"""perplexity against sums with math.fsum, the largest number of each format, and Jensen's inequality."""
+"""Tests the experiment perplexity against sums with math.fsum, the largest number of each format, and Jensen's
+inequality.
+"""
 
 import math
 

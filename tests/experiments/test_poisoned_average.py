@@ -1,4 +1,4 @@
-"""poisoned_average against averages by numpy over the same losses."""
+"""Tests the experiment poisoned_average against averages by numpy over the same losses."""
 
 import math
 
@@ -9,7 +9,7 @@ from oracles import measure, measured, same
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "huge", "none"])
 def test_averages_by_numpy(bad):
-    """The losses come from the rows; the exponential average as a sum of powers."""
+    """Losses are taken from the rows; the exponential average is computed as a sum of powers."""
     rows, metrics = measure("poisoned_average", bad=bad, bad_step=60, n=200)
     loss = np.array([row["loss"] for row in rows])
     weights = 0.02 * 0.98 ** np.arange(199, -1, -1)
@@ -26,7 +26,7 @@ def test_averages_by_numpy(bad):
 
 
 def test_only_the_window_recovers():
-    """A nan or inf stays in the running mean and the EMA; it leaves the window after 50 steps."""
+    """A nan or inf stays in the running mean and the exponential average, and leaves the window after 50 steps."""
     for bad in ("nan", "inf"):
         metrics = measured("poisoned_average", bad=bad, bad_step=100, n=400)
         assert metrics["running_bad"] == metrics["ema_bad"] == 301 / 400
@@ -37,7 +37,7 @@ def test_only_the_window_recovers():
 
 
 def test_no_bad_step():
-    """Where the step lies beyond the end, too."""
+    """Also tested is a bad step that lies beyond the end."""
     for params in ({"bad": "none"}, {"bad_step": 500}):
         metrics = measured("poisoned_average", **params)
         assert (metrics["running_bad"], metrics["bad_count"], metrics["finite_rel_err"]) == (0, 0, 0)

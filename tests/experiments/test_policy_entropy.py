@@ -1,4 +1,6 @@
-"""policy_entropy against the Gibbs policy, and its drift under pure noise against a second-order expansion."""
+"""Tests the experiment policy_entropy against the Gibbs policy, and its drift under pure noise against a second-order
+expansion.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""policy_ratio against the clipped objective written with math.exp, and against float32's largest number."""
+"""Tests the experiment policy_ratio against the clipped objective written with math.exp, and against float32's largest
+number.
+"""
 
 import math
 
@@ -7,7 +9,7 @@ from oracles import INF, NAN, measure, measured, same
 
 
 def slope(d: float, advantage: float, clip: float) -> float:
-    """|A|·e^d where the clip does not act, else 0."""
+    """The gradient's size: |A|·e^d where the clip does not act, otherwise 0."""
     ratio = math.exp(d)
     acts = ratio > 1 + clip if advantage > 0 else ratio < 1 - clip
     return 0.0 if acts else abs(advantage) * ratio
@@ -15,7 +17,9 @@ def slope(d: float, advantage: float, clip: float) -> float:
 
 @pytest.mark.parametrize("advantage", [-2.0, -0.5, 1.0, 3.0])
 def test_gradients_follow_from_the_clip(advantage):
-    """Of the plain loss everywhere; with d limited only between the bounds; with dual clip up to a ratio of 3."""
+    """Tested are the plain loss everywhere, d limited, with a gradient between the bounds only, and dual clip up to a
+    ratio of 3.
+    """
     rows, _ = measure("policy_ratio", x=10.0, advantage=advantage, bound=5.0)
     for row in rows:
         expected = slope(row["d"], advantage, 0.2)
@@ -37,13 +41,13 @@ def test_overflow_at_the_largest_number(x, ratio):
 
 
 def test_positive_advantages_are_bounded():
-    """Loss −(1 + clip), gradient 0."""
+    """The loss is −(1 + clip) and the gradient 0."""
     metrics = measured("policy_ratio", advantage=1.0, x=50.0)
     assert (metrics["loss"], metrics["gradient"]) == (pytest.approx(-1.2), 0)
 
 
 def test_padding_and_kl():
-    """0·nan is nan; the KL estimator overflows on the other side."""
+    """At padding 0·nan is nan; the KL estimator overflows for large differences of the other sign."""
     metrics = measured("policy_ratio", x=2.0)
     assert same(metrics["masked_by_zero"], NAN)
     assert metrics["masked_before"] == pytest.approx(math.exp(2) + 0.8 * 0, rel=1e-6)

@@ -1,4 +1,6 @@
-"""pow_gradient against derivatives by difference quotients in exact or 50-digit arithmetic, and IEEE limits at 0."""
+"""Tests the experiment pow_gradient against derivatives by difference quotients in exact or 50-digit arithmetic, and
+IEEE limits at 0.
+"""
 
 import math
 from decimal import Decimal, getcontext
@@ -27,7 +29,9 @@ def test_the_cured_focal_loss_is_exact(z, p):
 
 
 def test_the_limits_at_zero():
-    """A bare power below 1 has inf, a power of a square nan like a negative base, an ordinary number from 1 on."""
+    """At 0, powers below 1 have slope inf; the power of a square has nan, as does a negative base; powers from 1 on are
+    finite.
+    """
     assert measured("pow_gradient", case="power", x=0.0, p=0.3)["naive_slope"] == math.inf
     assert same(measured("pow_gradient", case="square", x=0.0, p=0.3)["naive_slope"], NAN)
     assert same(measured("pow_gradient", case="root", x=-8.0, p=1 / 3)["naive"], NAN)
@@ -39,7 +43,7 @@ def test_the_limits_at_zero():
 @pytest.mark.parametrize("case", ["power", "square", "root"])
 @pytest.mark.parametrize("x", [-8.0, -0.5, 0.0, 0.01, 2.0])
 def test_cured_powers_are_finite_and_right(case, x):
-    """Away from 0 the slope is that of |x|^p or |x|^(2p); no slope anywhere is non-finite."""
+    """All slopes are finite, and away from 0 they are that of |x|^p or |x|^(2p)."""
     rows, metrics = measure("pow_gradient", 0, case=case, x=x, p=0.3, eps=1e-6)
     assert metrics["cured_bad_slopes"] == 0
     for row in rows:
@@ -49,5 +53,5 @@ def test_cured_powers_are_finite_and_right(case, x):
 
 
 def test_eps_added_to_the_base_leaves_a_steep_slope():
-    """p·eps^(p−1), thousands."""
+    """The slope is p·eps^(p−1), which is in the thousands."""
     assert measured("pow_gradient", x=0.0, p=0.3)["plus_eps_slope"] == pytest.approx(0.3 * 1e-6**-0.7, rel=1e-4)

@@ -1,4 +1,4 @@
-"""pow_vs_sum against oracles that share nothing with it."""
+"""Tests the experiment pow_vs_sum against reference values computed by independent code."""
 
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from oracles import FORMATS, INF, NAN, add_exactly, measured, same
 
 
 def multiply_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None, int | None]:
-    """The rounded product after n steps, the step of the first inf and that of the first 0."""
+    """The rounded product after n steps, with the steps of the first inf and the first 0."""
     form = FORMATS[dtype]
     factor, product, zero = form.rounded(Fraction(x)), Fraction(1), None
     for step in range(1, n + 1):
@@ -21,7 +21,7 @@ def multiply_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None
 
 
 def test_pow_vs_sum_default():
-    """1.5^100 = 4.0656e17 within the rounding of a hundred steps; the sum of a hundred 1.5 is 150 exactly."""
+    """1.5^100 = 4.0656e17 up to a hundred rounding errors; the sum of a hundred 1.5 is exactly 150."""
     metrics, exact = measured("pow_vs_sum"), Fraction(3, 2) ** 100
     assert abs(Fraction(metrics["product"]) / exact - 1) < 100 * Fraction(1, 2**24)
     assert Fraction(metrics["product"]) == multiply_exactly("float32", 1.5, 100)[0]
@@ -82,7 +82,7 @@ def test_pow_vs_sum_underflow_stalls(params, stall):
     ],
 )
 def test_pow_vs_sum_sums(x, dtype, n, total, stagnates):
-    """Sums do not overflow, but a short format stops counting; value and step are those of exact rounding."""
+    """Sums do not overflow, but short formats stop counting; value and step equal exact rounding."""
     metrics = measured("pow_vs_sum", x=x, dtype=dtype, n=n)
     exact, stop = add_exactly(dtype, x, n)
     assert Fraction(metrics["sum"]) == exact
@@ -107,7 +107,7 @@ def test_pow_vs_sum_sums(x, dtype, n, total, stagnates):
     ],
 )
 def test_pow_vs_sum_edges(params, expected):
-    """Edge cases, with inf and nan as themselves and None for what never happens."""
+    """Inf and nan are reported as themselves, and None for an event that does not happen."""
     metrics = measured("pow_vs_sum", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name

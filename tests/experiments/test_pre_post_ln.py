@@ -1,4 +1,4 @@
-"""pre_post_ln against oracles that share nothing with it."""
+"""Tests the experiment pre_post_ln against reference values computed by independent code."""
 
 import math
 
@@ -21,7 +21,7 @@ def loss_of(weights, x, y, before):
 
 @pytest.mark.parametrize(("layers", "width", "batch"), [(3, 4, 5), (1, 3, 2)])
 def test_pre_post_ln_against_differences(layers, width, batch):
-    """The gradient of every block by differences of a loss written in numpy."""
+    """Every block's gradient equals difference quotients of a loss in numpy."""
     x, y, *raw = draws(0, (batch, width), (batch, width), *[(2, width, width)] * layers)
     weights, step = [w / math.sqrt(width) for w in raw], 1e-6
     metrics = measured("pre_post_ln", layers=layers, width=width, batch=batch)
@@ -44,7 +44,7 @@ def test_pre_post_ln_against_differences(layers, width, batch):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_pre_post_ln_ratio_grows_with_depth(seed):
-    """About 1 with one block, several times with fifty: the order of √L, and no more than that is claimed."""
+    """The ratio is about 1 with one block and several times that with fifty, of the order of √L."""
     ratios = [measured("pre_post_ln", seed, layers=layers)["last_ratio"] for layers in (1, 10, 50)]
     assert 0.9 < ratios[0] < 1.1
     assert ratios == sorted(ratios)
@@ -52,7 +52,7 @@ def test_pre_post_ln_ratio_grows_with_depth(seed):
 
 
 def test_pre_post_ln_variance_grows_linearly():
-    """Pre-LN: each branch adds ½ to the variance (ReLU halves it), so 1 + L/2 within the scatter of random weights."""
+    """With Pre-LN each branch adds ½ to the variance (ReLU halves it): 1 + L/2 within the scatter of random weights."""
     for layers in (1, 10, 100):
         metrics = measured("pre_post_ln", layers=layers, width=128)
         assert metrics["pre_variance"] == pytest.approx(metrics["theory_pre_variance"], rel=0.35)

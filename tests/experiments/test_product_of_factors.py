@@ -1,4 +1,4 @@
-"""product_of_factors against all outcomes of a coin, closed forms, and numpy's own draws."""
+"""Tests the experiment product_of_factors against all outcomes of a coin, closed forms, and numpy's own draws."""
 
 import math
 from itertools import product

@@ -1,4 +1,4 @@
-"""product_spectrum against oracles that share nothing with it."""
+"""Tests the experiment product_spectrum against reference values computed by independent code."""
 
 import math
 

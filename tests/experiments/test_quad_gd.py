@@ -1,4 +1,4 @@
-"""quad_gd against oracles that share nothing with it."""
+"""Tests the experiment quad_gd against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -15,7 +15,7 @@ from oracles import (
 
 
 def descend_exactly(dtype: str, lr: float, lam: float, x0: float, n: int) -> tuple[list[Fraction], int | None]:
-    """|x| of every step by rational arithmetic with a rounding after each operation, and the step of the first inf."""
+    """|x| at every step in rational arithmetic rounded after each operation, and the step of the first inf."""
     form = FORMATS[dtype]
     wide = FORMATS["float64" if dtype == "float64" else "float32"]  # a Python number beside a tensor keeps at least 24
     rate, curvature = wide.rounded(Fraction(lr)), wide.rounded(Fraction(lam))
@@ -71,7 +71,7 @@ def test_quad_gd_iterates_are_those_of_exact_arithmetic(dtype, lr, n):
 
 
 def test_quad_gd_around_the_critical_rate():
-    """A rate lr > 2/λ diverges and nothing else does; at 2/λ the size stays."""
+    """The run diverges exactly for rates lr > 2/λ; at 2/λ the size stays the same."""
     for lam in (0.5, 1.0, 4.0):
         metrics = measured("quad_gd", lam=lam, lr=0.1, n=3000)
         assert metrics["lr_critical"] == 2 / lam
@@ -106,7 +106,7 @@ def test_quad_gd_edges(params, expected):
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_quad_gd_clipped(dtype):
-    """From 1 with lr 2.5 and the gradient clipped to 1: 1, −1.5, 1, −1.5, …; never inf, never at the minimum."""
+    """Starting from 1 with lr 2.5 and the gradient clipped to 1, x alternates 1, −1.5, 1, −1.5, …"""
     rows, metrics = measure("quad_gd", clip=1.0, n=50, dtype=dtype)
     assert [row["abs_x"] for row in rows] == [1.5 if step % 2 else 1.0 for step in range(51)]
     assert metrics["largest_abs"] == 1.5

@@ -1,4 +1,4 @@
-"""quad_gd_nd against oracles that share nothing with it."""
+"""Tests the experiment quad_gd_nd against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_quad_gd_nd_limit(seed):
 
 
 def test_quad_gd_nd_controls_and_edges():
-    """Below the limit nothing grows; rate 0 stands still; ten times the limit ends in nan."""
+    """Below the limit nothing grows; with rate 0 nothing moves; ten times the limit ends in nan."""
     assert measured("quad_gd_nd", ratio=0.99)["final_over_start"] < 1
     assert measured("quad_gd_nd", ratio=0.5)["alignment"] < 0.01
     still = measured("quad_gd_nd", ratio=0.0, n=10)

@@ -1,4 +1,4 @@
-"""rank_clipping against torch's clip_grad_norm_ and bounds on lengths."""
+"""Tests the experiment rank_clipping against torch's clip_grad_norm_ and bounds on lengths."""
 
 import math
 
@@ -19,7 +19,9 @@ def test_clip_is_torchs(size):
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("ranks", [2, 8, 32])
 def test_what_each_way_keeps(seed, ranks):
-    """after: the direction; before: at most 1/ranks of a rank; shards: up to √ranks long."""
+    """Clipping after the mean keeps its direction; before, each rank has at most 1/ranks; by shards, the length is up
+    to √ranks.
+    """
     metrics = measured("rank_clipping", seed, ranks=ranks, x=1e4)
     assert metrics["after_kept"] == pytest.approx(1)
     assert metrics["after_norm"] == pytest.approx(1)

@@ -1,4 +1,6 @@
-"""rank_poison against one autograd pass over the data of all ranks, and against what nan does in a mean."""
+"""Tests the experiment rank_poison against one autograd pass over the data of all ranks, and against what nan does in a
+mean.
+"""
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from oracles import measure, measured
 
 
 def whole_batch(seed: int, ranks: int) -> float:
-    """The last loss of rank 0's batch after 60 steps of autograd on all ranks' data at once, step 21 being left out."""
+    """The last loss on rank 0's batch after 60 autograd steps on all ranks' data together, leaving out step 21."""
     torch.manual_seed(seed)
     target, weights = torch.randn(8), torch.zeros(8, requires_grad=True)
     for step in range(60):
@@ -30,7 +32,7 @@ def test_skipping_together_is_training_without_that_step(seed, ranks):
 @pytest.mark.parametrize("bad", ["nan", "inf"])
 @pytest.mark.parametrize("way", ["none", "clip"])
 def test_one_rank_makes_all_weights_nan(bad, way):
-    """The flag before the reduction names the last rank, the one after it names all."""
+    """A flag checked before the reduction is set on the last rank only, one checked after it on all ranks."""
     rows, metrics = measure("rank_poison", bad=bad, way=way, ranks=5)
     assert (metrics["before"], metrics["after"], metrics["nan_ranks"]) == (1, 5, 5)
     assert (metrics["rank"], metrics["bad_step"]) == (4, 21)
@@ -39,7 +41,7 @@ def test_one_rank_makes_all_weights_nan(bad, way):
 
 
 def test_a_large_number_is_no_bad_gradient():
-    """Nothing is flagged, and the loss is finite."""
+    """A large finite gradient sets no flag, and the loss stays finite."""
     _, metrics = measure("rank_poison", bad="large")
     assert (metrics["before"], metrics["rank"], metrics["nan_ranks"]) == (0, None, 0)
     assert metrics["loss_end"] > 0.1

@@ -1,4 +1,4 @@
-"""rare_class_bias against the focal loss in plain Python and a gradient by finite differences."""
+"""Tests the experiment rare_class_bias against the focal loss in plain Python and a gradient by finite differences."""
 
 import math
 
@@ -60,7 +60,7 @@ def test_a_prior_of_a_half_is_a_bias_of_zero():
 
 
 def test_one_step_of_sgd_takes_the_rate_times_the_squared_norm_off_the_loss():
-    """To first order, with a rate small enough."""
+    """The statement holds to first order, so the rate is small."""
     for name in ("prior", "zero"):
         metrics = measured("rare_class_bias", share=0.01, lr=1e-6, steps=1)
         fall = metrics[f"first_{name}"] - metrics[f"end_{name}"]

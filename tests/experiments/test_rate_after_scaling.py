@@ -1,4 +1,4 @@
-"""rate_after_scaling against gradient descent in closed form and torch's own optimisers."""
+"""Tests the experiment rate_after_scaling against gradient descent in closed form and torch's own optimisers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""region_growth against kinks counted exactly and the power of two."""
+"""Tests the experiment region_growth against kinks counted exactly and the power of two."""
 
 import math
 
@@ -11,7 +11,7 @@ from qa_service.errors import BadParameter
 
 
 def test_region_growth_sawtooth():
-    """2^m pieces with 2m units, for every m."""
+    """A net of 2m units has exactly 2^m linear pieces, for every m."""
     rows, metrics = measure("region_growth", layers=12, width=2)
     assert [row["sawtooth"] for row in rows] == [2**m for m in range(1, 13)]
     assert metrics["theory_sawtooth"] == 4096
@@ -20,7 +20,7 @@ def test_region_growth_sawtooth():
 
 @pytest.mark.parametrize(("layers", "width"), [(1, 16), (3, 16), (5, 8)])
 def test_region_growth_shallow_is_its_kinks(layers, width):
-    """One hidden layer has one piece more than kinks −b/w in (−3, 3); two in one grid cell count once."""
+    """With one hidden layer there is one piece more than kinks −b/w in (−3, 3); two in one grid cell count once."""
     torch.manual_seed(0)
     for i in range(layers):
         torch.randn(1 if i == 0 else width, width, dtype=torch.float64), torch.randn(width, dtype=torch.float64)
@@ -32,7 +32,9 @@ def test_region_growth_shallow_is_its_kinks(layers, width):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_region_growth_depth_alone_is_not_exponential(seed):
-    """Deep and shallow random nets are of one order; the built net overtakes both only when it is deep."""
+    """Random deep and shallow nets have similar numbers of pieces; the constructed net has more than both only if it is
+    deep.
+    """
     metrics = measured("region_growth", seed, layers=10)
     assert 0.4 < metrics["deep_over_shallow"] < 1.5
     assert metrics["deep_random"] < metrics["units_random"]

@@ -1,4 +1,4 @@
-"""relu_exact against exact rationals."""
+"""Tests the experiment relu_exact against exact rationals."""
 
 from fractions import Fraction
 
@@ -41,7 +41,7 @@ def tensors(*numbers: float) -> list[object]:
 
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_relu_exact_max_is_correct_to_two_roundings(dtype):
-    """The difference and the sum round once each: within 1.5·eps·max(|a|, |b|) of the maximum."""
+    """The difference and the sum are each rounded once, so the maximum is right within 1.5·eps·max(|a|, |b|)."""
     metrics = measured("relu_exact", dtype=dtype, n=2000)
     assert metrics["max_err"] > 0
     assert metrics["err_in_eps"] <= 1.5
@@ -49,7 +49,7 @@ def test_relu_exact_max_is_correct_to_two_roundings(dtype):
 
 
 def test_relu_exact_claims_and_controls():
-    """|x| to the bit; x² and a step only approached; sizes far apart lose digits in max."""
+    """|x| is exact to the bit; x² and a step are only approximated; for very different sizes max loses digits."""
     assert measured("relu_exact", case="abs", dtype="float16")["max_err"] == 0
     assert measured("relu_exact", case="square")["max_err"] >= 0.2
     assert measured("relu_exact", case="step")["max_err"] > 0.1

@@ -1,4 +1,4 @@
-"""relu_fit against oracles that share nothing with it."""
+"""Tests the experiment relu_fit against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,9 @@ def test_relu_fit_claims(target, floor):
 
 @pytest.mark.parametrize("params", [{"act": "identity"}, {"n": 0}, {"lr": 0.0}, {"hidden": 1}])
 def test_relu_fit_controls(params):
-    """No activation, no training, one unit: no fit; untrained, every kink lies inside the data."""
+    """Without activation, without training or with one unit there is no fit; before training every kink lies within the
+    data.
+    """
     metrics = measured("relu_fit", **params)
     assert metrics["mse"] > 0.02
     if params.get("n", params.get("lr", 1)) == 0:

@@ -1,4 +1,4 @@
-"""relu_interp against oracles that share nothing with it."""
+"""Tests the experiment relu_interp against reference values computed by independent code."""
 
 import math
 from fractions import Fraction
@@ -31,7 +31,7 @@ def test_relu_interp_error_of_the_square(k, lo, hi):
 @pytest.mark.parametrize(("target", "d"), [("x^3", 3), ("x^4", 4), ("x^7", 7), ("x^10", 10)])
 @pytest.mark.parametrize("k", [1, 8, 16])
 def test_relu_interp_error_of_powers(target, d, k):
-    """On [0, 1] the last chord is the worst: its largest distance from x^d in closed form, by mpmath."""
+    """On [0, 1] the error is that of the last chord, whose largest distance from x^d mpmath gives in closed form."""
     left = mpmath.mpf(k - 1) / k
     slope = (1 - left**d) * k
     touch = (slope / d) ** (mpmath.mpf(1) / (d - 1))

@@ -1,4 +1,4 @@
-"""relu_regions against oracles that share nothing with it."""
+"""Tests the experiment relu_regions against reference values computed by independent code."""
 
 import math
 
@@ -14,7 +14,7 @@ from qa_service.errors import BadParameter
 
 @pytest.mark.parametrize(("width", "seed"), [(1, 0), (1, 1), (8, 0), (8, 1), (32, 0), (32, 1), (32, 2), (1000, 0)])
 def test_relu_regions_are_the_kinks(width, seed):
-    """One hidden layer bends at −b/w and nowhere else: the pieces are counted from the weights alone."""
+    """A net with one hidden layer bends only at −b/w, so its pieces can be counted from the weights."""
     weight, bias, read_out = draws(seed, (1, width), (width,), (width,), double=True)
     weight, read_out = weight[0] * math.sqrt(2), read_out * math.sqrt(2 / width)
     kinks = -bias / weight
@@ -40,7 +40,7 @@ def test_relu_regions_are_straight_at_any_depth(params):
 
 
 def test_relu_regions_control():
-    """The control: tanh is bent inside what would be its pieces."""
+    """As a control, a tanh net is curved within what would be its pieces."""
     assert measured("relu_regions", act="tanh")["max_dev_from_line"] > 1e-3
     with pytest.raises(BadParameter):
         measured("relu_regions", lo=1.0, hi=-1.0)

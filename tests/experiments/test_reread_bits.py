@@ -1,4 +1,4 @@
-"""reread_bits against Python's struct module and against counted bit patterns."""
+"""Tests the experiment reread_bits against Python's struct module and against counted bit patterns."""
 
 import math
 import struct

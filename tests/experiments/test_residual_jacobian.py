@@ -1,4 +1,4 @@
-"""residual_jacobian against oracles that share nothing with it."""
+"""Tests the experiment residual_jacobian against reference values computed by independent code."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_residual_jacobian_against_differences(scale, layers, width):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_residual_jacobian_sum_is_only_first_order(seed):
-    """The sum is all there is for one block, nearly right at 1/L, and useless for an unscaled net."""
+    """The sum is exact for one block, nearly right at a scale of 1/L, and useless for an unscaled net."""
     assert measured("residual_jacobian", seed, layers=1)["sum_error"] < 1e-13
     assert measured("residual_jacobian", seed, scale="inv_depth")["sum_error"] < 0.03
     assert measured("residual_jacobian", seed, scale="inv_sqrt")["sum_error"] > 0.3
@@ -56,5 +56,5 @@ def test_residual_jacobian_zero_branch(layers):
 
 
 def test_residual_jacobian_float32_rounds():
-    """In float32 automatic differentiation and the product of factors differ by rounding, and by no more."""
+    """In float32 automatic differentiation and the product of factors differ only by rounding errors."""
     assert 1e-9 < measured("residual_jacobian", dtype="float32")["product_error"] < 1e-4

@@ -1,4 +1,6 @@
-"""resume_run: what is loaded in full goes on to the bit; Adam's first step without moments by its formula."""
+"""Tests the experiment resume_run: what is loaded in full goes on to the bit; Adam's first step without moments by its
+formula.
+"""
 
 import math
 
@@ -17,7 +19,7 @@ def test_complete_state_goes_on_to_the_bit(seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_missing_makes_the_loss_jump(seed):
-    """The schedule much more than the moments; a checkpoint in float16 hardly at all."""
+    """A missing schedule causes a much larger jump than missing moments, a float16 checkpoint hardly any."""
     jump = {
         case: measured("resume_run", seed, case=case)["jump"]
         for case in ("complete", "float16_weights", "no_moments", "schedule_again", "both")
@@ -29,7 +31,7 @@ def test_what_is_missing_makes_the_loss_jump(seed):
 
 @pytest.mark.parametrize("lr", [1e-6, 0.03, 1.0])
 def test_nan_in_a_checkpoint_is_there_at_once(lr):
-    """Whatever the rate: weights before the first step, moments after it."""
+    """At any rate, nan weights show before the first step and nan moments after it."""
     weights = measured("resume_run", case="nan_weights", lr=lr)
     assert (weights["first_nan_step"], weights["nan_weights"]) == (0, 1)
     moments = measured("resume_run", case="inf_moments", lr=lr)

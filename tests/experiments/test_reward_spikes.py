@@ -1,4 +1,6 @@
-"""reward_spikes against torch.optim.SGD with clip_grad_norm_, and against the variance of the noise."""
+"""Tests the experiment reward_spikes against torch.optim.SGD with clip_grad_norm_, and against the variance of the
+noise.
+"""
 
 import math
 
@@ -9,7 +11,7 @@ from torch import nn
 
 
 def by_torch(seed: int, iterations: int, clip: float, rare: float = 5e-4) -> list[float]:
-    """The value losses of the same training, by the optimiser and the clipping of torch."""
+    """The value losses of the same training with torch's optimiser and clipping."""
     torch.manual_seed(seed)
     right = torch.randn(4, 4)
     net = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 5))
@@ -36,14 +38,14 @@ def by_torch(seed: int, iterations: int, clip: float, rare: float = 5e-4) -> lis
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_against_torchs_optimiser(seed, clip):
-    """Over the iterations before an unclipped run diverges, when every digit counts."""
+    """Losses are compared before an unclipped run diverges, as every rounding error is amplified after that."""
     rows, _ = measure("reward_spikes", seed, n=20, clip=clip)
     losses = [row["value_loss"] for row in rows[:10]]
     assert losses == pytest.approx(by_torch(seed, 10, clip), rel=1e-2, abs=1e-3)
 
 
 def test_the_noise_has_the_same_variance_whatever_its_rarity():
-    """So the median of many small rewards is more than that variance."""
+    """Rare noise is larger, so for frequent small noise the median exceeds the variance."""
     for rare in (0.5, 5e-4):
         bonus = measured("reward_spikes", rare=rare, n=20)["bonus"]
         assert bonus**2 * rare * (1 - rare) == pytest.approx(1)

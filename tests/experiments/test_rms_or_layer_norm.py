@@ -1,4 +1,4 @@
-"""rms_or_layer_norm against torch's own norms and numpy, and 1/√(1 + x²)."""
+"""Tests the experiment rms_or_layer_norm against torch's own norms and numpy, and 1/√(1 + x²)."""
 
 import numpy as np
 import pytest

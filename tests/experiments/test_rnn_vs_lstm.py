@@ -1,4 +1,4 @@
-"""rnn_vs_lstm against oracles that share nothing with it."""
+"""Tests the experiment rnn_vs_lstm against reference values computed by independent code."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""rope_angles against complex rotation in numpy, and angles rounded with fractions."""
+"""Tests the experiment rope_angles against complex rotation in numpy, and angles rounded with fractions."""
 
 from fractions import Fraction
 
@@ -14,7 +14,7 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def angles(way: str, position: int, dtype: str) -> np.ndarray:
-    """In float64, with the roundings of the way."""
+    """The angles in float64, rounded at the places where this way of computing rounds them."""
     theta = rounded(THETA, dtype)
     if way == "frequencies":
         return rounded(theta * position, "float32")

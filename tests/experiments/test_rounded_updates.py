@@ -1,4 +1,4 @@
-"""rounded_updates against numpy's own arithmetic and exact rounding."""
+"""Tests the experiment rounded_updates against numpy's own arithmetic and exact rounding."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_stochastic_rounding_is_right_on_average():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_weight_updates(seed):
-    """A weight of 1 never moves by 1e-4 in float16; the master copy reaches 0.9, stochastic rounding does nearly."""
+    """In float16 a weight of 1 never moves by 1e-4; a master copy reaches 0.9, and stochastic rounding nearly so."""
     metrics = measured("rounded_updates", seed)
     assert metrics["nearest_end"] == 1
     assert metrics["nearest_moved_steps"] == metrics["nearest_progress"] == 0
@@ -57,7 +57,7 @@ def test_weight_updates(seed):
 
 
 def test_edges():
-    """No update; an update that underflows; a sum that overflows."""
+    """Tested are updates of 0, updates that underflow, and a sum that overflows."""
     still = measured("rounded_updates", x=0.0)
     assert still["nearest_progress"] is still["stochastic_progress"] is still["stochastic_rel_err"] is None
     assert measured("rounded_updates", x=1e-9)["stochastic_progress"] == 0

@@ -1,4 +1,4 @@
-"""router_precision against exact rounding with fractions, and the choice of experts by numpy."""
+"""Tests the experiment router_precision against exact rounding with fractions, and the choice of experts by numpy."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""running_metric against exact rational sums, rounded after each addition."""
+"""Tests the experiment running_metric against exact rational sums, rounded after each addition."""
 
 import math
 from fractions import Fraction
@@ -38,7 +38,7 @@ def test_sums_by_rational_numbers(dtype, n):
 
 
 def test_the_counter_stops_where_theory_says():
-    """And the correct answers catch up with it: an accuracy of 1."""
+    """The count of correct answers then catches up with it, so that the accuracy becomes 1."""
     rows, metrics = measure("running_metric")
     assert metrics["count"] == metrics["theory_count"] == 8192
     assert metrics["ratio"] == 1

@@ -1,4 +1,4 @@
-"""saddle_escape against linearised growth, the curvature by hand, and a run in exact powers."""
+"""Tests the experiment saddle_escape against linearised growth, the curvature by hand, and a run in exact powers."""
 
 import math
 

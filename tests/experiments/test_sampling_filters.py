@@ -1,4 +1,6 @@
-"""sampling_filters against numpy: which contexts a cumulative sum of exact probabilities leaves without a token."""
+"""Tests the experiment sampling_filters against numpy: which contexts a cumulative sum of exact probabilities leaves
+without a token.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ def contexts(seed: int, size: float, n: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("top_p", [0.05, 0.3, 0.8])
 def test_the_naive_filter_fails_where_the_first_token_exceeds_top_p(seed, top_p):
-    """Every such context and no other; the safe one keeps each token before which less than top_p is gathered."""
+    """It fails in exactly these contexts; the safe filter keeps each token before which less than top_p has
+    accumulated.
+    """
     sorted_p = contexts(seed, 3.0, 200)
     metrics = measured("sampling_filters", seed, top_p=top_p)
     assert metrics["bad_naive"] == (sorted_p[:, 0] > top_p).mean()

@@ -1,4 +1,6 @@
-"""sampling_from_logits against the same block in numpy float64, and against float16's largest number."""
+"""Tests the experiment sampling_from_logits against the same block in numpy float64, and against float16's largest
+number.
+"""
 
 import numpy as np
 import pytest
@@ -40,6 +42,6 @@ def test_nan_exactly_where_float16_overflows(x):
 
 @pytest.mark.parametrize("temperature", [0.01, 1.0, 100.0])
 def test_no_temperature_mends_nan(temperature):
-    """Nor does bfloat16 need one."""
+    """No temperature makes nan logits usable, and in bfloat16 none is needed."""
     assert measured("sampling_from_logits", temperature=temperature)["sampling_fails"] == 1
     assert measured("sampling_from_logits", temperature=temperature, dtype="bfloat16")["sampling_fails"] == 0

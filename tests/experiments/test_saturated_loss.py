@@ -1,4 +1,4 @@
-"""saturated_loss against mpmath and a descent written with floats."""
+"""Tests the experiment saturated_loss against mpmath and a descent written with floats."""
 
 import math
 
@@ -36,7 +36,9 @@ def test_saturated_loss_steps(x, lr):
 
 
 def test_saturated_loss_edges():
-    """Far out the squared error's gradient underflows to 0; lr = 0 moves nothing; a right answer needs no step."""
+    """For very wrong answers the squared error's gradient underflows to 0; lr = 0 moves nothing; a right answer needs
+    no step.
+    """
     far = measured("saturated_loss", x=-300.0)
     assert far["grad_mse"] == pytest.approx(0, abs=1e-100)
     assert far["grad_ce"] == -1

@@ -1,4 +1,4 @@
-"""saturating_overflow against autograd in float32, and against what saturation does to a scale."""
+"""Tests the experiment saturating_overflow against autograd in float32, and against what saturation does to a scale."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_modes_store_an_overflow_and_a_nan():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_flag_skips_what_inf_would_have_skipped(seed):
-    """Without a skipped step the scale doubles once in each interval, for ever."""
+    """Without the flag no step is skipped, and the scale doubles in each interval for ever."""
     metrics = measured("saturating_overflow", seed, n=60, growth_interval=5)
     assert metrics["flagged_skipped"] == metrics["inf_nan_skipped"] > 0
     assert metrics["flagged_over_fp32"] == metrics["inf_nan_over_fp32"]

@@ -1,4 +1,4 @@
-"""scaled_loss against closed forms of losses, gradients and limits."""
+"""Tests the experiment scaled_loss against closed forms of losses, gradients and limits."""
 
 import math
 
@@ -10,7 +10,7 @@ from oracles import draws, measure, measured
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("x", [0.5, 20.0])
 def test_limits_by_closed_forms(reduction, x):
-    """In float32 the largest gradient decides, 2^k·2|z|/n < 65520; in float16 the scale itself as well, k < 16."""
+    """In float32 the largest gradient sets the limit, 2^k·2|z|/n < 65520; in float16 the scale does too, k < 16."""
     (u,) = draws(0, (256,))
     z = (np.float32(x) * u.astype(np.float32)).astype(np.float16).astype(float)
     n = 256 if reduction == "mean" else 1
@@ -23,7 +23,7 @@ def test_limits_by_closed_forms(reduction, x):
 
 
 def test_the_scale_itself_is_inf():
-    """Bad gradients from 65536 on, although the scaled loss is representable."""
+    """From a scale of 65536 gradients are bad, although the scaled loss could be represented."""
     rows, metrics = measure("scaled_loss")
     assert {row["scale"]: row["half"] for row in rows if row["scale"] in (32768, 65536)} == {32768: 0, 65536: 1}
     assert math.isfinite(metrics["half_scaled"])

@@ -1,4 +1,6 @@
-"""scaler_accumulation against gradients by hand, divided by the scale as often as each way does."""
+"""Tests the experiment scaler_accumulation against gradients by hand, divided by the scale as often as each way
+does.
+"""
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ def micro_gradients(seed: int, pieces: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("pieces", [2, 8])
 def test_the_first_gradient_by_hand(seed, pieces):
-    """Of the pieces before the last a second division leaves 1/scale; stepping each time uses the first piece alone."""
+    """Dividing twice leaves 1/scale of all pieces before the last; stepping after each piece uses the first piece
+    alone.
+    """
     parts = micro_gradients(seed, pieces)
     whole = sum(parts)
     each = sum(part / 1024.0 ** (pieces - 1 - index) for index, part in enumerate(parts))

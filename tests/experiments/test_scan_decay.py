@@ -1,4 +1,4 @@
-"""scan_decay against the same recurrence in numpy and against the range of float32."""
+"""Tests the experiment scan_decay against the same recurrence in numpy and against the range of float32."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""scan_state against exact rationals rounded to float32 and bfloat16, and the closed form 1 − (1 − Δ)ⁿ."""
+"""Tests the experiment scan_state against exact rationals rounded to float32 and bfloat16, and the closed form 1 − (1 −
+Δ)ⁿ.
+"""
 
 from fractions import Fraction
 

@@ -1,4 +1,6 @@
-"""second_derivative against the net's second derivative written out, and difference quotients for ReLU."""
+"""Tests the experiment second_derivative against the net's second derivative written out, and difference quotients for
+ReLU.
+"""
 
 import math
 

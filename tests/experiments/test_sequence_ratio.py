@@ -1,4 +1,6 @@
-"""sequence_ratio against sums of normal numbers drawn here, the lognormal distribution, and bounds on rounding."""
+"""Tests the experiment sequence_ratio against sums of normal numbers drawn here, the lognormal distribution, and bounds
+on rounding.
+"""
 
 import math
 

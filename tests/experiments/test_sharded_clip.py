@@ -1,4 +1,4 @@
-"""sharded_clip against torch's clip_grad_norm_ on the whole gradient and on each shard."""
+"""Tests the experiment sharded_clip against torch's clip_grad_norm_ on the whole gradient and on each shard."""
 
 import math
 
@@ -42,7 +42,9 @@ def test_clipping_as_torch_does_it(seed, shards, x):
 
 @pytest.mark.parametrize("shards", [4, 64])
 def test_local_clipping_reaches_the_root_of_the_shards(shards):
-    """Where every shard is above the threshold; divided by it the length is right and the direction is not."""
+    """If every shard exceeds the threshold, the norm is √shards times it; dividing by that corrects the length, not the
+    direction.
+    """
     metrics = measured("sharded_clip", shards=shards, x=1e4)
     assert metrics["norm_local"] == pytest.approx(math.sqrt(shards))
     assert metrics["norm_split"] == pytest.approx(1)

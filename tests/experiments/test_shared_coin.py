@@ -1,4 +1,4 @@
-"""shared_coin against theory and exact enumeration."""
+"""Tests the experiment shared_coin against theory and exact enumeration."""
 
 from fractions import Fraction
 from math import sqrt
@@ -31,7 +31,7 @@ def test_samples_of_a_normalised_batch_are_correlated(batch):
 
 
 def test_edges():
-    """Ten coins run; the chart ends with all coins; a coin that never falls heads gives no share."""
+    """Ten coins run; the chart's last point is that of all coins; a coin that never falls heads has no share."""
     rows, _ = measure("shared_coin", n=10)
     assert rows[-1]["coins"] == 10
     assert len(rows) >= 5

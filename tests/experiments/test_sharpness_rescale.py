@@ -1,4 +1,4 @@
-"""sharpness_rescale against oracles that share nothing with it."""
+"""Tests the experiment sharpness_rescale against reference values computed by independent code."""
 
 import math
 
@@ -10,7 +10,7 @@ from qa_service.errors import BadParameter
 
 
 def hessian(first, second, x, y):
-    """The Hessian of the mean squared error in closed form: 2/n·(JᵀJ + Σ r·∂²f), by unit, no derivatives taken."""
+    """The Hessian of the mean squared error in closed form, 2/n·(JᵀJ + Σ r·∂²f), unit by unit."""
     n, width = len(x), first.shape[1]
     z = x @ first
     on, h = (z > 0).astype(float), np.maximum(z, 0)
@@ -50,7 +50,9 @@ def test_sharpness_rescale_eigenvalues_in_closed_form(alpha):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("alpha", [2.0, 10.0, 100.0])
 def test_sharpness_rescale_claims(seed, alpha):
-    """The same function, sharper by nearly α²; raw directions notice, filter-normalised ones do not."""
+    """The rescaled net is the same function with nearly α² times the sharpness: raw directions show it,
+    filter-normalised ones do not.
+    """
     metrics = measured("sharpness_rescale", seed, alpha=alpha)
     assert metrics["function_diff"] < 1e-13
     assert metrics["theory_ratio"] == alpha**2

@@ -1,4 +1,6 @@
-"""shuffle_order: what a run must do whatever the numbers, and the optimal accuracy in closed form."""
+"""Tests the experiment shuffle_order: what a run must do whatever the numbers, and the optimal accuracy in closed
+form.
+"""
 
 import itertools
 import math
@@ -30,7 +32,7 @@ def test_a_small_rate_does_not(seed):
 
 
 def test_the_swing_is_the_largest_fall():
-    """Of the accuracies in the rows."""
+    """The swing is the largest fall of the accuracy from one row to the next."""
     rows, metrics = measure("shuffle_order", 1, epochs=2)
     accuracies = [row["ordered"] for row in rows]
     assert len(rows) == 16

@@ -1,4 +1,4 @@
-"""sigmoid_from_output against 50-digit arithmetic and a net trained by autograd."""
+"""Tests the experiment sigmoid_from_output against 50-digit arithmetic and a net trained by autograd."""
 
 from decimal import Decimal, getcontext
 
@@ -23,7 +23,7 @@ def test_the_three_formulas(z):
 
 
 def test_float32_loses_the_slope_of_a_saturated_unit():
-    """Where y rounds to 1."""
+    """The slope y·(1 − y) is 0 where y rounds to 1."""
     assert measured("sigmoid_from_output", z=20.0, n=1)["float32_output_slope"] == 0
 
 

@@ -1,4 +1,4 @@
-"""sinkhorn_eps against Sinkhorn in numpy's float64 and the best assignment."""
+"""Tests the experiment sinkhorn_eps against Sinkhorn in numpy's float64 and the best assignment."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""smooth_square against mpmath."""
+"""Tests the experiment smooth_square against mpmath."""
 
 import mpmath
 import pytest
@@ -27,7 +27,9 @@ def test_smooth_square_error_by_mpmath(act, h):
 
 
 def test_smooth_square_claims_and_controls():
-    """Two GELU units within h²/6; two ReLUs a quarter off whatever h is; a broken line needs 25 pieces for the same."""
+    """Two GELU units are right within h²/6, two ReLUs are off by a quarter for any h; a broken line needs 25 pieces for
+    as much.
+    """
     metrics = measured("smooth_square")
     assert metrics["max_err"] == pytest.approx(0.0016642, rel=1e-3)
     assert metrics["theory_err"] == pytest.approx(1 / 600)

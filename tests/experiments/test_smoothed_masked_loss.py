@@ -1,4 +1,4 @@
-"""smoothed_masked_loss against the definition of label smoothing in numpy."""
+"""Tests the experiment smoothed_masked_loss against the definition of label smoothing in numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""softmax_twice against the floor of the loss, the Jacobian at the start, and the same descent in numpy."""
+"""Tests the experiment softmax_twice against the floor of the loss, the Jacobian at the start, and the same descent in
+numpy.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""softplus_inverse against high-precision arithmetic."""
+"""Tests the experiment softplus_inverse against high-precision arithmetic."""
 
 import pytest
 from mpmath import mp, mpf
@@ -17,6 +17,7 @@ def test_the_stable_form(y):
 
 
 def test_both_ends_of_the_naive_form():
+    """The naive form fails for small and for large arguments."""
     large, small = measured("softplus_inverse"), measured("softplus_inverse", y=1e-8)
     assert (large["naive"], large["expm1"], small["naive"]) == (INF, INF, -INF)
     assert small["expm1"] == pytest.approx(-18.42, abs=0.01)

@@ -1,4 +1,6 @@
-"""spectral_gradient against difference quotients of numpy's eigh in float64, and limits that are known."""
+"""Tests the experiment spectral_gradient against difference quotients of numpy's eigh in float64, and limits that are
+known.
+"""
 
 import math
 
@@ -44,7 +46,7 @@ def test_norms_by_difference_quotients(seed, rotate, gap):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equal_eigenvalues(seed):
-    """All nan through eigh, right when broadened, and the eigenvalues themselves harmless."""
+    """Through eigh all gradients are nan; broadened they are right; those of the eigenvalues themselves are finite."""
     _, metrics = measure("spectral_gradient", seed, gap=0.0)
     assert same(metrics["plane_norm"], NAN)
     assert same(metrics["apart_err"], NAN)
@@ -54,11 +56,11 @@ def test_equal_eigenvalues(seed):
 
 
 def test_one_vector_grows_like_one_over_the_gap():
-    """A thousandth of the gap, a thousand times the gradient."""
+    """A gap a thousand times smaller gives a gradient a thousand times larger."""
     norms = [measured("spectral_gradient", gap=gap)["one_norm"] for gap in (1e-2, 1e-5)]
     assert norms[1] / norms[0] == pytest.approx(1000, rel=0.02)
 
 
 def test_too_much_broadening_is_wrong():
-    """The price of a large eps."""
+    """A large eps makes the gradient inaccurate."""
     assert measured("spectral_gradient", eps=0.1)["broadened_err"] > 0.01

@@ -1,4 +1,4 @@
-"""split_leakage against oracles that share nothing with it."""
+"""Tests the experiment split_leakage against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,9 @@ def test_split_leakage_groups_by_numpy():
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("kind", "random"), [("groups", 0.95), ("series", 0.7)])
 def test_split_leakage_claims(kind, random, seed):
-    """With nothing to learn only the random split scores above chance; with a real effect the honest one does, too."""
+    """If there is nothing to learn, only the random split scores above chance; with a real effect the grouped split
+    does too.
+    """
     metrics = measured("split_leakage", seed, kind=kind)
     assert metrics["random_accuracy"] > random
     assert abs(metrics["honest_accuracy"] - 0.5) < 0.15

@@ -1,4 +1,4 @@
-"""squashed_policy against high-precision arithmetic."""
+"""Tests the experiment squashed_policy against high-precision arithmetic."""
 
 import pytest
 from mpmath import mp, mpf

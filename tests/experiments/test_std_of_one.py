@@ -1,4 +1,6 @@
-"""std_of_one against numpy in the same format, and the cases of one value and of a constant column."""
+"""Tests the experiment std_of_one against numpy in the same format, and the cases of one value and of a constant
+column.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""student_t_likelihood against mpmath with 40 digits."""
+"""Tests the experiment student_t_likelihood against mpmath with 40 digits."""
 
 import mpmath
 import pytest
@@ -35,7 +35,7 @@ def test_error_grows_with_nu(nu):
 
 
 def test_edges():
-    """ν = 0 is nan however it is computed; a large ν is a Gaussian."""
+    """With ν = 0 every way gives nan; with a large ν the likelihood is a Gaussian's."""
     assert all(
         same(measured("student_t_likelihood", nu=0.0)[name], float("nan")) for name in ("naive", "log1p", "wide")
     )

@@ -1,4 +1,4 @@
-"""surrogate_at_one against the gradient worked out by hand for a softmax policy, in numpy."""
+"""Tests the experiment surrogate_at_one against the gradient worked out by hand for a softmax policy, in numpy."""
 
 import numpy as np
 import pytest

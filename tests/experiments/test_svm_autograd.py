@@ -1,4 +1,4 @@
-"""svm_autograd against a box-constrained quadratic programme solved by another algorithm."""
+"""Tests the experiment svm_autograd against a box-constrained quadratic programme solved by another algorithm."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,9 @@ def optimum(n: int, c: float, seed: int = 0, steps: int = 20000) -> float:
 
 @pytest.mark.parametrize(("n", "c"), [(50, 1.0), (60, 0.1), (2, 1.0)])
 def test_svm_autograd_brackets_the_optimum(n, c):
-    """Dual value ≤ optimum ≤ objective of any w; both within the gap that is reported."""
+    """The dual value is at most the optimum, and the objective of any w at least that; both lie within the reported
+    gap.
+    """
     metrics, best = measured("svm_autograd", n=n, c=c), optimum(n, c)
     assert metrics["dual_value"] <= best * (1 + 1e-6)
     assert metrics["primal_autograd"] >= best * (1 - 1e-6)

@@ -1,4 +1,4 @@
-"""td_divergence against the closed form of a linear recurrence."""
+"""Tests the experiment td_divergence against the closed form of a linear recurrence."""
 
 import pytest
 from oracles import measured

@@ -1,4 +1,6 @@
-"""temperature_tuning against the temperature at which a Boltzmann policy has the target entropy, by bisection."""
+"""Tests the experiment temperature_tuning against the temperature at which a Boltzmann policy has the target entropy,
+by bisection.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""terminal_snr against the schedule's closed form and the propagation of one error."""
+"""Tests the experiment terminal_snr against the schedule's closed form and the propagation of one error."""
 
 import math
 
@@ -17,7 +17,7 @@ def roots(rescale: bool) -> np.ndarray:
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize("step", [1, 400, 990])
 def test_errors_of_the_image(rescale, step):
-    """b/a times the error of the noise, b times that of v, relative to the image's norm."""
+    """Relative to the image's norm the error is b/a times that of the noise, or b times that of v."""
     metrics = measured("terminal_snr", step=step, rescale=rescale, error=0.1)
     x0, _, wrong = draws(0, (1024,), (1024,), (1024,))
     a = roots(rescale)[step - 1]
@@ -29,7 +29,7 @@ def test_errors_of_the_image(rescale, step):
 
 
 def test_the_last_step():
-    """Exactly 0 after rescaling, so that the noise's way divides by 0."""
+    """After rescaling its signal is exactly 0, so that predicting the noise divides by 0."""
     metrics = measured("terminal_snr")
     assert (metrics["root_alpha"], metrics["noise"], metrics["bad"], metrics["mean_left"]) == (0, INF, 1, 0)
     assert measured("terminal_snr", rescale=False)["mean_left"] == pytest.approx(roots(False)[-1], rel=1e-4)

@@ -1,4 +1,4 @@
-"""time_series_split against brute force and the expectation."""
+"""Tests the experiment time_series_split against brute force and the expectation."""
 
 from statistics import fmean
 
@@ -35,7 +35,7 @@ def test_errors_are_as_expected_on_average(phi):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_random_split_underestimates_the_error(seed):
-    """Not for independent data, and less with a gap around every test point."""
+    """It does not for independent data, and does so less with a gap around every test point."""
     assert measured("time_series_split", seed)["mse_ratio"] > 3
     assert measured("time_series_split", seed, phi=0.0)["theory_random_mse"] == 2
     assert measured("time_series_split", seed, gap=20, share=0.05)["mse_ratio"] < 3

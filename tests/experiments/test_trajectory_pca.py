@@ -1,4 +1,4 @@
-"""trajectory_pca against oracles that share nothing with it."""
+"""Tests the experiment trajectory_pca against reference values computed by independent code."""
 
 import math
 from itertools import pairwise

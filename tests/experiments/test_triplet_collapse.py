@@ -1,4 +1,4 @@
-"""triplet_collapse against triplets counted one by one in numpy, and the theory of shrinking."""
+"""Tests the experiment triplet_collapse against triplets counted one by one in numpy, and the theory of shrinking."""
 
 import itertools
 

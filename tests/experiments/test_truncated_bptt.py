@@ -1,4 +1,4 @@
-"""truncated_bptt against oracles that share nothing with it."""
+"""Tests the experiment truncated_bptt against reference values computed by independent code."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ def lstm_loss(xs, u, w, bias, h, c):
 
 @pytest.mark.parametrize(("n", "window"), [(5, 5), (6, 3), (4, 1)])
 def test_truncated_gradients_are_finite_differences(n, window):
-    """Inside the window the slope of the last steps alone, outside 0; without a window that of all steps."""
+    """Within the window gradients are the slope over the last steps, outside 0; without a window the slope over all
+    steps.
+    """
     import torch
 
     hidden = 3
@@ -52,7 +54,7 @@ def test_truncated_gradients_are_finite_differences(n, window):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_truncated_bptt_claims(seed):
-    """Exactly 0 before the window, something in it, and most of the gradient gone."""
+    """The gradient is exactly 0 before the window, not 0 within it, and most of the full gradient is lost."""
     metrics = measured("truncated_bptt", seed)
     assert metrics["first_truncated"] == metrics["outside_window"] == 0
     assert metrics["first_full"] > 0 < metrics["inside_window"]

@@ -1,4 +1,4 @@
-"""truncated_labels against token lists that are built and cut here."""
+"""Tests the experiment truncated_labels against token lists that are built and cut here."""
 
 import math
 
@@ -17,7 +17,7 @@ def samples(seed: int, prompt: int, answer: int, n: int = 500) -> list[list[int]
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("limit", "batch"), [(512, 1), (512, 4), (200, 8), (4000, 1)])
 def test_cut_lists(seed, limit, batch):
-    """Labels that are left when the list is cut on the right, or the prompt at its front."""
+    """The remaining labels are those of a list cut on the right, or with its prompt cut at the front."""
     found = samples(seed, 400, 100)
     right = [sum(label == 0 for label in labels[:limit]) for labels in found]
     front = [sum(label == 0 for label in labels[labels.count(-100) :][: limit - 1]) for labels in found]
@@ -32,7 +32,9 @@ def test_cut_lists(seed, limit, batch):
 
 
 def test_a_batch_without_labels():
-    """Loss nan, gradient 0, and 0 when divided by at least 1; fewer samples are lost with a larger limit."""
+    """Its loss is nan with gradient 0, or 0 when divided by at least 1; with a larger limit fewer samples lose all
+    labels.
+    """
     rows, metrics = measure("truncated_labels")
     assert same(metrics["empty_loss"], NAN)
     assert (metrics["empty_gradient"], metrics["empty_safe"]) == (0, 0)

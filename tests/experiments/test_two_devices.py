@@ -1,4 +1,4 @@
-"""two_devices against sums in numpy, and against the statistics of rounding."""
+"""Tests the experiment two_devices against sums in numpy, and against the statistics of rounding."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_order_by_numpy(seed, n):
 
 
 def test_a_forgotten_product_is_the_difference():
-    """In float32 and in float64 alike."""
+    """The difference is that of the missing product in float32 and in float64."""
     a, b = draws(0, (64, 1024), (64, 1024))
     rows, metrics = measure("two_devices", 0, case="wrong_kernel")
     assert [row["float64"] for row in rows] == pytest.approx(abs(a[:, -1] * b[:, -1]).tolist(), rel=1e-5, abs=1e-9)
@@ -37,7 +37,7 @@ def test_rounding_is_what_statistics_predict(seed, n):
 
 
 def test_which_cases_repeat():
-    """Only what is drawn anew in each run gives other bits the second time."""
+    """Only cases with something drawn anew in each run give other bits the second time."""
     differs = {
         case: measured("two_devices", case=case)["repeat_differs"]
         for case in ("order", "atomic", "tf32", "wrong_kernel", "bit_flip")

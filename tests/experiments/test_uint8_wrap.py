@@ -1,4 +1,4 @@
-"""uint8_wrap against numpy's uint8 and exact integers."""
+"""Tests the experiment uint8_wrap against numpy's uint8 and exact integers."""
 
 import numpy as np
 import pytest
@@ -24,5 +24,5 @@ def test_against_numpy(seed, value, moved):
 
 
 def test_a_darker_pixel_less_a_brighter_one():
-    """Without noise: 100 − 105 is 251."""
+    """In uint8 without noise, 100 − 105 is 251."""
     assert measured("uint8_wrap", noise=0.0)["mad_uint8"] == 251

@@ -1,4 +1,6 @@
-"""value_clipping: its gradients against autograd of the losses as written, and the path of plain descent."""
+"""Tests the experiment value_clipping: its gradients against autograd of the losses as written, and the path of plain
+descent.
+"""
 
 import math
 
@@ -27,7 +29,9 @@ def test_gradients_are_those_of_the_losses(way, value):
 
 @pytest.mark.parametrize("x", [1.0, 100.0])
 def test_sizes(x):
-    """The first gradient is the mean return, the loss half its mean square, what is left of a clip follows."""
+    """The first gradient is the mean return and the loss half its mean square; what clipping leaves follows from
+    these.
+    """
     metrics = measured("value_clipping", x=x)
     assert metrics["gradient_plain"] == pytest.approx(x, rel=0.15)
     assert metrics["gradient_clipped"] == metrics["gradient_plain"]
@@ -40,7 +44,7 @@ def test_sizes(x):
 
 
 def test_paths():
-    """Plain descent leaves (1 − lr)^steps of the distance; a clip below a step allows one step a batch."""
+    """Plain descent leaves (1 − lr)^steps of the distance; a clip smaller than a step allows one step per batch."""
     rows, metrics = measure("value_clipping", n=20)
     assert rows[-1]["plain"] == pytest.approx(0.99**200, abs=0.05)
     assert rows[-1]["clipped"] == pytest.approx(0.99**20, abs=0.05)

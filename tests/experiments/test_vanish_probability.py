@@ -1,4 +1,6 @@
-"""vanish_probability against numpy in float64 with a backward pass by hand, and the infinitely wide net."""
+"""Tests the experiment vanish_probability against numpy in float64 with a backward pass by hand, and the infinitely
+wide net.
+"""
 
 import math
 
@@ -36,7 +38,9 @@ def test_vanish_probability_ratios(layers, width):
 
 @pytest.mark.parametrize("params", [{}, {"layers": 10}, {"layers": 50}, {"lo": 0.1, "hi": 10.0, "threshold": 1e-3}])
 def test_vanish_probability_theory(params):
-    """0.168 each at the defaults: the share of a log-uniform σ_w with (σ_w/√2)^L below the threshold, on a grid."""
+    """At the defaults it is 0.168 each: the share of a log-uniform σ_w for which (σ_w/√2)^L is below the threshold, on
+    a grid.
+    """
     metrics = measured("vanish_probability", **params)
     layers, lo, hi = params.get("layers", 20), params.get("lo", 0.5), params.get("hi", 4.0)
     log_ratio = layers * np.log(np.geomspace(lo, hi, 200001) / math.sqrt(2))
@@ -59,7 +63,9 @@ def test_vanish_probability_claims(seed):
 
 
 def test_vanish_probability_edges():
-    """One layer: never; only small σ_w; fewer than 20 networks say nothing, and are refused."""
+    """With one layer gradients never vanish, with σ_w of at most 0.3 ReLU's always do; fewer than 20 networks are
+    refused.
+    """
     one = measured("vanish_probability", layers=1)
     assert not any(value for value in one.values())
     same = measured("vanish_probability", lo=0.1, hi=0.3)

@@ -1,4 +1,6 @@
-"""view_agreement: spread, effective dimensions and neighbours against numpy; collapse and health in training."""
+"""Tests the experiment view_agreement against numpy: spread, effective dimensions and neighbours; collapsed and healthy
+training.
+"""
 
 import math
 from importlib import util

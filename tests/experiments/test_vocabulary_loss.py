@@ -1,4 +1,4 @@
-"""vocabulary_loss against numpy in float64, and sums rounded exactly after each addition."""
+"""Tests the experiment vocabulary_loss against numpy in float64, and sums rounded exactly after each addition."""
 
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from oracles import FORMATS, measure, measured
 
 
 def drawn(seed: int, v: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits with raised targets, and targets."""
+    """Logits in which those of the targets are raised, and the targets."""
     import torch
 
     torch.manual_seed(seed)
@@ -33,7 +33,7 @@ def test_the_exact_loss_and_that_of_rounded_logits(seed):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_sum_in_lanes(dtype):
-    """One after another in each of 64 lanes, then the lanes in pairs, with exact rounding at each step."""
+    """Each of 64 lanes adds its numbers one by one, then lanes are added in pairs, with exact rounding at each step."""
     import torch
     from oracles import demo
 

@@ -1,4 +1,4 @@
-"""where_nan_begins: the fault is found where it was planted."""
+"""Tests the experiment where_nan_begins: a hook finds the fault in the layer and step where it was planted."""
 
 import pytest
 from oracles import measure, measured
@@ -22,7 +22,9 @@ def test_the_hook_finds_layer_and_step(layers, bad_layer, bad_step, cause):
 
 @pytest.mark.parametrize(("layers", "bad_layer", "bad_step"), PLACES)
 def test_a_root_goes_bad_backward_only(layers, bad_layer, bad_step):
-    """Every output is finite; the gradient is bad from the fault down to the first layer; detect_anomaly raises."""
+    """Every output is finite; gradients are bad from the faulty layer down to the first; detect_anomaly raises an
+    error.
+    """
     rows, metrics = measure("where_nan_begins", layers=layers, bad_layer=bad_layer, bad_step=bad_step, cause="root")
     assert metrics["hook_layer"] is metrics["hook_step"] is metrics["nan_layer"] is metrics["nan_lag"] is None
     assert metrics["gradient_step"] == bad_step
@@ -33,7 +35,7 @@ def test_a_root_goes_bad_backward_only(layers, bad_layer, bad_step):
 
 
 def test_anomaly_detection_is_silent_about_inf():
-    """The loss is inf, every output and gradient is good, and nothing is raised."""
+    """The loss is inf, but as no gradient is nan nothing is raised."""
     metrics = measured("where_nan_begins", cause="inf_loss")
     assert metrics["loss"] == float("inf")
     assert metrics["hook_step"] is metrics["gradient_step"] is None
@@ -41,7 +43,7 @@ def test_anomaly_detection_is_silent_about_inf():
 
 
 def test_no_fault():
-    """Nothing is found where nothing is wrong; a bad_layer beyond the last block means the last."""
+    """Without a fault nothing is found; a bad_layer beyond the last block means the last block."""
     for bad_step in (0, 20):
         metrics = measured("where_nan_begins", cause="none", bad_step=bad_step)
         assert metrics["hook_step"] is metrics["gradient_step"] is None

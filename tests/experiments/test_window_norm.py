@@ -1,4 +1,6 @@
-"""window_norm: what an affine map can and cannot change, and accuracies that follow from the model."""
+"""Tests the experiment window_norm: what an affine map can and cannot change, and accuracies that follow from the
+model.
+"""
 
 import pytest
 from oracles import measure
@@ -28,6 +30,6 @@ def test_drift(seed, shift):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_training_statistics_are_an_affine_map(seed):
-    """So they change next to nothing for a linear classifier."""
+    """Normalising by training statistics therefore hardly changes a linear classifier."""
     _, metrics = measure("window_norm", seed, label="level", shift=0.3)
     assert metrics["running_accuracy"] == pytest.approx(metrics["none_accuracy"], abs=0.02)

@@ -1,4 +1,6 @@
-"""wrong_accuracy: each metric on four known samples by hand, and against what the true accuracy implies."""
+"""Tests the experiment wrong_accuracy: each metric on four known samples by hand, and against what the true accuracy
+implies.
+"""
 
 import pytest
 from oracles import measure, measured
@@ -19,14 +21,14 @@ CASES = ["right", "axis", "column", "shifted", "floats", "integer", "last_batch"
     ],
 )
 def test_four_samples_by_hand(case, by_hand):
-    """Labels 0 1 1 0, predicted without error, four classes."""
+    """The labels are 0 1 1 0, predicted without error, among four classes."""
     assert measured("wrong_accuracy", case=case, classes=4, n=1)["on_four"] == by_hand
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("case", CASES)
 def test_training_does_not_depend_on_the_metric(seed, case):
-    """The same losses and true accuracies, whatever is printed."""
+    """Losses and true accuracies are the same whatever metric is printed."""
     rows, metrics = measure("wrong_accuracy", seed, case=case)
     reference, _ = measure("wrong_accuracy", seed, case="right")
     assert [row["true"] for row in rows] == [row["printed"] for row in reference]
@@ -36,7 +38,7 @@ def test_training_does_not_depend_on_the_metric(seed, case):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_printed(seed):
-    """Zero where floats are compared or whole numbers divided; the level of chance where pairs are compared."""
+    """The metric is 0 where floats are compared or integers divided, and at chance where pairs are compared."""
     printed = {case: measure("wrong_accuracy", seed, case=case)[1]["printed_end"] for case in CASES}
     assert printed["floats"] == 0
     assert printed["integer"] in (0, 1)

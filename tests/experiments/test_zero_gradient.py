@@ -1,4 +1,4 @@
-"""zero_gradient against a backward pass written by hand in NumPy, and what each cause must and must not be."""
+"""Tests the experiment zero_gradient against a backward pass in numpy, and that each cause shows its own symptoms."""
 
 import math
 
@@ -49,7 +49,9 @@ def test_first_gradient_is_that_of_the_chain_rule(seed, x, cause, weight):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_dead_is_zero_in_every_format(dtype):
-    """All hidden units off: nothing moves, the loss is that of guessing; a Leaky ReLU learns from the same weights."""
+    """With all hidden units off nothing moves and the loss is that of guessing; a Leaky ReLU learns from the same
+    weights.
+    """
     rows, metrics = measure("zero_gradient", 0, cause="dead", dtype=dtype, n=60)
     assert all(row["norm"] == row["norm_exact"] == 0 for row in rows)
     assert metrics["loss_there"] == metrics["loss_end"] == pytest.approx(math.log(16), rel=1e-12)

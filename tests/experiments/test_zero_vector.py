@@ -1,4 +1,4 @@
-"""zero_vector against the projection formula (c − (c·u)u)/|v|."""
+"""Tests the experiment zero_vector against the projection formula (c − (c·u)u)/|v|."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from oracles import NAN, measured, same
 
 
 def parts(seed: int) -> tuple[float, float]:
-    """Norm of c across the direction, and of c."""
+    """The norm of c's part perpendicular to the direction, and the norm of c."""
     import torch
 
     torch.manual_seed(seed)

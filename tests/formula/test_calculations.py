@@ -41,7 +41,9 @@ def reply(service: Service, question: str) -> str:
 
 
 def test_the_answer_is_the_value_and_its_evidence(calculating):
-    """float16 has no 2049: between 2048 and 4096 its numbers are even."""
+    """2048 + 1 gives 2048 in float16, whose numbers are 2 apart there; the answer has the value and the run as
+    evidence.
+    """
     answer = calculating.answer(Request(question="float16 里 2048+1 等于多少"))
     assert answer.status is AnswerStatus.ANSWERED
     assert answer.entry is None
@@ -89,7 +91,7 @@ def test_a_formula_of_several_variables_is_shown_at_an_input_that_breaks_it(calc
     ],
 )
 def test_replies_say_what_and_why(calculating, question, parts):
-    """In the language of the question, with the numbers of this run."""
+    """Replies are in the question's language and contain the numbers of this run."""
     text = reply(calculating, question)
     for part in parts:
         assert part in text, text
@@ -97,7 +99,7 @@ def test_replies_say_what_and_why(calculating, question, parts):
 
 
 def test_every_format_is_listed_against_exact_rounding(calculating):
-    """The four formats that rationals can be rounded to by the oracle."""
+    """The values in the four formats that the reference can round rational numbers to are those of exact rounding."""
     for question, exact in (("1/3 in bf16", Fraction(1, 3)), ("what is 65504 + 16 in float16", Fraction(65520))):
         (evidence,) = calculating.answer(Request(question=question)).evidence
         shown = {row.dtype: row for row in values_by_format(evidence, "en")}
@@ -110,7 +112,7 @@ def test_every_format_is_listed_against_exact_rounding(calculating):
 
 
 def test_a_reason_is_left_to_the_entries(calculating):
-    """A question for a reason with the same formula is answered by an entry."""
+    """A question that asks for a reason is answered by an entry, even if it contains the same formula."""
     answer = calculating.ask(Request(question="why is exp(89) inf in float32"))
     assert answer.calculation is None
 
@@ -121,7 +123,7 @@ def test_an_entry_that_is_named_is_not_replaced(calculating):
 
 
 def test_other_numbers_for_the_entry_before_stay_with_it(calculating):
-    """A follow-up that changes a parameter."""
+    """A follow-up that changes a parameter of the previous entry is answered by that entry, not by a calculation."""
     context = calculating.ask(Request(question="", entry="counting")).context
     asked = Request(question="那 1.1 的 100 次方呢", context=context)
     assert calculating.ask(replace(asked, context=None)).calculation is not None
@@ -138,7 +140,7 @@ def test_a_format_can_be_set_by_the_request(calculating):
 
 
 def test_a_follow_up_names_another_format_or_value(calculating):
-    """The context of a calculation is the formula."""
+    """After a calculation, a follow-up that names only a format or a value is computed with the same formula."""
     first = calculating.answer(Request(question="x=3 时 exp(x) 在 float32 里是多少"))
     later = calculating.answer(Request(question="那 float16 呢", context=first.context))
     assert later.calculation.dtypes == ("float16",)
@@ -154,7 +156,7 @@ def test_a_follow_up_names_another_format_or_value(calculating):
 
 
 def test_the_api_and_the_terminal_give_it(calculating, tmp_path, capsys):
-    """As JSON, as a stream, and as text with a table of formats."""
+    """The calculation is returned as JSON, as a stream, and as text with a table of formats."""
     with TestClient(create_app(calculating, Settings(data=tmp_path, cache=tmp_path, rate=""))) as client:
         told = client.post("/api/v1/ask", json={"question": "exp(89) in float32", "brief": True}).json()
         assert told["status"] == "answered"
@@ -183,7 +185,9 @@ def test_the_api_and_the_terminal_give_it(calculating, tmp_path, capsys):
 
 
 def test_text_parameters_reach_the_experiment_as_s_expressions():
-    """In what people write, or as a receipt has it; anything else is refused with the name of its parameter."""
+    """Formulas are accepted as people write them or as a receipt stores them; anything else is refused, naming the
+    parameter.
+    """
     experiment = EXPERIMENTS["formula"]
     written = fill_defaults(experiment, {"expression": "log(1+e^x)", "alternatives": "softplus(x)\n\nlogaddexp(x, 0)",
                                          "values": "x=-1e3..1e3, y=1/3"})  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page of one's own formula, as a browser without scripts gets it."""
+"""The page on which users enter their own formula, as a browser without scripts receives it."""
 
 import re
 import shutil
@@ -110,6 +110,7 @@ def test_a_variable_with_the_name_of_a_field_of_the_page_is_a_variable(client):
 
 
 def test_robots_do_not_measure_formulas(client):
+    """robots.txt forbids crawlers the addresses that would measure a formula."""
     assert "Disallow: /formula?" in client.get("/robots.txt").text
 
 
@@ -120,7 +121,9 @@ def test_a_tower_of_powers_is_measured_in_bounded_time(client):
 
 
 def test_runs_of_the_page_count_against_the_rate(tmp_path):
-    """Each formula that is measured counts as a request does; the page alone, which runs nothing, does not."""
+    """Each formula measured by the page counts against the client's rate limit; opening the page without one does
+    not.
+    """
     with open_client(tmp_path, rate="2/minute") as client:
         measured = [page_of(client, expression=f"2048+{n}", dtype="float16")[0] for n in (1, 2, 3)]
         assert measured == [200, 200, 429]

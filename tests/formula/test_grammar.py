@@ -1,4 +1,6 @@
-"""Formulas are read as they are written, printed so that they can be read again, and bounded whatever is sent."""
+"""The parser of formulas: common notations are read, printed formulas can be read again, and the size of input is
+bounded.
+"""
 
 import ast
 import math
@@ -196,7 +198,7 @@ def test_letters_side_by_side_are_a_product_where_mathematics_is_written(text, e
     ],
 )
 def test_an_error_says_where_and_what_is_allowed(text, position, word):
-    """Both languages name the position, and the nearest name or an example."""
+    """The error message, in both languages, gives the position and the nearest known name or an example."""
     with pytest.raises(BadExpression) as raised:
         parse_formula(text)
     assert raised.value.position == position
@@ -206,7 +208,7 @@ def test_an_error_says_where_and_what_is_allowed(text, position, word):
 
 
 def test_casts_name_formats_and_change_nothing():
-    """Casts such as `.half()`, as in code that is pasted from a notebook."""
+    """Casts such as `.half()`, as in pasted notebook code, add a format to compare and do not change the formula."""
     for text, dtypes in (
         ("torch.tensor(70000.).half()", ("float16",)),
         ("np.float16(2048) + np.float16(1)", ("float16",)),
@@ -218,7 +220,7 @@ def test_casts_name_formats_and_change_nothing():
 
 
 def test_a_variable_that_must_be_a_vector_stands_for_two_numbers():
-    """log(softmax(z)) can be looked at without numbers; with numbers they take its place."""
+    """log(softmax(z)) can be analysed without values, as if z had two elements; given values replace these."""
     formula = parse_formula("log(softmax(z)) + z")
     assert to_sexpr(formula.tree) == "(add (log (softmax (vector z0 z1))) (vector z0 z1))"
     assert set(formula.vectors) == {"z"}
@@ -247,7 +249,7 @@ _OPERATORS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "di
 
 
 def exactly(tree: Node) -> Fraction:
-    """The value of arithmetic in rational numbers."""
+    """The exact value of an arithmetic expression in rational numbers."""
     if isinstance(tree, Number):
         return Fraction(tree.value)
     assert isinstance(tree, Call)
@@ -297,7 +299,7 @@ def test_values_are_those_of_pythons_fractions(text):
     | st.text(alphabet="0123456789.eE+-*/^%()[]{}|!,= x×²√½的加减乘除一十万log\\frac_", max_size=60)
 )
 def test_any_text_is_read_or_refused_with_a_place(text):
-    """Nothing but `BadExpression`, with a position in the text; what is read is within the bounds."""
+    """Any text is parsed, within the size limits, or raises `BadExpression` with a position in the text."""
     try:
         tree = parse_formula(text).tree
     except BadExpression as error:
@@ -320,7 +322,9 @@ def test_any_text_is_read_or_refused_with_a_place(text):
     ],
 )  # fmt: skip
 def test_hostile_formulas_are_refused(text):
-    """Deep, long, wide or exploding: a plain error, also in a thread with a stack of its own."""
+    """Deep, long, wide or exploding formulas raise BadExpression and nothing else, also in a thread, whose stack is
+    smaller.
+    """
     outcome: list[object] = []
 
     def attempt() -> None:
@@ -345,7 +349,7 @@ def test_towers_of_powers_and_factorials_are_read_and_not_computed():
 
 
 def test_what_is_within_the_bounds_is_read():
-    """A sum as deep, a nest as deep, and a vector as long as is allowed."""
+    """A sum and a nesting as deep as allowed, and a vector as long as allowed, are parsed."""
     terms = MAX_DEPTH - 1
     assert depth(parse_formula("+".join("x" * terms)).tree) == terms
     nested = MAX_NESTING - 1
@@ -355,7 +359,7 @@ def test_what_is_within_the_bounds_is_read():
 
 
 def test_every_name_is_read_as_its_function():
-    """Names and aliases of the table, upper case included."""
+    """Every name and alias in the table of functions is recognised, in upper case too."""
     for name, canonical in canonical_names().items():
         function = FUNCTIONS[canonical]
         if function.kind in ("elementwise", "map", "reduction") and not (
@@ -377,7 +381,7 @@ def test_only_s_expressions_of_the_table_are_read(text):
 
 
 def test_values_and_ranges_are_exact():
-    """Decimals, quotients, inf and ranges; written as they are read."""
+    """Decimals, quotients, inf and ranges are parsed exactly and printed as they are parsed."""
     values = read_values("x=0.1, y=1/3 z=-1e3..1e3 w=inf")
     assert values == {
         "x": Fraction(1, 10),

@@ -1,4 +1,6 @@
-"""The benchmark of stable forms: its problems, the textbook's forms, its exact values, and some of its results."""
+"""The benchmark of stable forms (Hamming's problems): its problems, the textbook's forms, exact values, and some
+results.
+"""
 
 import mpmath
 import numpy as np
@@ -80,7 +82,9 @@ def test_the_form_found_is_within_one_bit_of_the_textbooks(name):
 
 
 def test_an_fpcore_is_read(tmp_path):
-    """Its name, its arithmetic with numbers and several operands, and its precondition."""
+    """The parser reads the name, arithmetic with constants and several operands, and the precondition of an FPCore
+    benchmark.
+    """
     file = tmp_path / "own.fpcore"
     file.write_text('; a comment\n(FPCore (x y) :name "own" :pre (< 0 x 2) (- (sqrt (+ x 1)) (/ y 0.5)))\n', "utf-8")
     (problem,) = read_problems(file)

@@ -24,7 +24,9 @@ patterns were and looked at once, when they were done.
 
 
 def read(question: str) -> dict[str, object] | None:
-    """What is read, in the form of the file."""
+    """The formulas, formats, values and derivative flag found in a question, in the form of the file of expected
+    results.
+    """
     found = find_mention(question)
     if found is None:
         return None
@@ -38,14 +40,14 @@ def read(question: str) -> dict[str, object] | None:
 
 @each_case("line", [line for line in QUESTIONS if line["trees"]])
 def test_a_value_that_is_asked_for_is_found(line):
-    """With its formats, the values of its variables, and whether it is the derivative."""
+    """Found are the formula, its formats, the values of its variables, and whether its derivative is asked for."""
     expected = {name: line[name] for name in ("trees", "dtypes", "values")} | {"gradient": bool(line["gradient"])}
     assert read(line["q"]) == expected
 
 
 @each_case("question", [line["q"] for line in QUESTIONS if not line["trees"]])
 def test_a_formula_that_is_only_spoken_of_is_not_computed(question):
-    """Hyperparameters, shapes, dates, versions, logs, losses, reasons."""
+    """Such mentions are hyperparameters, shapes, dates, versions, logs, losses and reasons."""
     assert read(question) is None
 
 
@@ -83,7 +85,7 @@ def test_a_formula_that_is_only_spoken_of_is_not_computed(question):
     ],
 )
 def test_formulas_and_formats_are_read_from_questions(question, trees, dtypes):
-    """In any order of words; of questions for a value, for the range of a format, and for a stable form."""
+    """In any word order, in questions for a value, for the range of a format, and for a stable form."""
     found = read(question)
     assert found is not None
     assert (found["trees"], found["dtypes"]) == (trees, dtypes)
@@ -108,7 +110,9 @@ def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
     ],
 )
 def test_complaints_and_ways_out_are_left_to_entries(question):
-    """Half precision names a format and no range; a way to represent a number is no value."""
+    """Questions about half precision that ask for no range, or for a way to represent a number, trigger no
+    calculation.
+    """
     assert read(question) is None
 
 
@@ -152,7 +156,9 @@ def test_reasons_stories_and_unknown_values_are_left_to_entries(question):
 
 @pytest.mark.parametrize("one_in", [8, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_the_knowledge_bases_phrasings_are_left_to_their_entries(one_in):
-    """Of thousands of questions, those that ask for a plain value are some dozens; none is about training."""
+    """Of the thousands of phrasings only some dozens that ask for a plain value trigger a calculation, none about
+    training.
+    """
     phrasings = [
         phrasing
         for path in Settings().kb.rglob("*.toml")
@@ -168,7 +174,9 @@ def test_the_knowledge_bases_phrasings_are_left_to_their_entries(one_in):
 
 
 def test_a_question_carries_its_mention():
-    """In traditional characters too; a log has none, nor has a pick among candidates."""
+    """The parsed question has the mentioned formula, in traditional characters too; a log or a choice of a candidate
+    has none.
+    """
     assert parse_question("exp(89) 等於多少").mention is not None
     assert parse_question("第二个").mention is None
     log = "\n".join(f"step {step} loss {1 / step:.4f} lr 1e-4" for step in range(1, 9))
@@ -190,8 +198,8 @@ def test_any_text_is_searched_without_an_error(text):
      "1.1" * 130, "e" * 400, "次方" * 200, "零" * 400, "a.b." * 100, "\\frac" * 80],
 )  # fmt: skip
 def test_hostile_questions_are_searched_to_their_end(text):
-    """Texts of the largest length that could make the patterns backtrack: where they do, this test never ends.
+    """Texts of maximal length on which the patterns might backtrack; if they do, this test never ends.
 
-    How long it takes: `python -m bench hostile`.
+    To measure how long it takes: `python -m bench hostile`.
     """
     find_mention(text)

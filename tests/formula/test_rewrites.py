@@ -1,4 +1,4 @@
-"""Rewrites: every rule is an identity, and the forms that they lead to lose fewer bits and mean the same."""
+"""Rewrite rules of formulas: each is an identity, and the resulting forms are equivalent and lose fewer bits."""
 
 import json
 import random
@@ -225,7 +225,7 @@ def test_a_proposal_means_the_same_as_the_formula(line):
 
 @each_case("text", ["x**1e1000", "x**-1e1000", "1e1000*x - 1e1000", "log(log(log(-exp(x))))"])
 def test_numbers_beyond_every_format_and_formulas_without_a_value_are_no_error(text):
-    """Such numbers count as infinite; a formula that is defined nowhere has no other forms."""
+    """Numbers beyond every format count as infinite; a formula that is defined nowhere has no other forms."""
     with warnings.catch_warnings(action="error"):
         assert isinstance(proposals(parse_formula(text).tree, 4, {"x": (-1.0, 1.0)}, "float32"), list)
 

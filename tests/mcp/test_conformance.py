@@ -1,7 +1,7 @@
-"""The protocol's official conformance scenarios, as far as they are about servers that are no test fixtures.
+"""The official conformance scenarios of MCP, the Model Context Protocol, without those that need a special test server.
 
-npm fetches their package, as package-lock.json pins it, into node_modules; it needs Node 22. Most of the others call
-tools, prompts and resources of a fixture (`test_simple_text`, …) that only a test server has.
+npm fetches their package, as package-lock.json pins it, into node_modules; it needs Node 22. Most of the scenarios left
+out call tools, prompts and resources (`test_simple_text`, …) that only such a test server has.
 """
 
 import re
@@ -46,7 +46,7 @@ def node() -> str:
 
 
 def version_of(command: str) -> int:
-    """The major version of a node, 0 if it does not run."""
+    """The major version of a Node executable; 0 if it does not run."""
     if shutil.which(command) is None:
         return 0
     shown = subprocess.run(
@@ -69,7 +69,7 @@ def address(node, tmp_path_factory):
 @pytest.mark.server
 @pytest.mark.parametrize(("scenario", "version"), SCENARIOS)
 def test_scenario(node, address, scenario, version, tmp_path):
-    """It ends without a failed check, but for those that only a fixture can pass."""
+    """The scenario ends without a failed check, apart from checks that only the special test server can pass."""
     command = [node, str(CONFORMANCE), "server", "--url", f"{address}/mcp", "--scenario", scenario]
     done = subprocess.run([*command, "--spec-version", version], cwd=tmp_path, capture_output=True, text=True,
                           check=False, timeout=120)  # fmt: skip

@@ -1,4 +1,4 @@
-"""How clients find and describe the server: the registry's file, the skill, the document."""
+"""What clients use to find and describe the MCP server: the registry's file, the skill, the document."""
 
 import json
 import re
@@ -33,7 +33,9 @@ def test_the_registrys_file_names_this_version_and_our_settings():
 
 
 def test_the_registrys_package_is_one_that_we_build_and_proves_that_it_is_ours():
-    """It has a command of its own name, which `uvx` starts, and its README the name in the registry."""
+    """The package has a command of its own name, which `uvx` starts, and its README contains the server's name in the
+    registry.
+    """
     described = json.loads((ROOT / "server.json").read_text("utf-8"))
     (package,) = described["packages"]
     project = tomllib.loads((ROOT / "wheels" / "core" / "pyproject.toml").read_text("utf-8"))["project"]
@@ -69,7 +71,7 @@ def test_the_skills_commands_run(command, terminal, cache, tmp_path):
 
 
 def test_the_skill_has_commands():
-    """Otherwise the test above would pass without any."""
+    """Without commands in the skill, the previous test would pass without running any."""
     assert len(commands()) >= 3
 
 
@@ -85,5 +87,6 @@ def test_other_commands_do_not_import_the_protocol():
 
 
 def test_the_document_lists_all_there_is():
+    """The document on MCP names every tool, resource and prompt of the server."""
     for name in (*TOOLS, *PROMPTS, *INDEXES, *(template.uri for template in TEMPLATES)):
         assert f"`{name}`" in DOCUMENT

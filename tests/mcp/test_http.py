@@ -1,4 +1,6 @@
-"""The protocol over HTTP: one endpoint behind the same keys, rates, hosts and origins as the rest of the server."""
+"""MCP, the Model Context Protocol, over HTTP: one endpoint with the same keys, rates, hosts and origins as the
+server.
+"""
 
 import asyncio
 import json
@@ -28,7 +30,7 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 def message(method: str, params: dict[str, Any] | None = None, version: str = MODERN) -> dict[str, Any]:
-    """A request of the protocol, with what the specification of this version wants in it."""
+    """A request of the protocol, with the fields that this version of its specification requires."""
     params = dict(params or {})
     if version == MODERN:
         params["_meta"] = {
@@ -48,7 +50,7 @@ def headers(sent: dict[str, Any], version: str = MODERN) -> dict[str, str]:
 
 @pytest.fixture
 def open_app(new_toy_service: Callable[[], Service], tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """A function that gives a client of a server with these settings; the client's address is this machine's."""
+    """A function that makes a client of a server with these settings; the client has a loopback address."""
     opened: list[TestClient] = []
 
     def make(*, is_public: bool = True, address: str = "127.0.0.1", **settings: Any) -> TestClient:
@@ -149,6 +151,7 @@ def test_a_body_that_is_too_large_is_refused(open_app, version):
 
 
 def test_only_post_is_served_as_nothing_is_sent_unasked(open_app):
+    """Other methods get 405: the server never sends messages on its own, so it needs no GET stream."""
     client = open_app()
     for method in ("GET", "DELETE", "PUT"):
         reply = client.request(method, "/mcp", headers=ACCEPT)
@@ -202,7 +205,7 @@ def test_requests_count_against_the_rate(open_app):
 
 
 def test_requests_are_counted_under_their_route(open_app):
-    """Those that are refused as well: they were counted as matching no route."""
+    """Refused requests too are counted in the metrics under the MCP route; once they counted as matching no route."""
     client = open_app()
     assert post(client, "tools/list").status_code == 200
     assert client.post("/mcp", content=b"{", headers={"Content-Type": "application/json"}).status_code >= 400
@@ -259,12 +262,12 @@ def test_a_cancellation_of_no_call_is_harmless(open_app, body):
 
 
 def children(process: subprocess.Popen[Any]) -> int:
-    """How many children of the fork server there are: those that wait for work and those that run."""
+    """The number of the fork server's children: those that wait for work and those that run."""
     return sum("forkserver" in command for command in session_processes(process.pid).values()) - 1
 
 
 def idle_children() -> int:
-    """How many a server keeps waiting."""
+    """The number of children that a server keeps waiting for work."""
     return os.cpu_count() or 1
 
 
@@ -295,7 +298,7 @@ def test_clients_of_both_versions_ask_and_hear_progress(toy_server, mode, versio
 
 
 def settle(address: str, process: subprocess.Popen[Any]) -> None:
-    """Waits until no experiment runs and the children that wait for one are there."""
+    """Waits until no experiment runs and the idle children have been forked."""
     httpx.post(f"{address}/api/v1/experiments/counts/runs", json={}, timeout=TIMEOUT_SECONDS)
     until(lambda: children(process) == idle_children())
 

@@ -1,4 +1,4 @@
-"""The protocol in memory, by the SDK's own client in both of its modes: lists, calls, errors, progress, cancelling."""
+"""MCP in memory, through the official SDK's client in both of its modes: lists, calls, errors, progress, cancelling."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ QUESTION = {"en": "counting numbers one", "zh": "数数甲"}
 
 @pytest.fixture(params=VERSIONS)
 def use(request, toy_service: Service) -> Callable[[Callable[[Client], Coroutine[Any, Any, None]]], None]:
-    """A function that calls a coroutine function with a client that is connected to a toy service."""
+    """A function that runs a coroutine function with a client connected to a toy service."""
 
     def run(test: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
         async def connected() -> None:

@@ -1,4 +1,6 @@
-"""Results: their size, that the text has every number of the structured content, and the addresses of runs."""
+"""Results of MCP tools: their size, the presence in the text of every number of the structured content, addresses of
+runs.
+"""
 
 import json
 import math
@@ -34,7 +36,7 @@ EVERY_NTH = 8  # about twenty entries
 
 
 def values(body: Any) -> Iterator[Any]:
-    """Every number, also inf and nan, and every verdict of a parsed JSON."""
+    """Every number, including inf and nan, and every verdict in a parsed JSON document."""
     match body:
         case dict():
             for each in body.values():
@@ -51,12 +53,12 @@ def values(body: Any) -> Iterator[Any]:
 
 
 def written(value: float) -> str:
-    """A number with all its digits, so that it can be copied into a program."""
+    """A number with all its digits, as it can be copied into a program."""
     return repr(value)
 
 
 def assert_fits(result: results.ToolResult) -> results.ToolResult:
-    """The result as it is sent; asserts its size, and that the text has every number."""
+    """The result as it is sent; asserts that it is within the size limit and that its text has every number."""
     fitting, text = results.fit_to_limit(result, render_result)
     assert len(text.encode()) <= LIMIT
     assert len(fitting.to_json()) <= LIMIT
@@ -126,7 +128,7 @@ def test_a_formula_fits_the_size_limit_with_the_step_that_goes_wrong_and_a_stabl
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_diagnosis_fits_the_size_limit_with_its_lines_its_cause_and_its_runs(service, lang):
-    """A loss that grows until it is nan, and one that falls."""
+    """Tested on a loss that grows until it is nan, and on one that falls."""
     losses = [2.3, 2.2, 2.4, 3.1, 5.0, 11.0, 42.0, 310.0, 9.1e3, 4.0e6, "inf", *["nan"] * 8]
     sick = "\n".join(f"step: {10 * nth} loss: {loss} lr: 0.5" for nth, loss in enumerate(losses))
     result, linked = TOOLS["diagnose"].serve(service, DiagnoseInput(text=sick), ToolCall(lang))
@@ -152,7 +154,7 @@ def test_an_answer_to_a_question_with_a_log_names_its_diagnosis(toy_service, lan
 
 
 def test_a_result_has_the_whole_context_of_its_answer(service):
-    """Aspect and seed, too, so that a follow-up keeps them, as with the context that the API sends."""
+    """The context includes aspect and seed, so that a follow-up keeps them, as with the context that the API sends."""
     entry = next(entry for entry in service.knowledge.library.values() if entry.aspects)
     asked = Request(question="", entry=entry.id, aspect=entry.aspects[0].id, seed=3, lang="en", run=False)
     context = conversion.ask_result(service.answer(asked)).to_dict()["context"]
@@ -208,7 +210,9 @@ def test_a_receipt_is_read_as_it_was_written(experiment, params, seed, lang):
 
 
 def test_a_receipt_of_before_is_read_and_written_as_it_was():
-    """Its bytes are those that numstab has always written, with numbers that JSON cannot represent."""
+    """Receipts of earlier versions, with numbers that JSON cannot represent, are read and written byte for byte the
+    same.
+    """
     params = {"x": math.inf, "n": 100, "dtype": "float16", "lr": 1e-7, "nan": math.nan, "on": True}
     fields = ["counts", params, 2**63 - 1, "0123456789abcdef", "zh"]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

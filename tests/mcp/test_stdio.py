@@ -1,4 +1,4 @@
-"""The protocol on standard input and output of a real process: nothing else on its output, nothing left behind."""
+"""MCP over standard input and output of a real process: it prints nothing else there, and leaves no process behind."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def env(cache: Path, tmp_path: Path) -> dict[str, str]:
 
 
 class Talk:
-    """A client that writes and reads lines, whatever they are."""
+    """A client that writes and reads raw lines, valid or not."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -96,7 +96,7 @@ def talk(env, tmp_path: Path) -> Iterator[Callable[[], Any]]:
 
 
 def forked(process: subprocess.Popen[bytes]) -> int:
-    """How many processes of experiments there are, those that wait included."""
+    """The number of processes forked for experiments, including those that wait for work."""
     return sum("forkserver" in command for command in session_processes(process.pid).values())
 
 
@@ -116,7 +116,7 @@ def test_clients_of_both_versions_ask(env, mode, version):
 
 
 def test_the_output_is_the_protocol_only_and_garbage_does_not_end_it(talk):
-    """What ends it is that the client closes its input; that leaves nothing behind, in mid-run too."""
+    """The server ends only when its input is closed, then leaves no process behind, even if a run is in progress."""
     with talk() as client:
         client.shake_hands()
         for line in (b"garbage", b"{", b"\xff\xfe", b"[]", b"null", b"", b'{"jsonrpc": "2.0"}', b"[" * 10_000):

@@ -1,4 +1,4 @@
-"""A server of toy entries in this process, reached over HTTP as clients reach it."""
+"""A server of the toy entries in this process, which tests reach over HTTP as clients do."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ control = {{ steps = 1 }}
 
 
 class Watched:
-    """A runner that notes for each run that has ended whether it was cancelled."""
+    """A runner that records, for each run that has ended, whether it was cancelled."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
@@ -83,7 +83,7 @@ def serving(app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sleepy_kb(tmp_path_factory) -> Path:
-    """The toy entries and one whose experiment takes a fifth of a second."""
+    """The toy entries, and one whose experiment takes a fifth of a second."""
     kb = Path(shutil.copytree(TOYS / "kb", tmp_path_factory.mktemp("openai") / "kb"))
     (kb / "sleeping.toml").write_text(_SLEEPING, "utf-8")
     return kb
@@ -98,7 +98,7 @@ def toys(sleepy_kb, lab, word_hash, tmp_path_factory) -> Service:
 
 @pytest.fixture(scope="session")
 def serve(toys, tmp_path_factory) -> Callable[..., Any]:
-    """A function: settings → context manager with the address of a server with them."""
+    """A function that takes settings and returns a context manager with the address of a server that has them."""
 
     def served(*, is_public: bool = True, **options: Any) -> Any:
         folder = tmp_path_factory.mktemp("openai-data")
@@ -110,7 +110,7 @@ def serve(toys, tmp_path_factory) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def address(serve) -> Iterator[str]:
-    """The address of a server."""
+    """The address of a server with default settings for these tests."""
     with serve() as address:
         yield address
 
@@ -126,6 +126,6 @@ def client(address) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def http(address) -> Iterator[httpx.Client]:
-    """A client that sends what it is told."""
+    """An HTTP client that sends arbitrary requests."""
     with httpx.Client(base_url=f"{address}/v1", timeout=TIMEOUT_SECONDS) as client:
         yield client

@@ -37,7 +37,7 @@ def messages(system: str, *turns: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def nothing_runs(toys):
-    """Fails if the block records an answer or starts a run."""
+    """A context manager that fails if an answer is recorded or a run is started within its block."""
     seen: list[Any] = []
     unsubscribe, started = toys.subscribe(seen.append), toys.runner.started
     yield

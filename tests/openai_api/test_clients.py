@@ -1,4 +1,4 @@
-"""OpenAI's own client and LangChain's."""
+"""Requests by OpenAI's own Python client and by LangChain's."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_the_text_model_runs_nothing(client, toys):
 
 
 def test_earlier_turns_are_the_context(client):
-    """A bare number is the parameter of the entry that answered before; what to do is not said again."""
+    """A bare number sets the parameter of the previous entry; what to do is not repeated."""
     content = _ask(client, EN, "what about steps = 7?").choices[0].message.content
     assert content.startswith("**It counts to 7.**")
     assert "1. Count one by one." not in content
@@ -121,7 +121,7 @@ def test_errors_have_the_classes_of_the_client(client, serve):
 
 
 def test_responses_are_the_same_text_with_citations(client, address):
-    """As a whole, and by the helper that puts a stream together."""
+    """Tested as a whole response, and with the client's helper that assembles a stream."""
     chat = _ask(client, EN).choices[0].message
     response = client.responses.create(model="numstab", input=EN, instructions="Be brief.", metadata={"a": "b"})
     assert (response.status, response.output_text, response.store) == ("completed", chat.content, False)

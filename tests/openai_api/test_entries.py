@@ -1,4 +1,6 @@
-"""Shipped entries through the endpoint: every number that is sent was measured, and nothing stands in for one."""
+"""Shipped entries through the OpenAI-compatible endpoint: every number that is sent was measured, and none is
+missing.
+"""
 
 import json
 import re
@@ -60,7 +62,7 @@ def test_what_is_sent_has_the_measured_numbers(client, service, entry_id, lang):
 
 
 def test_every_entry_has_a_first_screen_whose_numbers_come(service):
-    """Each number of these parts is of a block that a brief answer runs."""
+    """Each number quoted in these parts belongs to a block that a brief answer runs."""
     for entry in service.knowledge.library.values():
         run = {block.id for block in entry.quoted_blocks(("short", "do", "tell"))}
         texts = [entry.part(part, lang) for part in ("short", "do", "tell") for lang in ("zh", "en")]

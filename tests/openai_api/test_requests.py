@@ -86,7 +86,7 @@ def test_options_of_a_wrong_type_are_ignored(http, ignored):
 
 
 def test_a_stream_is_read_without_knowing_its_events(http):
-    """As Chatbox's library does: every chunk has choices; the usage was not asked for."""
+    """Chatbox's library reads it so: every chunk has choices, and usage is not sent unless requested."""
     response = http.post(CHAT, json={"model": "numstab", "messages": user(ZH), "stream": True})
     assert response.headers["content-type"].startswith("text/event-stream")
     chunks = data(response.text)
@@ -177,7 +177,9 @@ def test_other_programs_ask_for_titles_too(http, toys):
 
 
 def test_a_question_with_documents_is_the_question(http):
-    """Open WebUI puts what it has retrieved before it, in a prompt that begins like its housekeeping."""
+    """Open WebUI puts retrieved documents before the question, in a prompt that begins like its housekeeping
+    prompts.
+    """
     wrapped = (
         "### Task:\nRespond to the user query using the provided context, incorporating inline citations.\n<context>\n"
         f'<source id="1">raising things one</source>\n</context>\n\n{EN}'
@@ -186,7 +188,7 @@ def test_a_question_with_documents_is_the_question(http):
 
 
 def test_text_that_cannot_wait_gets_its_numbers_at_the_end(http, monkeypatch):
-    """Words stand where they are missing; the list below has them by number."""
+    """Words stand in for numbers that are not measured yet, and a numbered list below the text has the values."""
     monkeypatch.setattr(reply_stream, "PATIENCE_SECONDS", 0.0)
     response = http.post(CHAT, json={"messages": user("sleeping again two"), "stream": True, "seed": 11})
     text = written(data(response.text))
@@ -202,6 +204,7 @@ def test_text_that_cannot_wait_gets_its_numbers_at_the_end(http, monkeypatch):
 
 
 def test_a_run_that_did_not_finish_is_said(http):
+    """The text says that a run did not finish, instead of showing numbers for it."""
     for lang, question, words in (("en", "raising things two", "did not finish"), ("zh", "报错丙", "没有跑完")):
         text = content(http.post(CHAT, json={"messages": user(question)}, headers={"Accept-Language": lang}))
         assert words in text
@@ -276,7 +279,7 @@ def test_an_error_in_the_middle_of_a_stream_ends_it(http, toys, monkeypatch):
 
 
 def test_keys_need_their_scopes(serve, tmp_path):
-    """Models are read, questions are asked."""
+    """Listing models needs the scope to read, and questions the scope to ask."""
     keys = ApiKeyStore(tmp_path)
     reader, asker = keys.add("reader", ("read",)), keys.add("asker", ("read", "ask"))
     with serve(is_public=False, data=tmp_path) as address:

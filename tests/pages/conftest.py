@@ -1,7 +1,7 @@
-"""The system's Chromium, and the looks in which a flow runs.
+"""The system's Chromium, and the looks (language, screen width, colour scheme) in which the tests of the page run.
 
-A page that is visited loads from its origin only, and fits in the state in which its test leaves it. Accessibility is
-checked in every state by test_states.py.
+A page that is visited loads from its origin only, and its layout fits in the state in which its test leaves it.
+Accessibility is checked in every state by test_states.py.
 """
 
 import json
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as exhaustive what `make test` omits: of each flow, all looks but one, which its name chooses."""
+    """Marks as exhaustive what `make test` omits: of each test, all looks but one, which the test's name determines."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:
@@ -73,10 +73,10 @@ _LASTING = ("add_init_script", "expose_binding", "expose_function", "on", "once"
 
 
 class Contexts:
-    """Browser contexts, one for each language and site, and their pages: to make one costs more than to load a page.
+    """Browser contexts, one for each language and site, with their pages: making one costs more than loading a page.
 
-    Each has an empty page that keeps its window open. When a test ends, what its pages stored is removed; the cache
-    stays. A page is used again, without its history, unless the test has changed it for good.
+    Each context has an empty page that keeps its window open. When a test ends, what its pages stored is removed; the
+    cache stays. A page is used again, without its history, unless the test has changed it for good.
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -104,7 +104,7 @@ class Contexts:
         return getattr(Page, name)(page, *args, **options)
 
     def clear(self) -> None:
-        """Takes all pages back, or closes them, and removes what they stored."""
+        """Takes back all pages, closes those that cannot be used again, and removes what they stored."""
         for key, page in self._lent:
             if not page.is_closed() and all(page is not each for each in self._changed):
                 _empty(page, json.loads(key)[0])
@@ -118,7 +118,7 @@ class Contexts:
 
 
 def _empty(page: Page, origin: str) -> None:
-    """Leaves the page as a new one: nothing remembered, no way back, the mouse in a corner."""
+    """Resets a page to the state of a new one: nothing stored, no history, the mouse in a corner."""
     for name in _LASTING:
         delattr(page, name)
     page.goto(f"{origin}/robots.txt")
@@ -201,6 +201,6 @@ def visit(
 
 @pytest.fixture(scope="session")
 def client(live_server: str) -> Iterator[httpx.Client]:
-    """An HTTP client of the same server."""
+    """An HTTP client of the server that the browser visits."""
     with httpx.Client(base_url=live_server, timeout=TIMEOUT_SECONDS) as http:
         yield http

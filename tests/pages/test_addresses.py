@@ -1,4 +1,4 @@
-"""What the server responds with at each URL of the page."""
+"""What the server responds at each URL of the page."""
 
 import re
 
@@ -46,7 +46,9 @@ def test_an_unknown_language_is_rejected_in_both_languages(client: httpx.Client,
 def test_without_scripts_a_question_leads_to_the_page_that_answers(
     client: httpx.Client, question: str, leads_to: str
 ) -> None:
-    """The page of a question sends such a browser there, with what was measured before."""
+    """Without scripts, the page of a question redirects to the page of the answer, which shows the values measured
+    last.
+    """
     page = client.get("/", params={"q": question, "lang": "zh"}).text
     asked = re.search(r'<noscript><meta http-equiv="refresh" content="0; url=([^"]+)"', page)
     assert asked is not None
@@ -63,7 +65,9 @@ def test_without_scripts_a_question_for_a_derivative_leads_to_the_gradient(clien
 
 
 def test_without_scripts_a_question_that_is_not_covered_is_declined(client: httpx.Client) -> None:
-    """On a page with the nearest questions as links; a question is text there, and an empty one leads back."""
+    """The page lists the nearest questions as links and shows the question as text; an empty question redirects
+    back.
+    """
     page = client.get("/ask", params={"q": "<b>今天天气怎么样", "lang": "zh"})
     assert page.status_code == 200
     assert "&lt;b&gt;今天天气怎么样" in page.text
@@ -123,7 +127,7 @@ def test_static_serves_exactly_the_files_of_its_folder(client: httpx.Client) -> 
 
 
 def test_the_streams_of_the_page_add_html_to_those_of_the_api(client: httpx.Client) -> None:
-    """Events and errors are the same."""
+    """Apart from the added HTML, events and errors are those of the API."""
     body = {"question": "", "entry": "multiply-vs-add", "lang": "en"}
     text = client.post("/page/ask", json=body).text
     names = re.findall(r"^event: (\w+)", text, re.MULTILINE)
@@ -140,7 +144,7 @@ def test_the_streams_of_the_page_add_html_to_those_of_the_api(client: httpx.Clie
 
 
 def test_every_entry_is_available_as_markdown(client: httpx.Client, service: Service) -> None:
-    """It is in the requested language; sitemap.xml and llms.txt list every entry."""
+    """The Markdown is in the requested language; sitemap.xml and llms.txt list every entry."""
     for lang in LANGS:
         markdown = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
         assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
@@ -158,7 +162,7 @@ def test_every_entry_is_available_as_markdown(client: httpx.Client, service: Ser
 
 
 def test_a_playground_rejects_unknown_and_invalid_parameters(client: httpx.Client) -> None:
-    """The error is a page in the user's language, as for an entry."""
+    """The error is a page in the user's language, as it is for an unknown entry."""
     for path, status in (("nope", 404), ("pow_vs_sum?n=0", 422), ("pow_vs_sum?m=3", 422), ("pow_vs_sum?seed=x", 422)):
         page = client.get(f"/experiments/{path}", headers={"Accept-Language": "en"})
         assert page.status_code == status, path
@@ -171,7 +175,7 @@ def test_a_playground_rejects_unknown_and_invalid_parameters(client: httpx.Clien
 
 
 def test_the_page_is_small_before_the_first_question(client: httpx.Client) -> None:
-    """It loads less than 155 kB, uncompressed; the chart library is loaded with the first chart."""
+    """The page loads less than 155 kB, uncompressed; the chart library is loaded with the first chart."""
     page = client.get("/?lang=zh").text
     loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
     scripts = {path for path in loaded if path.endswith(".js")}

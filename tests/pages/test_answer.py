@@ -1,4 +1,6 @@
-"""The new answer: short beside its proof, what to do, how to tell, the rest folded; numbers tied to their evidence."""
+"""The layout of an answer: short answer and proof, what to do, how to tell causes apart, the rest folded; numbers with
+their evidence.
+"""
 
 import re
 from collections.abc import Callable
@@ -67,8 +69,8 @@ NUMBERS = r"""
 def test_the_answer_fits_its_budgets(
     visit: Callable[..., Page], lang: Lang, width: int, height: int, screens: float
 ) -> None:
-    """Short, chart, what to do and how to tell within a screen (1.3 of a telephone), at most 12 numbers above the first
-    fold, and the whole folded answer within two screens.
+    """Short answer, chart, what to do and how to tell take at most one screen (1.3 on a telephone) and have at most 12
+    numbers; the whole folded answer takes at most two screens.
     """
     page = visit(f"/?lang={lang}&entry={ENTRY}", viewport={"width": width, "height": height})
     wait_until_complete(page)
@@ -81,7 +83,7 @@ def test_the_answer_fits_its_budgets(
 
 
 def test_what_is_asked_first_is_open_and_the_rest_is_folded(visit: Callable[..., Page], lang: Lang) -> None:
-    """The proof stands beside the short answer, or below it; the folds say what is inside, and open to it."""
+    """The proof stands beside the short answer, or below it; each fold's heading says what it contains."""
     page = visit(f"/?lang={lang}&entry={ENTRY}")
     wait_until_complete(page)
     order = page.locator("[data-part=prose]").evaluate_all("texts => texts.map((text) => text.dataset.name)")
@@ -103,7 +105,7 @@ def test_what_is_asked_first_is_open_and_the_rest_is_folded(visit: Callable[...,
 
 @pytest.mark.exhaustive
 def test_a_row_of_how_to_tell_asks_for_its_entry(visit: Callable[..., Page], lang: Lang) -> None:
-    """In the same conversation; without scripts it is a link to the entry's page."""
+    """The question is asked in the same conversation; without scripts the row is a link to the entry's page."""
     page = visit(f"/?lang={lang}&entry={ENTRY}")
     wait_until_complete(page)
     row = page.locator("[data-part=ask-entry]").first
@@ -115,7 +117,7 @@ def test_a_row_of_how_to_tell_asks_for_its_entry(visit: Callable[..., Page], lan
 
 
 def test_an_answer_to_a_question(visit: Callable[..., Page], look: PageLook) -> None:
-    """One answer, looked at from several sides: to have it measured and its charts drawn takes most of the time."""
+    """Checks one answer in several ways, as measuring it and drawing its charts takes most of the time."""
     page = visit("/robots.txt")
     page.add_init_script(RECORD_STATUS)
     page.goto(f"/?lang={look.lang}")
@@ -126,7 +128,9 @@ def test_an_answer_to_a_question(visit: Callable[..., Page], look: PageLook) -> 
 
 
 def its_end_is_announced_once(page: Page, lang: Lang) -> None:
-    """Screen readers announce the status only, which is the one live region and is then emptied; no rows or charts."""
+    """The status, the only live region, announces the end of the answer to screen readers and is emptied; no rows or
+    charts.
+    """
     announced = page.evaluate("announced")
     assert announced.count(label_text("finished", lang)) == 1
     assert len(announced) < 9
@@ -152,7 +156,7 @@ def it_has_numbers_verdicts_and_charts(page: Page, lang: Lang) -> None:
 
 
 def a_number_leads_to_its_place_in_the_evidence(page: Page, look: PageLook) -> None:
-    """By pointer and by keyboard; all digits are shown beside the chart, or in a sheet on a telephone."""
+    """Clicking a number, or using the keyboard, shows all its digits beside the chart, or in a sheet on a telephone."""
     page.locator("[data-fold=why] > summary").click()
     product = quoted_number(page, "powers.product")
     expect(product).to_have_role("button")
@@ -187,7 +191,9 @@ def test_a_number_of_folded_evidence_opens_it(visit: Callable[..., Page]) -> Non
 
 @pytest.mark.exhaustive
 def test_a_follow_up_shows_what_changed(visit: Callable[..., Page], lang: Lang) -> None:
-    """The curve before is drawn pale behind the new one, and a changed number of the short answer says what it was."""
+    """The previous curve is drawn pale behind the new one, and a changed number in the short answer shows its previous
+    value.
+    """
     page = visit(f"/?lang={lang}&entry={ENTRY}")
     wait_until_complete(page)
     curves = page.locator("[data-part=hero] [data-part=chart] svg .mark-line")
@@ -206,7 +212,7 @@ def test_a_follow_up_shows_what_changed(visit: Callable[..., Page], lang: Lang) 
 def test_a_reload_a_page_in_between_and_another_language_keep_the_conversation(
     visit: Callable[..., Page], lang: Lang
 ) -> None:
-    """The address names the entry and the parameters that the answer used; what was asked before is there again."""
+    """The URL has the entry and the parameters of the answer; earlier turns of the conversation are shown again."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     ask_and_wait(page, FOLLOW_UP[lang])
@@ -264,7 +270,7 @@ def test_a_figure_can_be_presented(visit: Callable[..., Page], lang: Lang) -> No
 
 @pytest.mark.exhaustive
 def test_what_was_read_can_be_struck_out(visit: Callable[..., Page], lang: Lang) -> None:
-    """A chip says what it was used for; striking it out asks again without it."""
+    """A chip shows a parameter read from the question; striking it out asks the question again without it."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     chip = page.locator("[data-part=chip]", has_text="x = 1.5")
@@ -280,7 +286,7 @@ def test_what_was_read_can_be_struck_out(visit: Callable[..., Page], lang: Lang)
 
 @pytest.mark.exhaustive
 def test_a_pasted_log_is_shown_in_short(visit: Callable[..., Page], lang: Lang) -> None:
-    """It is small; the whole of it is folded."""
+    """The log takes little room; the whole of it is in a fold."""
     page = visit(f"/?lang={lang}")
     line = "OVERFLOW! Skipping step. Attempted loss scale: {}, reducing to {}"
     log = "\n".join(line.format(2**each, 2 ** (each - 1)) for each in range(16, 6, -1))
@@ -295,6 +301,7 @@ def test_a_pasted_log_is_shown_in_short(visit: Callable[..., Page], lang: Lang) 
 
 @pytest.mark.exhaustive
 def test_a_telephone_folds_its_keyboard_once_something_is_asked(visit: Callable[..., Page]) -> None:
+    """After a question is sent, the input loses the focus, so that the telephone hides its keyboard."""
     page = visit("/?lang=zh", viewport={"width": 375, "height": 812}, has_touch=True, is_mobile=True)
     page.locator("[data-part=question]").fill(QUESTION["zh"])
     page.locator("[data-part=question]").press("Enter")

@@ -1,4 +1,6 @@
-"""Static files that fail to load, as while a server restarts, are fetched again, or the page reports it."""
+"""Static files that fail to load, such as during a restart of the server, are fetched again, or the page reports the
+failure.
+"""
 
 from collections.abc import Callable
 
@@ -15,7 +17,9 @@ WAIT_FOR_MATH_FONT = (
 
 
 def abort_requests(page: Page, url: str, times: int = 1) -> list[str]:
-    """Aborts the first `times` requests for a static file; returns the list of all requests for it, as it grows."""
+    """Aborts the first `times` requests for a static file; returns a list to which each request for the file is
+    added.
+    """
     requested: list[str] = []
 
     def answer(route: Route) -> None:
@@ -32,7 +36,7 @@ def abort_requests(page: Page, url: str, times: int = 1) -> list[str]:
 @pytest.mark.exhaustive
 @one_look_per_language
 def test_a_chart_is_drawn_once_its_library_has_loaded(visit: Callable[..., Page], lang: Lang) -> None:
-    """The page reports the delay and needs no reload; a chart that is not drawn cannot be saved."""
+    """The page reports the delay and needs no reload; a chart that has not been drawn cannot be saved."""
     page = visit("/robots.txt", expected="ERR_FAILED")
     requested = abort_requests(page, "vega.js", times=1000)
     page.goto(f"/experiments/pow_vs_sum?lang={lang}")

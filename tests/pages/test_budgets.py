@@ -1,4 +1,4 @@
-"""How much room an answer takes: every entry, in both languages, on a screen and on a telephone, without its runs."""
+"""How much room answers take: every entry in both languages, on a computer and on a telephone, without runs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -55,7 +55,9 @@ SIZES = r"""
 
 
 class Screen(NamedTuple):
-    """A window's width and height in CSS pixels, and the largest sizes of an answer there, in heights."""
+    """A window's width and height in CSS pixels, and the largest allowed sizes of an answer there, in window
+    heights.
+    """
 
     width: int
     height: int
@@ -68,7 +70,7 @@ MOST_NUMBERS = 12
 
 
 class Allowance(NamedTuple):
-    """The share of answers that may be beyond a budget, and by which factor at most."""
+    """The share of answers that may exceed a budget, and the factor by which they may at most."""
 
     share: float
     factor: float
@@ -130,9 +132,9 @@ def measure(
 
 
 def check(found: list[Sizes], screen: Screen, *, sampled: bool = False) -> None:
-    """Nearly every answer is within its budgets, and none far beyond them.
+    """Asserts that nearly every answer is within its budgets, and none far beyond them.
 
-    Of a sample, two standard deviations more may be beyond than of all.
+    For a sample, the allowed share is larger by two standard deviations.
     """
     for size, limit in (("opening", screen.opening), ("whole", screen.whole), ("numbers", MOST_NUMBERS)):
         beyond = {each.entry: getattr(each, size) for each in found if getattr(each, size) > limit}
@@ -146,7 +148,7 @@ def check(found: list[Sizes], screen: Screen, *, sampled: bool = False) -> None:
 def test_a_sample_of_answers_fits_its_budgets(
     visit: Callable[..., Page], library: Library, experiments: Mapping[str, Experiment], lang: Lang
 ) -> None:
-    """Every sixteenth entry."""
+    """Tests every sixteenth entry; the exhaustive tests take all."""
     chosen = list(library.values())[5::16]
     page = visit(f"/?lang={lang}")
     for screen in SCREENS.values():

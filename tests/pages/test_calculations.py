@@ -1,4 +1,6 @@
-"""A question for the value of a formula on the page: the reply, every format, the way to the formula's own page."""
+"""The page's reply to a question for the value of a formula: the value, a table of formats, a link to the formula's
+page.
+"""
 
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ FOLLOW_UP = Text("那 float16 呢", "and in float16?")
 
 
 def test_a_value_is_shown_in_every_format(visit: Callable[..., Page], look: PageLook) -> None:
-    """With the numbers of the run in the reply, and an address that leads on; a follow-up asks for another format."""
+    """The reply has the measured numbers and a link to the formula's page; a follow-up asks for another format."""
     page = visit(f"/?lang={look.lang}")
     ask_and_wait(page, QUESTION[look.lang])
     expect(short_answer(page)).to_contain_text("4.489612819×10³⁸")

@@ -11,7 +11,9 @@ from qa_service.model import Lang, Text
 
 
 def test_changed_parameters_are_run_and_the_entrys_can_be_restored(visit: Callable[..., Page], lang: Lang) -> None:
-    """Only that card runs; the text takes its numbers. A claim that does not apply to them is no failure."""
+    """Only that card runs, and the text shows its numbers. A claim that does not apply to the parameters is not shown
+    as failed.
+    """
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     first, second, *_ = page.locator("[data-part=card]").all()

@@ -1,4 +1,4 @@
-"""Charts of the entries' proofs as the page draws them: no label covers another one, and none is cut off."""
+"""Labels of the charts that prove entries, as the page draws them: none covers another one, and none is cut off."""
 
 from collections.abc import Callable, Iterator
 
@@ -49,7 +49,7 @@ def test_labels_of_all_proofs_do_not_overlap(visit: Callable[..., Page], service
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_the_series_that_an_entry_puts_forward_are_in_its_chart(service: Service) -> None:
-    """By the words of the rows, where these name the series; a name that is in none would leave it out."""
+    """Every series that an entry selects occurs by this name in the rows; otherwise its chart would lack the series."""
     missing = {}
     for entry in service.knowledge.library.values():
         for block in entry.evidence:
@@ -66,7 +66,7 @@ def test_the_series_that_an_entry_puts_forward_are_in_its_chart(service: Service
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_no_line_needs_a_legend(service: Service) -> None:
-    """An entry names the series that it puts forward, where its experiment draws more than the three with a label."""
+    """An entry selects series wherever its experiment has more than the three that a chart can label."""
     many = {}
     for entry in service.knowledge.library.values():
         for block in entry.evidence:
@@ -82,7 +82,7 @@ def test_no_line_needs_a_legend(service: Service) -> None:
 
 
 def problems(visit: Callable[..., Page], service: Service, lang: Lang, entries: list[Entry]) -> dict[str, list[str]]:
-    """What is wrong with the labels of a chart, by "entry.block", of those with a problem."""
+    """The problems with labels of each chart, by "entry.block", for charts that have any."""
     page = visit(f"/e/multiply-vs-add?lang={lang}")
     page.locator("[data-part=hero] [data-part=chart] svg").wait_for()
     wait_until_complete(page)

@@ -1,4 +1,4 @@
-"""Tests share browser contexts and pages: what one of them leaves in the browser, the next does not find."""
+"""Tests share browser contexts and pages: a test does not find what an earlier one left in the browser."""
 
 from typing import Any
 
@@ -9,14 +9,16 @@ OPTIONS = DEFAULT_LOOK.context
 
 
 def opened(contexts: Any, server: str) -> Page:
-    """A page that a test would get, on a page of the server that runs no script."""
+    """A page as a test would get it, at an address of the server that runs no script (robots.txt)."""
     page: Page = contexts.page(server, OPTIONS)
     page.goto(f"{server}/robots.txt")
     return page
 
 
 def test_what_a_page_stores_is_gone_at_the_end_of_its_test(contexts: Any, live_server: str) -> None:
-    """Preferences, the conversation, cookies and the way back; and windows that it has opened are closed."""
+    """Preferences, the conversation, cookies and the history are removed, and windows that the page opened are
+    closed.
+    """
     page = opened(contexts, live_server)
     page.evaluate("localStorage.setItem('a', 'b'); sessionStorage.setItem('a', 'b'); document.cookie = 'a=b'")
     page.goto(f"{live_server}/livez")
@@ -31,7 +33,7 @@ def test_what_a_page_stores_is_gone_at_the_end_of_its_test(contexts: Any, live_s
 
 
 def test_a_page_that_a_test_has_changed_for_good_is_closed(contexts: Any, live_server: str) -> None:
-    """The next finds neither its routes, nor its scripts, nor its listeners; others are used again."""
+    """The next test does not find its routes, scripts or listeners; pages that were not changed are used again."""
     changes = (
         lambda page: page.route("**/*", lambda route: route.abort()),
         lambda page: page.add_init_script("window.changed = 1"),

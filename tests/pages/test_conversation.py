@@ -1,4 +1,4 @@
-"""Conversations in a browser: the text at once, the evidence below it."""
+"""Conversations in a browser: the text appears at once, the evidence below it follows."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Pag
 
 @pytest.mark.exhaustive
 def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> None:
-    """A question that means nothing by itself continues the previous answer."""
+    """A question that is incomplete by itself continues the previous answer."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")[lang])
     answered = page.locator("[data-part=turn] [data-part=parsed] a").first.get_attribute("href")
@@ -88,7 +88,7 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
 
 
 def test_thanks_get_one_line_without_candidates(visit: Callable[..., Page], lang: Lang) -> None:
-    """The next question goes on from the answer before them."""
+    """The question after the thanks continues from the answer before them."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     ask_and_wait(page, Text("谢谢", "thanks")[lang])
@@ -101,7 +101,7 @@ def test_thanks_get_one_line_without_candidates(visit: Callable[..., Page], lang
 
 
 def test_a_hostile_question_is_shown_as_text(visit: Callable[..., Page], lang: Lang) -> None:
-    """Nothing in it becomes an element, or runs."""
+    """No part of it becomes an HTML element or is executed."""
     page = visit(f"/?lang={lang}")
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script> [x](javascript:alert(1))'
     ask_and_wait(page, hostile)
@@ -188,7 +188,7 @@ def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
 
 @one_look_per_language
 def test_why_is_answered_by_the_reason_and_larger_by_a_larger_number(visit: Callable[..., Page], lang: Lang) -> None:
-    """Before the short answer; the notice says which number has changed."""
+    """Asking "why" puts the reason before the short answer; "larger" changes a number, and the notice says which."""
     page = visit(f"/?lang={lang}")
     ask_and_wait(page, QUESTION[lang])
     ask_and_wait(page, Text("为什么？", "why?")[lang])

@@ -1,4 +1,4 @@
-"""The page of a diagnosis: a log is pasted or a file chosen, and the report is read, with and without scripts."""
+"""The page of a diagnosis, with and without scripts: the user pastes a log or chooses a file, and reads the report."""
 
 import gzip
 import json
@@ -50,7 +50,7 @@ def diagnose(page: Page, lang: Lang, log: str) -> Locator:
 
 
 def test_a_sick_log(visit: Callable[..., Page], look: PageLook) -> None:
-    """One report, looked at from several sides: to have it made and its charts drawn takes most of the time."""
+    """Checks one report in several ways, as making it and drawing its charts takes most of the time."""
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, SICK)
     is_told_in_order(page, report, look.lang)
@@ -60,7 +60,9 @@ def test_a_sick_log(visit: Callable[..., Page], look: PageLook) -> None:
 
 
 def is_told_in_order(page: Page, report: Locator, lang: Lang) -> None:
-    """Verdict, evidence with links to lines, curve with marks, ruled out, entry, both runs, patch, unseen."""
+    """The order is: verdict, evidence with links to lines, marked curve, excluded causes, entry, both runs, patch, what
+    the log lacks.
+    """
     heading = report.locator("h1")
     expect(heading).to_contain_text(NAMES["sick"][lang])
     expect(heading).to_be_focused()
@@ -78,7 +80,9 @@ def is_told_in_order(page: Page, report: Locator, lang: Lang) -> None:
 
 
 def the_curve_has_its_words_and_a_strip_of_nan(report: Locator, lang: Lang) -> None:
-    """The text alternative says where the loss ends and where nan begins; one of the two drawings is visible."""
+    """The text alternative says where the loss ends and where nan begins; exactly one of the two drawings is
+    visible.
+    """
     curve = report.locator("[data-part=curve]").first
     picture = curve.get_by_role("img")
     said = picture.get_attribute("aria-label") or ""
@@ -92,7 +96,7 @@ def the_curve_has_its_words_and_a_strip_of_nan(report: Locator, lang: Lang) -> N
 
 
 def a_cited_line_is_shown_and_led_to(page: Page, report: Locator) -> None:
-    """Each link of the evidence leads to the line of the log whose number it says."""
+    """Each link in the evidence leads to the line of the log with that number."""
     links = report.locator("a[href^='#line-']")
     assert links.count() > 3
     lines = SICK.splitlines()
@@ -122,7 +126,9 @@ def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: PageLook
 
 @pytest.mark.exhaustive
 def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: PageLook) -> None:
-    """Called healthy, without evidence, cure or warning; the report is first and small; the log is still there."""
+    """The run is called healthy, without evidence, cure or warning; the short report comes first and the log stays on
+    the page.
+    """
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, LONG)
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_healthy", look.lang))
@@ -134,7 +140,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: PageLook) 
 
 
 def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: PageLook) -> None:
-    """In the user's language; the text stays, whether nothing was recognised, sent, or received."""
+    """The error is in the user's language, and the text stays in the box, also if the request or its reply fails."""
     page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_unreadable", look.lang))
@@ -151,7 +157,7 @@ def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: PageL
 
 
 def test_a_file_is_read(visit: Callable[..., Page], look: PageLook) -> None:
-    """Compressed as well; one that holds no run is refused, one that is too large is not even sent."""
+    """A compressed file is read too; one that contains no run is refused, and one that is too large is not sent."""
     page = visit(f"/diagnose?lang={look.lang}", expected="status of 422", alone=False)
     file = page.locator("input[type=file]")
     file.set_input_files({"name": "a.pt", "mimeType": "application/octet-stream", "buffer": b"PK\x03\x04" + bytes(99)})
@@ -194,7 +200,7 @@ def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[
 
 
 def test_a_healthy_log_is_answered_by_its_verdict_alone(visit: Callable[..., Page], look: PageLook) -> None:
-    """No entry of a fault, nothing offered; the button leads to the curve."""
+    """The answer has no entry about a fault and offers none; its button leads to the curve."""
     page = visit(f"/?lang={look.lang}")
     ask_and_wait(page, HEALTHY)
     expect(page.locator("[data-part=prose]")).to_contain_text(re.compile("健康|Healthy"))
@@ -230,7 +236,7 @@ def test_forms_that_cannot_be_read_are_refused(client: httpx.Client, lang: Lang)
 
 
 def test_markup_in_a_log_is_text(client: httpx.Client) -> None:
-    """In the excerpt, in what a finding quotes, and in the box."""
+    """It is shown as text in the excerpt, in quotations of findings, and in the box."""
     log = COLLAPSE.replace("cannot decrease", "<b onclick=x>cannot</b> decrease") + "\n</textarea><script>x</script>"
     page = client.post("/diagnose?lang=en", data={"text": log}).text
     assert "<b onclick" not in page and "<script>x" not in page

@@ -90,7 +90,9 @@ def frame_of(page: Page) -> FrameLocator:
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     open_blog: Callable[..., Page], live_server: str, lang: Lang, scheme: str
 ) -> None:
-    """Nothing runs before; the frame is as high as its content and ignores messages of others; no cookie is set."""
+    """Nothing runs before the click; the frame is as high as its content, ignores other pages' messages, and sets no
+    cookie.
+    """
     n = {"zh": 20, "en": 21}[lang]  # that nobody has run before
     page = open_blog(live_server, lang, n, color_scheme=scheme)
     frame = frame_of(page)
@@ -122,7 +124,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
 
 @pytest.mark.server
 def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page], live_server: str) -> None:
-    """To the next visitor: numbers, verdicts and the chart, without a run."""
+    """The next visitor sees numbers, verdicts and the chart of the previous run without starting one."""
     httpx.post(
         f"{live_server}/api/v1/ask",
         json={"question": "", "entry": ENTRY, "params": {"n": 20, "x": 2}},
@@ -168,7 +170,7 @@ def test_without_scripts_the_text_and_the_link_are_there(
 def test_the_frame_is_accessible(
     chromium: Browser, live_server: str, check_page: Callable[[Page], None], lang: Lang, scheme: str
 ) -> None:
-    """Before and after the run."""
+    """Checked before and after the run."""
     context = chromium.new_context(viewport={"width": 640, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
@@ -183,14 +185,14 @@ def test_the_frame_is_accessible(
 
 @pytest.fixture
 def check_page() -> Callable[[Page], None]:
-    """Axe and the layout, as of every page."""
+    """Checks accessibility by axe and the layout, as for every page."""
     from browsing import check_accessibility
 
     return check_accessibility
 
 
 class Head(HTMLParser):
-    """Meta properties and links of a page."""
+    """Parses the meta properties and links of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -220,7 +222,7 @@ def client(service: Service, tmp_path: Path, settings: Settings) -> Callable[...
 
 
 def test_only_listed_origins_may_frame_and_only_these_pages(client: Callable[..., TestClient]) -> None:
-    """Everything else of the policy is as strict as of every page."""
+    """Apart from frame-ancestors, the security policy is as strict as that of every page."""
     listed = client("https://blog.example, https://*.school.example:8443")
     reply = listed.get(f"/embed/entries/{ENTRY}?lang=en")
     assert reply.status_code == 200
@@ -236,7 +238,7 @@ def test_only_listed_origins_may_frame_and_only_these_pages(client: Callable[...
 
 @pytest.mark.parametrize(("lang", "reason"), [("zh", "NUMSTAB_EMBED"), ("en", "does not let pages of other sites")])
 def test_nobody_may_frame_by_default(client: Callable[..., TestClient], lang: Lang, reason: str) -> None:
-    """The page says why; there is no oEmbed, and no link to it."""
+    """The page explains this; oEmbed is not available, and no page links to it."""
     reply = client("").get(f"/embed/entries/{ENTRY}?lang={lang}")
     assert reply.status_code == 403
     assert reason in reply.text
@@ -256,6 +258,7 @@ def test_a_frame_takes_no_key_and_makes_no_cookie(client: Callable[..., TestClie
 
 @pytest.mark.parametrize("path", ["nothing-such", f"{ENTRY}?n=-1", f"{ENTRY}?seed=x", f"{ENTRY}?nope=1"])
 def test_a_frame_of_nothing_is_an_error_page(client: Callable[..., TestClient], path: str) -> None:
+    """The frame of an unknown entry or with invalid parameters is an error that no site may frame."""
     reply = client().get(f"/embed/entries/{path}")
     assert reply.status_code in (404, 422)
     assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
@@ -265,7 +268,7 @@ def test_a_frame_of_nothing_is_an_error_page(client: Callable[..., TestClient], 
     "origins", ["blog.example", "https://a.example; script-src *", "https://a b", "'self'", "https://x/path"]
 )
 def test_an_origin_that_is_none_is_refused(origins: str) -> None:
-    """The setting is copied into a header, so a malformed origin is refused."""
+    """A malformed origin in the settings is refused, as it would be copied into a header."""
     with pytest.raises(BadField, match="NUMSTAB_EMBED"):
         Settings(embed=origins)
 
@@ -280,7 +283,7 @@ def test_any_site_may_load_the_script(client: Callable[..., TestClient]) -> None
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_an_entry_page_leads_to_its_oembed_and_its_card(client: Callable[..., TestClient], lang: Lang) -> None:
-    """In the first 150 KB, as an element: consumers read no more."""
+    """The links are elements within the first 150 KB of the page, as consumers read no more."""
     web = client()
     reply = web.get(f"/entries/{ENTRY}?lang={lang}")
     head = Head(reply.text[:150_000])
@@ -295,7 +298,7 @@ def test_an_entry_page_leads_to_its_oembed_and_its_card(client: Callable[..., Te
 
 
 def test_oembed_is_as_its_specification_has_it(client: Callable[..., TestClient]) -> None:
-    """Type rich, version 1.0, a frame within maxwidth and maxheight, a thumbnail only where that is within them too."""
+    """Type rich, version 1.0, a frame within maxwidth and maxheight, and a thumbnail only where it fits within them."""
     web = client()
 
     def ask(url: str, **query: object) -> httpx.Response:
@@ -362,7 +365,7 @@ def test_text_of_a_card_is_wrapped_and_cut() -> None:
 
 
 def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one the process says so, and the card is in English."""
+    """Without a Chinese font the process logs this, and the card is in English."""
     monkeypatch.setattr("qa_service.presentation.card.has_chinese_font", lambda: False)
     with pytest.raises(SystemExit) as ended:
         draw_card(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
@@ -372,7 +375,7 @@ def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_many_cards_at_once_are_refused(
     toy_service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 503 and a time to come back; the threads of other routes stay free."""
+    """They get 503 with Retry-After, and the threads of other routes stay free."""
     began, may_end = threading.Semaphore(0), threading.Event()
 
     def draw_slowly(*_: object) -> tuple[bytes, bool]:

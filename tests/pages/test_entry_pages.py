@@ -49,7 +49,7 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
 
 @pytest.mark.exhaustive
 def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[..., Page], lang: Lang) -> None:
-    """Also without scripts, with their date."""
+    """The values measured last are shown with their date, also without scripts."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     page.locator("[data-part=run-all]").click()
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
@@ -63,7 +63,7 @@ def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[.
 
 
 def test_an_entry_with_formulas_leads_to_the_page_of_ones_own(visit: Callable[..., Page], lang: Lang) -> None:
-    """Below the mechanism, where the formula stands."""
+    """The link to the page for the user's own formulas stands below the mechanism, which contains the formula."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     page.locator("[data-fold=why] summary").click()
     page.get_by_role("link", name=label_text("formula_own", lang)).click()

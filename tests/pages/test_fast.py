@@ -1,4 +1,6 @@
-"""Loading and layout: little is loaded before the first question, and no layout shifts as evidence arrives."""
+"""Loading and layout: little is loaded before the first question, and the layout does not shift when evidence
+arrives.
+"""
 
 from collections.abc import Callable
 

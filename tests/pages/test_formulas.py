@@ -22,7 +22,7 @@ FONT_STATUS = "[...document.fonts].filter((face) => face.family.includes('STIX')
 @pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("lang", LANGS)
 def test_the_math_font_has_every_character_of_the_formulas(service: Service, lang: Lang) -> None:
-    """Words in formulas are excepted: they are set in the fonts of the text."""
+    """Words in formulas are excepted, as they are set in the text's fonts."""
     used: set[str] = set()
     for entry in service.knowledge.library.values():
         for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.text(lang)), re.DOTALL):

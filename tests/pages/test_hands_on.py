@@ -1,4 +1,4 @@
-"""What users do with experiments: sliders, guesses, bits, downloads, playgrounds, history, the index."""
+"""Interactive parts of the page: sliders, guesses, bits, downloads, playgrounds, history, the index."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: La
 
 @pytest.mark.exhaustive
 def test_the_url_of_a_playground_reproduces_it(visit: Callable[..., Page], lang: Lang) -> None:
-    """It holds parameters and seed; a reload gives the same numbers to the last digit."""
+    """The URL contains parameters and seed; a reload gives the same numbers to the last digit."""
     page = visit(f"/experiments/init_gain?lang={lang}&layers=7")
     numbers = page.locator("[data-part=card] [data-part=panel] dd")
     expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()

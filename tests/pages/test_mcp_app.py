@@ -1,4 +1,6 @@
-"""The page that a chat client shows beside a tool's result, in a sandboxed frame whose host is this test."""
+"""The page that a chat client shows beside the result of an MCP tool, in a sandboxed frame; the test plays the
+client.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +45,7 @@ ALL = {"serverTools": {}, "serverResources": {}}
 
 @pytest.fixture
 def call(toy_service: Service) -> Callable[[str, str], str]:
-    """A function that sends a request to the server and gives its reply, as a host does for the page."""
+    """A function that sends a request to the server and returns its reply, as a chat client does for the page."""
 
     def serve(method: str, params: str) -> str:
         reply: dict[str, Any] = {}
@@ -69,7 +71,7 @@ def call(toy_service: Service) -> Callable[[str, str], str]:
 
 @pytest.fixture(scope="module")
 def host_window(chromium: Browser) -> Iterator[BrowserContext]:
-    """The window of the host, whose pages store nothing."""
+    """The browser window of the chat client, whose pages store nothing."""
     context = chromium.new_context()
     yield context
     context.close()
@@ -136,6 +138,7 @@ def test_what_the_server_refuses_is_said_beside_the_form(show):
 
 
 def test_where_the_host_offers_nothing_the_numbers_are_shown_alone(show):
+    """A chat client that offers the page no calls of tools still gets the numbers, without a form."""
     page, frame = show("ask", {"entry": "counting", "lang": "en"}, {})
     expect(frame.locator("li")).to_contain_text("holds")
     expect(frame.get_by_role("button")).to_have_count(0)

@@ -74,7 +74,7 @@ def test_a_comma_is_not_separated_from_its_formula() -> None:
 @pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("lang", LANGS)
 def test_rendered_entries_contain_no_raw_markup(service: Service, lang: Lang) -> None:
-    """No formula, emphasis or placeholder is left as it was written. The experiments' code is no part of a text."""
+    """No formula, emphasis or placeholder is left unrendered in prose; code blocks are not checked."""
     experiments = {slug: replace(each, source="") for slug, each in service.knowledge.experiments.items()}
     for entry in service.knowledge.library.values():
         shown = render.entry_values(entry, [], [], experiments, lang)

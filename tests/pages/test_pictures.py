@@ -1,4 +1,4 @@
-"""Charts in a browser: they fill their card, and grow with the type."""
+"""Charts in a browser: they fill their card, and their text grows with the page's type size."""
 
 from collections.abc import Callable
 

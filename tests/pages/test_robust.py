@@ -100,7 +100,9 @@ def test_a_service_that_does_not_respond_times_out(visit: Callable[..., Page], l
 
 @pytest.mark.exhaustive
 def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: Lang) -> None:
-    """Private windows may deny it: preferences then hold for the page, and no history is listed."""
+    """Where storage is denied, as in some private windows, preferences last as long as the page and no history is
+    listed.
+    """
     page = visit("/robots.txt")
     page.add_init_script(NO_LOCAL_STORAGE)
     page.goto(f"/?lang={lang}")

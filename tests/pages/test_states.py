@@ -1,4 +1,4 @@
-"""Every state of the page, in both languages, narrow and wide, light and dark: accessible, and nothing is clipped."""
+"""Accessibility and layout of every state of the page: both languages, narrow and wide, light and dark."""
 
 from collections.abc import Callable
 
@@ -67,7 +67,7 @@ def comparison(page: Page, lang: Lang) -> None:
 
 @state
 def unclear(page: Page, lang: Lang) -> None:
-    """An elliptical question without a previous answer."""
+    """An elliptical question without a previous answer, for which the page offers candidates."""
     page.goto(f"/?lang={lang}")
     ask_and_wait(page, "改成 300 呢？" if lang == "zh" else "what about 0.9?")
     expect(page.locator("[data-part=candidates] [data-keep]")).to_have_count(3)
@@ -137,7 +137,7 @@ def playground(page: Page, lang: Lang) -> None:
 
 @state
 def heat_maps(page: Page, lang: Lang) -> None:
-    """Maps side by side, or below each other, which fit without scrolling."""
+    """Heat maps beside or below each other fit the card without scrolling."""
     page.goto(f"/experiments/loss_surface?lang={lang}")
     wait_until_complete(page)
     assert page.locator("[data-part=chart]").evaluate("chart => chart.scrollWidth <= chart.clientWidth")
@@ -184,8 +184,8 @@ def unknown_entry(page: Page, lang: Lang) -> None:
     "name", [each if each in EVERY_TEMPLATE else pytest.param(each, marks=pytest.mark.exhaustive) for each in STATES]
 )
 def test_every_state_is_accessible(visit: Callable[..., Page], look: PageLook, name: str) -> None:
-    """Four looks, each in the other scheme as well, make all eight of languages, widths and schemes. At the widths of a
-    tablet and of a projector nothing is clipped.
+    """Four looks, each in both colour schemes, cover all eight combinations of language, width and scheme. At the
+    widths of a tablet and of a projector nothing is clipped.
     """
     page = visit("/robots.txt", expected="status of (404|503)|ERR_ABORTED")
     STATES[name](page, look.lang)

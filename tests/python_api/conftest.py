@@ -12,7 +12,9 @@ from qa_service.answering.service import Service
 
 @pytest.fixture
 def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """A client of this process, in English unless a question is Chinese; identical runs of several tests run once."""
+    """A client of the Python API that runs in this process, in English unless a question is Chinese; identical runs run
+    once.
+    """
     build: Callable[..., Any] = lambda *_, **__: service  # noqa: E731
     monkeypatch.setattr("qa_service.answering.composition.build", build)
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):

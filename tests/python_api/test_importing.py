@@ -1,4 +1,4 @@
-"""`import numstab` in a program: what it imports, and a script that uses it as it is."""
+"""`import numstab` in a program: which modules it imports, and a script that uses it without a main guard."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def run_python(code: str, folder: Path, **env: str) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("use", ["", "numstab.connect('http://127.0.0.1:9')"])
 def test_importing_numstab_imports_nothing_heavy(tmp_path: Path, use: str) -> None:
-    """Nor does a client of a server."""
+    """Neither importing numstab nor making a client of a server imports a heavy module."""
     code = f"import sys\nimport numstab\n{use}\nprint(*sorted({set(HEAVY)!r} & set(sys.modules)))\n"
     done = run_python(code, tmp_path)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
@@ -75,7 +75,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_the_recorder_is_the_installed_one_or_the_shipped_copy(tmp_path: Path) -> None:
-    """`numstab.watch` is that of `numstab_watch`; without either, the error names it."""
+    """`numstab.watch` comes from the package `numstab_watch`; if neither it nor a copy exists, the error names it."""
     shipped = tmp_path / "watch"
     (shipped / "numstab_watch").mkdir(parents=True)
     (shipped / "numstab_watch" / "__init__.py").write_text("def watch():\n    return 'shipped'\n")

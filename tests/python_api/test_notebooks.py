@@ -70,7 +70,7 @@ def shown(cell: Any) -> Any:
 
 @pytest.mark.skipif(os.name != "posix", reason="kernels are started as on Linux and macOS")
 def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., Any]) -> None:
-    """HTML with the picture and without scripts, Markdown and plain text; of a run also SVG and Vega-Lite."""
+    """Outputs are HTML with the picture and without scripts, Markdown and plain text; runs also SVG and Vega-Lite."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     saved = execute(new_notebook(cells=[new_code_cell(source) for source in CELLS]), allow_errors=True)
@@ -94,7 +94,7 @@ def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., An
 
 @pytest.mark.exhaustive
 def test_names_of_experiments_are_completed(execute: Callable[..., Any]) -> None:
-    """In the magic and in calls, with their parameters."""
+    """Names and parameters are completed in the magic and in calls."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     cells = [new_code_cell(source) for source in ("%load_ext numstab\nimport numstab", COMPLETIONS)]
@@ -104,7 +104,7 @@ def test_names_of_experiments_are_completed(execute: Callable[..., Any]) -> None
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_notebooks_run(execute: Callable[..., Any], path: Path) -> None:
-    """Without an error, and with a picture for every answer; they are kept without outputs."""
+    """They run without an error, show a picture for every answer, and are stored without outputs."""
     import nbformat
 
     notebook = nbformat.read(path, nbformat.NO_CONVERT)

@@ -1,4 +1,4 @@
-"""What a server sends that is no answer: `connect` raises one kind of error, which says so."""
+"""Replies of a server that are not valid answers: clients of `connect` raise one kind of error with an explanation."""
 
 import threading
 from collections.abc import Callable, Iterator

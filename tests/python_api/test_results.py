@@ -58,7 +58,7 @@ def test_an_answer_has_the_numbers_of_its_proof(client: Client, lang: Lang) -> N
 def test_an_answer_prints_what_the_terminal_prints(
     client: Client, terminal: Callable[..., object], lang: Lang, settings
 ) -> None:
-    """But for the time that the run took, and the hint at an option of the command."""
+    """The text is the same except for the duration of the run and a hint at an option of the command."""
     env = {"NUMSTAB_CACHE": str(settings.cache), "NUMSTAB_DATA": str(settings.data), "NUMSTAB_DEADLINE": "240"}
     printed = terminal("ask", QUESTION[lang], env=env).stdout
 
@@ -95,7 +95,9 @@ def test_a_run_is_also_a_picture_and_a_vega_lite_chart(client: Client) -> None:
 
 
 def check_both_versions(run: numstab.client.Run) -> None:
-    """Both versions of Vega-Lite draw the same SVG; the numbers in the ids of gradients and clip paths may differ."""
+    """Asserts that both versions of Vega-Lite draw the same SVG, except for numbers in ids of gradients and clip
+    paths.
+    """
     drawn = [to_svg(static_chart(run.data), version) for version in VEGA_LITE_VERSIONS]
     first, second = (re.sub(r"(gradient|clip)_?\d+", r"\1", svg) for svg in drawn)
     assert first == second
@@ -116,7 +118,7 @@ def test_vega_lite_5_and_6_draw_the_same_pictures_of_all_experiments(client: Cli
 
 
 def test_pictures_in_one_notebook_do_not_share_names(client: Client) -> None:
-    """A clip path of the first would cut the second."""
+    """With shared ids, a clip path of the first picture would cut the second."""
     pictures = [client.run("loss_surface", seed).svg for seed in (0, 1)]
     names = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in pictures]
     assert all(names)
@@ -232,7 +234,7 @@ def test_lists_are_shown_as_tables(client: Client) -> None:
 
 
 def test_errors_are_in_both_languages(client: Client) -> None:
-    """In a traceback the Chinese text is a note."""
+    """In a traceback, the Chinese text is a note of the exception."""
     for kind, call in (
         (UnknownExperiment, lambda: client.run("nope")),
         (BadParameter, lambda: client.run("pow_vs_sum", n=-1)),
@@ -256,7 +258,7 @@ def test_numstab_replay_repeats_what_was_saved(client: Client, terminal: Callabl
 
 
 def test_formulas_survive_a_sanitiser(client: Client) -> None:
-    """One that takes away tags that it does not know, as of MathML, and keeps the letters in them."""
+    """A sanitiser that removes unknown tags, such as MathML's, keeps the letters in them."""
     html = client.ask(QUESTION["en"])._repr_html_()
     assert "<math" not in html
     assert "√" in re.sub(r"<[^>]*>", "", html)
@@ -269,7 +271,7 @@ LOG = "".join(f"step {step}: loss {2.5 * 1.4**step:.4f} grad_norm {1.3**step:.2f
 
 @both_languages
 def test_a_log_is_diagnosed(client: Client, lang: Lang, tmp_path) -> None:
-    """As a text, or as the path of a file; what is no log is refused."""
+    """The log is given as text or as the path of a file; what is not a log is refused."""
     file = tmp_path / "train.log"
     file.write_text(LOG, "utf-8")
     found = client.diagnose(file, lang=lang)

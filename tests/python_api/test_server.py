@@ -29,7 +29,7 @@ def remote(live_server: str) -> Client:
 
 @both_languages
 def test_a_server_answers_as_this_process_does(remote: Client, client: Client, lang: Lang) -> None:
-    """Numbers to the bit, text and pictures; only what differs between two runs differs."""
+    """Numbers to the bit, text and pictures are the same, except what differs between two runs anyway."""
     here, there = (each.ask(QUESTION[lang]) for each in (client, remote))
     assert (there.entry, there.metrics, there.verdicts) == (here.entry, here.metrics, here.verdicts)
     assert (there.text, there.rows) == (here.text, here.rows)
@@ -55,7 +55,7 @@ def test_runs_comparisons_and_formulas_on_a_server(remote: Client) -> None:
 
 
 def test_a_file_is_diagnosed_on_a_server(remote: Client, client: Client, tmp_path: Path) -> None:
-    """As it is: here a compressed log with a name that is not ASCII."""
+    """The file is sent unchanged: here a compressed log with a non-ASCII name."""
     losses = [2.0 * 3.0**step for step in range(9)] + [math.nan] * 2
     file = tmp_path / "日志 1.log.gz"
     log = "\n".join(f"step: {step} loss: {loss:.4f} lr: 0.5" for step, loss in enumerate(losses))
@@ -69,7 +69,7 @@ def test_a_file_is_diagnosed_on_a_server(remote: Client, client: Client, tmp_pat
 
 @both_languages
 def test_errors_of_a_server_are_those_of_this_process(remote: Client, lang: Lang) -> None:
-    """In the language of the request."""
+    """Errors have the same classes and texts, in the language of the request."""
     for kind, call in (
         (UnknownExperiment, lambda: remote.run("nope", lang=lang)),
         (BadParameter, lambda: remote.run("pow_vs_sum", n=-1, lang=lang)),
@@ -81,7 +81,7 @@ def test_errors_of_a_server_are_those_of_this_process(remote: Client, lang: Lang
 
 
 class _Refuses(BaseHTTPRequestHandler):
-    """A server that wants another key, then one that is no numstab."""
+    """A server that first rejects the key, and then replies unlike numstab."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -1,4 +1,4 @@
-"""The fixture `snippet`: the code of the entry that a test is named after."""
+"""The fixture `snippet`: the code of the entry that the name of a test refers to."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from qa_service.model import Lang
 
 
 def blocks(library: Library, entry_id: str, lang: Lang) -> list[str]:
-    """The Python blocks of an entry, in their order."""
+    """The Python code blocks of an entry's text, in order."""
     return re.findall(r"```python\n(.*?)```", library[entry_id].text(lang), re.DOTALL)
 
 
@@ -26,9 +26,9 @@ def library() -> Library:
 
 @pytest.fixture
 def snippet(request: pytest.FixtureRequest, library: Library) -> Snippet:
-    """The code of the entry `some-entry` in the test `test_some_entry`, its blocks one after the other.
+    """The code of the entry `some-entry` for the test `test_some_entry`: all its blocks, one after the other.
 
-    In `test_some_entry__2` it is the second block alone.
+    For `test_some_entry__2` it is the second block alone.
     """
     name, _, nth = request.function.__name__.removeprefix("test_").partition("__")
     found = blocks(library, name.replace("_", "-"), "en")
@@ -37,7 +37,7 @@ def snippet(request: pytest.FixtureRequest, library: Library) -> Snippet:
 
 @pytest.fixture(autouse=True)
 def _same_conditions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Each snippet starts from the same random numbers, with one thread, in a folder of its own."""
+    """Each snippet runs with the same random seed, one thread, and a working folder of its own."""
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

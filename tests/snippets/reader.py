@@ -1,4 +1,4 @@
-"""What a reader has when running a snippet, and what the snippet did: its output, its variables, the reader's model."""
+"""Runs code snippets of entries as a reader would, and gives what they did: output, variables, changes to the model."""
 
 import contextlib
 import io
@@ -30,9 +30,10 @@ def bad_batch(value: float = math.nan, row: int = 3) -> tuple[torch.Tensor, torc
 
 
 def healthy_model() -> nn.Sequential:
-    """A sound classifier in training, with all that a snippet may not disturb.
+    """A sound classifier in training mode, with everything that a snippet must not change.
 
-    A layer without bias, batch norm in training, dropout, a frozen layer, and a frozen batch norm in evaluation mode.
+    It has a layer without bias, batch norm in training mode, dropout, a frozen layer, and a frozen batch norm in
+    evaluation mode.
     """
     model = nn.Sequential(
         nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16, momentum=0.2), nn.ReLU(), nn.Dropout(0.25),
@@ -53,7 +54,7 @@ def plain_model(hidden: type[nn.Module] = nn.ReLU, layers: int = 3, width: int =
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:
-    """Everything of a model that a diagnosis must leave as it was, under the name that a failed test shows."""
+    """All state of a model that a diagnosis must leave unchanged, by the names that a failed test shows."""
     state: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     for name, p in model.named_parameters():
         state[f"{name}.requires_grad"] = p.requires_grad
@@ -79,7 +80,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 class RunVariables(dict[str, Any]):
-    """The variables of a run, also as attributes."""
+    """The variables of a run; they can be read as keys and as attributes."""
 
     def __getattr__(self, name: str) -> Any:
         return self[name]
@@ -99,20 +100,21 @@ class FinishedRun:
 
 
 class Snippet:
-    """The code of one entry, as its English text shows it; but for its words, the Chinese text shows the same."""
+    """The code of one entry, from its English text; the code in the Chinese text is the same except for words."""
 
     def __init__(self, code: str) -> None:
         self.code = code
 
     def run(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> FinishedRun:
-        """Run it with what the page assumes (a model in training, a batch x, y, …), or what is `given` instead.
+        """Runs it with what the entry's page assumes (a model in training, a batch x, y, …), or with `given` values
+        instead.
 
         `swap` replaces parts of the code that the reader is asked to replace. Errors of the code are raised.
         """
         return self._execute(self._variables(healthy_model() if model is None else model, **given), swap or {})
 
     def diagnose(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> FinishedRun:
-        """`run`, and assert that the model is as before: weights, gradients, buffers, modes, momentum, hooks."""
+        """Calls `run` and asserts that the model is unchanged: weights, gradients, buffers, modes, momentum, hooks."""
         model = healthy_model() if model is None else model
         names = self._variables(model, **given)
         before = state_of(model)
@@ -149,7 +151,7 @@ class Snippet:
 
 
 def check_bad_batch_is_skipped(snippet: Snippet) -> None:
-    """A batch with an inf changes no weight, and is reported; a batch of finite numbers is trained on."""
+    """Asserts that a batch with an inf changes no weight and is reported, and that a finite batch is trained on."""
     x, y = bad_batch(math.inf)
     model = plain_model()
     before = {name: p.clone() for name, p in model.state_dict().items()}
@@ -160,7 +162,7 @@ def check_bad_batch_is_skipped(snippet: Snippet) -> None:
 
 
 def check_weights_change(snippet: Snippet) -> None:
-    """The snippet is a training step: of a plain model, and of one with frozen layers and batch norm."""
+    """Asserts that the snippet trains a plain model, and one with frozen layers and batch norm."""
     model = plain_model()
     before = model[0].weight.clone()
     snippet.run(model)

@@ -1,4 +1,6 @@
-"""Clues about operations that anomaly detection names: raised by the fault that they tell of, cured as they say."""
+"""Clues about operations named by anomaly detection: each described fault raises the error, and each described cure
+removes it.
+"""
 
 import math
 from collections.abc import Callable
@@ -27,7 +29,7 @@ def matrix(x: Tensor) -> Tensor:
 
 
 def aligned(x: Tensor, frames: int) -> Tensor:
-    """The CTC loss of two equal labels, which need three frames."""
+    """The CTC loss of a target of two equal labels, which need at least three frames."""
     steps = (x.sum() + torch.zeros(frames, 1, 3)).log_softmax(-1)
     return functional.ctc_loss(steps, torch.tensor([[1, 1]]), torch.tensor([frames]), torch.tensor([2]))
 
@@ -104,7 +106,7 @@ CASES: list[Case] = [
 
 
 def error_of(function: Callable[[Tensor], Tensor], at: list[float]) -> str:
-    """What anomaly detection raises in the backward pass; "" if nothing."""
+    """The error message of anomaly detection in the backward pass; "" if there is none."""
     x = torch.tensor(at, requires_grad=True)
     try:
         with torch.autograd.detect_anomaly(check_nan=True):
@@ -133,7 +135,7 @@ def test_the_operation_that_is_named_has_the_clue_for_its_fault(
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_norm_of_a_zero_vector_has_a_gradient() -> None:
-    """As its clue says, unlike a root of summed squares."""
+    """As its clue says, it has one, unlike the root of a sum of squares."""
     assert error_of(lambda x: x.norm(), [0.0, 0.0]) == ""
     assert "MulBackward" in error_of(lambda x: (x * x).sum().sqrt(), [0.0, 0.0])
 
@@ -148,7 +150,9 @@ def test_the_norm_of_a_zero_vector_has_a_gradient() -> None:
     ],
 )
 def test_what_clues_call_useless_is(useless: Callable[[Tensor], Tensor]) -> None:
-    """A clamp of the result, an eps outside the root, a where after the division."""
+    """Remedies that clues call useless do not help: clamping the result, eps outside the root, where after the
+    division.
+    """
     assert "returned nan" in error_of(useless, [0.0, 1.0])
 
 

@@ -1,4 +1,4 @@
-"""Every entry with code has a case that runs it, and both languages show the same code."""
+"""Every entry with code has a test that runs it, and both languages show the same code."""
 
 import ast
 import re
@@ -23,13 +23,13 @@ CASES = {
 
 
 def test_every_snippet_has_a_case():
-    """No entry with code is without one, none of the cases is of an entry without code."""
+    """Every entry with code has a test of its name, and every such test belongs to an entry with code."""
     assert sorted(set(WITH_CODE) - CASES - READ_ONLY.keys()) == []
     assert sorted((CASES | READ_ONLY.keys()) - set(WITH_CODE)) == []
 
 
 def test_both_languages_show_the_same_code(library):
-    """Comments and printed words apart."""
+    """Only comments and printed words may differ."""
 
     def check(entry_id: str) -> None:
         english, chinese = (blocks(library, entry_id, lang) for lang in ("en", "zh"))
@@ -39,7 +39,7 @@ def test_both_languages_show_the_same_code(library):
 
 
 def test_code_that_needs_a_gpu_says_so(library):
-    """A comment marks what runs on a GPU only: the cases run the other branch."""
+    """Code that runs only on a GPU is marked by a comment; the tests run its other branch."""
 
     def check(entry_id: str) -> None:
         for lang in ("en", "zh"):
@@ -59,7 +59,7 @@ COUNTS_LABELS = {"batches-sorted-by-class-bn", "internal-covariate-shift"}
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_every_snippet_runs_on_common_models(library):
-    """With all layers but the last frozen, with no biases, and with labels some of which are ignored."""
+    """The models have all layers but the last frozen, or no biases, or labels some of which are ignored."""
 
     def check(entry_id: str) -> None:
         code = Snippet("\n".join(blocks(library, entry_id, "en")))

@@ -1,4 +1,6 @@
-"""NaN and Inf: each snippet on the batch, the label, the mask or the weight that it is for, and on sound ones."""
+"""Snippets on nan and inf, run on the faulty batch, label, mask or weight that they are meant for, and on sound
+ones.
+"""
 
 import math
 
@@ -26,7 +28,7 @@ class Log(nn.Module):
 
 
 def with_root():
-    """A model whose gradient is nan where `Root` gets 0."""
+    """A model whose gradient is nan where the layer `Root` gets 0."""
     return nn.Sequential(nn.Linear(8, 16), Root(), nn.Linear(16, 2))
 
 
@@ -116,7 +118,7 @@ def test_group_advantages_without_spread(snippet):
 
 
 def test_grpo_ratio_always_one(snippet, capsys):
-    """At a ratio of 1 the loss is 0 and the gradient is not; stale values are seen."""
+    """At a ratio of 1 the loss is 0 and the gradient is not; the snippet notices stale values."""
     surrogate = snippet.run().names.surrogate
     logits = torch.randn(5, requires_grad=True)
     logp = logits.log_softmax(0)[[0, 1, 2, 3]]
@@ -373,7 +375,7 @@ def test_dpo_loss_at_ln_2(snippet):
 
 
 def test_dpo_chosen_reward_falls(snippet):
-    """With the SFT term a less likely chosen answer costs more; without it the loss knows the margin only."""
+    """With the SFT term a less likely chosen answer costs more; without it the loss depends on the margin only."""
     ran = snippet.run()
     loss, logp = ran.names.dpo_with_sft, torch.tensor([-50.0, -80.0])
     plain = loss(logp - 20, logp - 40, logp, logp, 10, alpha=0.0)
@@ -596,7 +598,9 @@ def test_policy_entropy_collapses(snippet):
 
 
 def test_q_values_diverge(snippet, capsys):
-    """Targets beyond any return are seen and limited; an end of the episode is worth its reward."""
+    """The snippet detects and limits targets beyond any possible return; at an episode's end the target is the
+    reward.
+    """
     target = snippet.run().names.td_target
     reward, q = torch.ones(3), torch.tensor([50.0, 5e4, 80.0], requires_grad=True)
     made = target(reward, q, torch.tensor([False, False, True]))
@@ -608,7 +612,7 @@ def test_q_values_diverge(snippet, capsys):
 
 
 def test_reward_rises_then_collapses(snippet):
-    """The curve that leaves its range first is named first; quiet curves and slow trends are not named."""
+    """The curve that leaves its range first is named first; curves without a jump and slow trends are not named."""
     first = snippet.run().names.first_to_move
     steps = torch.arange(200)
     noise = torch.randn(200) * 0.01

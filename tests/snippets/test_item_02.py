@@ -1,4 +1,4 @@
-"""ReLU networks and curves: the constructions are as exact as promised, the checks tell linear models from others."""
+"""Snippets on ReLU networks and curves: constructions are as exact as promised, and checks recognise linear models."""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Accuracy at chance: the checks report a broken net, label, loader or metric, and no sound one."""
+"""Snippets on accuracy at chance: the checks report a broken net, label, loader or metric, and nothing on sound
+ones.
+"""
 
 import math
 
@@ -11,7 +13,7 @@ NAN = float("nan")
 
 
 class OneLogit(nn.Module):
-    """A right binary classifier with a single output."""
+    """A correct binary classifier with a single output."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +35,7 @@ class Fixed(nn.Module):
 
 
 class Cut(nn.Module):
-    """A layer through which no gradient passes."""
+    """A layer that stops the gradient."""
 
     def forward(self, h):
         return h.detach()

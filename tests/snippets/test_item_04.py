@@ -1,4 +1,6 @@
-"""NaN in activations: each snippet finds the layer, the row, the state or the operation, and passes a sound step."""
+"""Snippets on nan in activations: each finds the layer, row, state or operation at fault, and reports nothing on a
+sound step.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ INF, NAN = float("inf"), float("nan")
 
 
 class Apply(nn.Module):
-    """A layer without weights."""
+    """A layer without weights that applies a function."""
 
     def __init__(self, function):
         super().__init__()
@@ -22,12 +24,12 @@ class Apply(nn.Module):
 
 
 def with_layer(function):
-    """A model whose layer "1" applies the function."""
+    """A model whose layer "1" applies the given function."""
     return nn.Sequential(nn.Linear(8, 16), Apply(function), nn.Linear(16, 2))
 
 
 def root(h):
-    """Finite outputs; the gradient at 0 is 0/0."""
+    """A square root with output 0 at 0, where its gradient is 0/0."""
     return torch.where(h > 0, h.relu().sqrt(), 0)
 
 
@@ -266,7 +268,7 @@ def test_overlapped_communication(snippet):
     assert first == second > 0
 
     class Racing(nn.Module):
-        """Reads now one buffer, now another, as a reduction that does not wait."""
+        """A layer whose outputs alternate, as if a reduction on another stream had not finished when they are read."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""Mathematics: a check agrees with a right derivation and objects to a wrong one."""
+"""Snippets on mathematics: a check accepts a correct derivation and rejects a wrong one."""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Vanishing gradients: the checks tell a net whose signal vanishes from a sound one; the cures let it through."""
+"""Snippets on vanishing gradients: checks tell a net whose gradient vanishes from a sound one, and cures restore the
+gradient.
+"""
 
 import math
 
@@ -75,7 +77,7 @@ def test_gan_discriminator_too_sure(snippet):
 
 
 def test_gradient_norm_zero(snippet):
-    """Dead is 0 in both, underflow in float16 alone, frozen None, a sound model 0 in neither."""
+    """For a dead net both printed norms are 0, for underflow only the first, for a sound model neither."""
 
     def norms(model, **given):
         printed = snippet.diagnose(model, **given).printed

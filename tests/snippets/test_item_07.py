@@ -1,4 +1,6 @@
-"""Exploding gradients: what is measured tells the layers, the loss or the rate apart; what is cured stays bounded."""
+"""Snippets on exploding gradients: measurements tell whether layers, loss or learning rate cause it; cures keep values
+bounded.
+"""
 
 import math
 
@@ -9,7 +11,7 @@ from torch import nn
 
 
 def with_gain(gain, layers=12, act=nn.ReLU):
-    """Layers whose weights have `gain` times the scale that keeps the signal."""
+    """A model whose weights have `gain` times the scale that preserves the signal."""
     model = plain_model(act, layers, 64)
     for m in model:
         if isinstance(m, nn.Linear):
@@ -20,7 +22,7 @@ def with_gain(gain, layers=12, act=nn.ReLU):
 
 
 def listed(ran):
-    """The numbers of the list that was printed, from output to input."""
+    """The numbers of the printed list, ordered from output to input."""
     return [float(text.strip("' ")) for text in ran.printed.split("[")[1].split("]")[0].split(",")]
 
 
@@ -237,7 +239,7 @@ def test_gradients_scale_with_inputs(snippet):
 
 
 def test_rate_after_normalising_inputs(snippet):
-    """The rate that is found is larger by more than an order for inputs that were divided by 30."""
+    """The learning rate found is more than ten times as large for inputs that were divided by 30."""
     x, y = batch()
     raw, normalised = (snippet.diagnose(plain_model(), x=each, y=y).numbers[-1] for each in (30 * x, x))
     assert normalised > 10 * raw

@@ -1,4 +1,4 @@
-"""LSTM: the settings keep what they are meant to keep, the recurrences equal the library's."""
+"""Snippets on LSTMs: settings preserve the state as intended, and recurrences written out equal the library's."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""Products and sums: blocks that add stay level, sums of logarithms do not underflow, the checks see a product grow."""
+"""Snippets on products and sums: residual blocks keep the variance, sums of logarithms do not underflow, checks detect
+growth.
+"""
 
 import math
 

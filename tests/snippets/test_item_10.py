@@ -1,4 +1,6 @@
-"""Constant variance and batch norm: snippets freeze, swap, recalibrate or compare layers, and change nothing else."""
+"""Snippets on constant variance and batch norm: they freeze, replace, recalibrate or compare layers and change nothing
+else.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""The distribution of weights: what is drawn has the variance that is promised; what is inspected is left alone."""
+"""Snippets on the distribution of weights: drawn weights have the promised variance, and inspected ones are not
+changed.
+"""
 
 import math
 

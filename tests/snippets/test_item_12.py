@@ -1,4 +1,6 @@
-"""Initialisation: hidden layers get the scale that keeps the signal; the head stays; a bias may be missing."""
+"""Snippets on initialisation: hidden layers get the scale that preserves the signal, the head is unchanged, biases are
+optional.
+"""
 
 import math
 from itertools import product
@@ -11,17 +13,17 @@ from torch import nn
 
 
 def deep(act=nn.ReLU, layers=20, width=128):
-    """A deep net with PyTorch's initial weights, in which the signal fades."""
+    """A deep net with PyTorch's initial weights, whose activations shrink from layer to layer."""
     return plain_model(act, layers, width)
 
 
 def hidden_rms(model):
-    """The root mean square of what enters the head."""
+    """The root mean square of the head's inputs."""
     return model[:-1](batch()[0]).square().mean().sqrt().item()
 
 
 def check_hidden_layers(snippet, act, low, high):
-    """The signal survives twenty layers, the head keeps its weights, and a model without biases passes."""
+    """Asserts that the signal survives twenty layers, the head keeps its weights, and a model without biases works."""
     model = deep(act)
     faded, head = hidden_rms(model), model[-1].weight.clone()
     snippet.run(model)

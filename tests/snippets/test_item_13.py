@@ -1,4 +1,4 @@
-"""The loss surface: snippets that move the weights restore them, and measure what they should."""
+"""Snippets on the loss surface: those that move the weights restore them, and the measured values are right."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""I.i.d.: formulas agree where their assumption holds and differ where it does not; splits do not leak."""
+"""Snippets on i.i.d. data: formulas agree where their assumption holds and differ where it does not; splits do not
+leak.
+"""
 
 import math
 
@@ -71,7 +73,9 @@ def test_iid_assumption(snippet):
 
 
 def test_loss_drops_at_each_epoch(snippet):
-    """The ends of each epoch show stairs, and none where the loss falls evenly; a part of an epoch is left out."""
+    """The means at the start and end of each epoch show stairs, or an even fall; an incomplete last epoch is left
+    out.
+    """
     means = snippet.run().names.epoch_means
     stairs = means([1.0] * 50 + [0.5] * 50 + [0.2] * 3, 50)
     assert stairs == [(1.0, 1.0), (0.5, 0.5)]

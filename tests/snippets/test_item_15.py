@@ -1,4 +1,6 @@
-"""Shift and batches: statistics are recomputed where they should be, and the diagnosis leaves weights as they were."""
+"""Snippets on distribution shift and batches: statistics are recomputed where needed, and diagnoses leave weights
+unchanged.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Half precision: each snippet is run on an overflow, a lost digit or a wrong dtype, and on a sound model."""
+"""Snippets on half precision, run on an overflow, a lost digit or a wrong dtype, and on a sound model."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Clues about messages of PyTorch: raised by the fault that they tell of, gone with the cure that they name."""
+"""Clues about PyTorch's error messages: the described fault raises each message, and the described cure removes it."""
 
 import math
 import warnings
@@ -49,14 +49,14 @@ def test_the_message_has_the_clue_for_its_fault(name: str) -> None:
 
 
 def test_jitter_does_not_help_a_matrix_with_a_nan() -> None:
-    """As the clue says."""
+    """A matrix with a nan fails with jitter too, as the clue says."""
     with pytest.raises(RuntimeError, match="non-finite"):
         torch.linalg.svd(torch.full((2, 2), math.nan) + 1e-3 * torch.eye(2))
 
 
 @pytest.mark.parametrize("watches_scale", [False, True])
 def test_a_skipped_first_step_warns_of_the_scheduler(watches_scale: bool) -> None:
-    """Unless the scheduler is called only where the scale did not fall."""
+    """There is no warning if the scheduler is called only where the loss scale did not fall."""
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)

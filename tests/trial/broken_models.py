@@ -1,6 +1,6 @@
-"""Small models, each broken on purpose in one way; `BROKEN` says in which. Written before the rules were tuned on any.
+"""Small models, each broken on purpose in one way, which `BROKEN` states; written before any rule was tuned on them.
 
-Lines to blame end with the comment `# here`.
+Lines at fault end with the comment `# here`.
 """
 
 import math
@@ -34,13 +34,13 @@ def elbo(output, x):
 
 
 def autoencoder_with_a_large_step():
-    """SGD with a step far too large: what overflows first is a matter of the course, the cure is not."""
+    """SGD with a step far too large: which operation overflows first depends on the training, the cure does not."""
     x = torch.randn(64, 12)
     return Autoencoder(), (x, x), elbo, lambda weights: torch.optim.SGD(weights, lr=0.8)
 
 
 class Ranker(nn.Module):
-    """Scores by the cosine of two embeddings, divided by norms by hand; a ReLU makes some of them 0."""
+    """Scores pairs by the cosine of two embeddings, dividing by norms by hand; a ReLU makes some embeddings 0."""
 
     def __init__(self):
         super().__init__()
@@ -198,7 +198,7 @@ def twins():
 
 
 class Entropy(nn.Module):
-    """Hides the logarithm of 0 with where."""
+    """Tries to hide the logarithm of 0 by torch.where, whose gradient is nan all the same."""
 
     def __init__(self):
         super().__init__()
@@ -214,7 +214,7 @@ def entropy_behind_where():
 
 
 class Focal(nn.Module):
-    """Half precision; an eps of 1e-8 is rounded to 0."""
+    """A focal loss in half precision, where its eps of 1e-8 is rounded to 0."""
 
     def __init__(self):
         super().__init__()
@@ -257,14 +257,16 @@ def regression_of(x, y):
 
 
 def softmax_under_a_small_step():
-    """No intervention cures it within the steps of a trial; the rules on the structure find it all the same."""
+    """A softmax before cross-entropy with so small a rate that no intervention of a trial cures it; structural rules
+    find it.
+    """
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(1))
     x, y = torch.randn(64, 8), torch.randint(0, 10, (64,))
     return model, (x, y), nn.CrossEntropyLoss(), lambda weights: torch.optim.SGD(weights, lr=0.01)
 
 
 def dice(p, y):
-    """Of what passes a threshold; of an empty mask it is 0/0."""
+    """The Dice loss of predictions above a threshold; for an empty mask it is 0/0."""
     p = p * (p > 0.5)
     return 1 - (2 * (p * y).sum((1, 2, 3)) / (p.sum((1, 2, 3)) + y.sum((1, 2, 3)))).mean()  # here
 
@@ -312,7 +314,7 @@ def healthy_bfloat16():
 
 
 class Tagger(nn.Module):
-    """Classes of each token, along the last dimension."""
+    """A model that classifies each token, with the classes in the last dimension."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Puts the package of the recorder, which only needs torch, on the path."""
+"""Adds numstab-watch, the package of the recorder, which only needs torch, to the import path."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ if WATCH not in sys.path:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small models are slower with more threads than cores are free."""
+    """Limits torch to one thread: with more threads than free cores, small models are slower."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,8 +1,8 @@
-"""The numerical bugs of the self-contained torch programs of the benchmark GRIST (FSE 2021), in programs of our own.
+"""Numerical bugs of the self-contained torch programs of the benchmark GRIST (FSE 2021), in programs of our own.
 
 The benchmark says which operation of each program is vulnerable; its inputs must be pushed before the bug shows. Here
-the inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the
-id.
+the inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the id
+in the benchmark.
 """
 
 import torch
@@ -23,7 +23,7 @@ def one_hot_cost(p, labels):
 
 
 class Logits(nn.Module):
-    """Free logits, as in programs without a model."""
+    """A model that consists of its logits only, for programs without a model."""
 
     def __init__(self, values):
         super().__init__()
@@ -46,7 +46,7 @@ class Logistic(nn.Module):
 
 
 class LogisticByExp(Logistic):
-    """The same with the quotient written out."""
+    """A logistic regression with the sigmoid written as a quotient with exp."""
 
     def forward(self, x):
         return 1 / (1 + torch.exp(-(x @ self.w + self.b)))
@@ -106,7 +106,9 @@ def id_22():
 
 
 def id_51():
-    """GRIST 51: the same, with several steps of Gibbs sampling and a large rate."""
+    """GRIST 51: exp in the free energy of a restricted Boltzmann machine, with several steps of Gibbs sampling and a
+    large rate.
+    """
     return Boltzmann(12, 6, k=3), torch.rand(8, 12) * 100, contrastive_divergence, sgd(5.0)
 
 
@@ -116,32 +118,32 @@ def id_23():
 
 
 def id_46():
-    """GRIST 46: the same; the logits differ by more than float32's exp allows."""
+    """GRIST 46: log of the softmax of free logits that differ by more than float32's exp allows."""
     return Logits(torch.eye(3, 5) * 120), (torch.zeros(3, 1), torch.tensor([4, 4, 4])), one_hot_cost, sgd(0.1)
 
 
 def id_26():
-    """GRIST 26: log of a sigmoid and of one minus it, features of another unit."""
+    """GRIST 26: log of a sigmoid and of one minus it, with features in another unit."""
     return Logistic(2), (SCORES * 100, PASSED), binary_cost, sgd(1.0)
 
 
 def id_56():
-    """GRIST 56: the same cost of a hypothesis written with exp."""
+    """GRIST 56: log of a sigmoid and of one minus it, with the sigmoid written by exp."""
     return LogisticByExp(2), (SCORES * 60, PASSED), binary_cost, sgd(1.0)
 
 
 def id_37():
-    """GRIST 37: logistic regression of a laboratory, with a large rate."""
+    """GRIST 37: logistic regression as in a laboratory exercise, with a large rate."""
     return Logistic(2), (SCORES * 30, PASSED), binary_cost, sgd(10.0)
 
 
 def id_53():
-    """GRIST 53: logistic regression of one feature whose classes decrease."""
+    """GRIST 53: logistic regression of one feature whose larger values belong to the lower class."""
     return Logistic(1), (HOURS * 150, FAILED), binary_cost, sgd(1.0)
 
 
 def id_54():
-    """GRIST 54: the same with products of the features added."""
+    """GRIST 54: logistic regression with products of the features added."""
     x = torch.cat([HOURS, HOURS**2], 1) * 20
     return Logistic(2), (x, FAILED), binary_cost, sgd(1.0)
 
@@ -158,7 +160,7 @@ def id_33():
 
 
 def id_38():
-    """GRIST 38: exclusive or by one layer and the cost by hand."""
+    """GRIST 38: exclusive or, with one layer and the cost written by hand."""
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     model = nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
@@ -171,7 +173,7 @@ def id_27():
 
 
 def id_57():
-    """GRIST 57: the same, the chosen probability by indexing."""
+    """GRIST 57: softmax regression, where the probability of the target is selected by indexing."""
 
     def cost(p, labels):
         picked = p[torch.arange(len(labels)), labels]

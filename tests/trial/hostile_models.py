@@ -1,4 +1,4 @@
-"""Models that do what no model should: each function is a `make` for `numstab try`."""
+"""Models that misbehave: each function is a `make` for `numstab try`."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def hangs():
 
 
 def forks():
-    """Leaves children behind, one of them in a session of its own, that hold its descriptors open."""
+    """Leaves child processes behind, one of them in its own session, that keep its descriptors open."""
     for number in range(6):
         if os.fork() == 0:
             if number % 2:

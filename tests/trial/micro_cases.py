@@ -1,6 +1,6 @@
-"""Single steps with one operation to blame; the line to blame ends with the comment `# here`.
+"""Single training steps with one operation at fault, whose line ends with the comment `# here`.
 
-Each case returns its loss. `CASES` says which operation and phase must be found; None: the step is healthy.
+Each case returns its loss. `CASES` says which operation and phase must be found; None means that the step is healthy.
 """
 
 import math
@@ -17,7 +17,7 @@ BATCH_WITH_NAN = torch.tensor([[1.0, 2.0, math.nan, 4.0], [1.0, 2.0, 3.0, 4.0]])
 
 @dataclass(frozen=True)
 class Case:
-    """A step and what must be said of it."""
+    """A training step, and the operation and phase that must be found at fault."""
 
     step: Callable[[], torch.Tensor]
     operation: str | None
@@ -29,7 +29,7 @@ CASES: dict[str, Case] = {}
 
 
 def case(operation: str | None, phase: str = "forward", *, hidden: bool = False):
-    """Registers a step under its name."""
+    """A decorator that registers a step under its name."""
 
     def register(step):
         CASES[step.__name__] = Case(step, operation, phase, hidden)

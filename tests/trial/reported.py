@@ -1,4 +1,4 @@
-"""A trial whose child is no training but a program that writes the report that a test has made."""
+"""Runs `try_model` with a child process that does not train but writes a report given by the test."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ cat "$0.report" > "/dev/fd/${last#fd:}"
 
 
 def run_of_report(report: bytes, target: str) -> TrainingRun:
-    """What `try_model` makes of a child that writes this report and ends; raises `TrialFailed`."""
+    """What `try_model` returns for a child that writes this report and exits; raises `TrialFailed`."""
     with TemporaryDirectory() as folder:
         program = Path(folder) / "python"
         program.with_suffix(".report").write_bytes(report)

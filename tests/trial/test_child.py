@@ -1,4 +1,4 @@
-"""`numstab_watch.trial` in its child process: models that misbehave end in an error that says how and leave nothing."""
+"""`numstab_watch.trial` in its child process: models that misbehave end in a clear error and leave nothing behind."""
 
 import functools
 import json
@@ -57,7 +57,7 @@ def processes_with(word: str) -> list[int]:
     ],
 )
 def test_says_how_it_ended(name, kind, word):
-    """Exits, exceptions with their line, signals, and values of `make` that are not accepted."""
+    """The error tells exits, exceptions with their line, signals, and values of `make` that are not accepted."""
     error = failure(name)
     assert error.kind == kind
     assert word in error["en"]
@@ -90,7 +90,9 @@ def test_a_model_that_hangs_is_stopped():
 
 @pytest.mark.exhaustive
 def test_what_a_model_forks_is_ended():
-    """Also what left the process group; the trial itself succeeds, though its descriptors are held open."""
+    """Processes that left the process group are ended too; the trial succeeds although they hold its descriptors
+    open.
+    """
     run = try_model(f"{HOSTILE}:forks", steps=5)
     assert len(run.series["loss"]) == 5
     until(lambda: not processes_with(MARK), seconds=60)
@@ -175,12 +177,12 @@ def test_a_valid_report_becomes_a_run():
 
 @pytest.fixture(scope="module")
 def tried_once() -> Callable[..., TrainingRun]:
-    """`try_model`, which trains each model once however often it is tried."""
+    """`try_model` with a cache: each model is trained once, however often it is tried."""
     return functools.cache(try_model)
 
 
 def test_a_trial_as_a_whole(tried_once, terminal, monkeypatch):
-    """What it finds, its report with what only a trial knows, and the same as JSON: one training, looked at thrice."""
+    """Checks the run, the printed report, with what only a trial knows, and the JSON of a single training."""
     target = f"{BROKEN}:pooler_with_an_empty_sentence"
     tried = []
 

@@ -1,4 +1,6 @@
-"""Models broken in one way: the operation, what cures them, the cause that the rules name; healthy ones are silent."""
+"""Trials of models broken in one way: the operation at fault, what cures it, the cause named; healthy models give
+none.
+"""
 
 from collections import defaultdict
 from pathlib import Path
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def tried(module, name: str, *options: str) -> TrainingRun:
-    """A trial in this process, through the JSON that the child would write."""
+    """The run of a trial in this process, passed through the JSON that a child process would write."""
     target = f"{module.__file__}:{name}"
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report"
@@ -35,7 +37,7 @@ def cured(trial: TrainingRun) -> set[str]:
 
 
 def causes(trial: TrainingRun) -> list[str]:
-    """The causes that the rules name, the heaviest first."""
+    """The causes that the rules name, by descending weight."""
     weights: defaultdict[str, float] = defaultdict(float)
     for rule in RULES:
         for finding in rule(trial):
@@ -111,7 +113,9 @@ def test_curvature_tells_a_step_too_large():
 
 @pytest.mark.parametrize(("name", "operation"), [("id_53", "log"), ("id_27", "log"), ("id_22", "exp")])
 def test_margin_of_a_bug_that_needs_larger_inputs(name, operation):
-    """The public bugs at their own inputs: nothing fails, and the push names the operation that will."""
+    """With inputs scaled to at most 1 the public bugs do not fail; enlarging the inputs names the operation that
+    will.
+    """
 
     def made():
         model, batch, loss, optimizer = getattr(grist_cases, name)()

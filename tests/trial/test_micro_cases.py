@@ -1,4 +1,4 @@
-"""The operation, the phase and the line of single steps; healthy steps are silent."""
+"""Finds operation, phase and line at fault in single training steps; healthy steps give no finding."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns of some of thes
 
 
 def line_to_blame(function) -> str:
-    """File and number of the line of a function (or class) that ends with "# here"."""
+    """File and line number of the line in a function or class that ends with "# here"."""
     lines, start = inspect.getsourcelines(function)
     number = next(index for index, line in enumerate(lines) if line.rstrip().endswith("# here"))
     return f"{Path(inspect.getsourcefile(function)).name}:{start + number}"
@@ -48,7 +48,7 @@ WITHOUT_GRAPH = ("product_of_zero_and_inf", "two_masks_of_the_least_number")
 
 @each_case("name", [name for name, case in CASES.items() if case.operation is not None and name not in WITHOUT_GRAPH])
 def test_autopsy_agrees_where_the_loss_is_not_finite(name):
-    """Without a second run; it cannot see faults of the backward pass."""
+    """The autopsy needs no second run, but cannot see faults of the backward pass."""
     case = CASES[name]
     fault = autopsy(case.step())
     if case.phase == "backward":
@@ -102,7 +102,7 @@ def test_a_step_that_is_not_the_same_again_is_not_reproduced():
 
 
 def test_an_update_that_makes_nan():
-    """Adam whose eps float16 rounds to 0: 0/0 where a gradient is 0."""
+    """Adam with an eps that float16 rounds to 0 computes 0/0 where the gradient is 0."""
     weight = torch.ones(4, dtype=torch.float16, requires_grad=True)
     optimizer = torch.optim.Adam([weight], eps=1e-8, foreach=False)
     weight.grad = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float16)

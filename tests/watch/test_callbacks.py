@@ -1,4 +1,4 @@
-"""The callbacks for transformers and Lightning: the same losses, and a trace of what their loops do."""
+"""The callbacks for transformers and Lightning: they leave losses unchanged and record what the training loops do."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Classifier(nn.Module):
-    """As transformers' models: returns loss and logits."""
+    """A model with the interface of transformers' models: returns loss and logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def modules_seen(path: Path) -> set[str]:
 
 
 def test_a_trainer_of_transformers(tmp_path, monkeypatch):
-    """With gradient accumulation and evaluation; losses are those that it logs."""
+    """Tested with gradient accumulation and evaluation; the recorded losses are those that the trainer logs."""
     from transformers import Trainer, TrainingArguments
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -63,7 +63,7 @@ def test_a_trainer_of_transformers(tmp_path, monkeypatch):
 
 
 def test_a_trainer_of_lightning(tmp_path):
-    """It steps with a closure; clipping and validation are seen too."""
+    """Lightning's optimizer steps with a closure; clipping and validation are recorded too."""
     import lightning
 
     class Module(lightning.LightningModule):

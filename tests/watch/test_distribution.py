@@ -1,4 +1,4 @@
-"""The distribution `numstab-watch`: builds, holds nothing but its package, works alone."""
+"""The distribution `numstab-watch`: it can be built, contains only its package, and works alone."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_the_wheel_holds_only_the_package(wheel):
 
 
 def test_the_wheel_needs_torch_alone(wheel, tmp_path):
-    """Installed into a folder, without the checkout: it records, and imports neither trainer nor numstab."""
+    """Installed into a folder without the checkout, it records and imports neither trainers nor numstab."""
     install = [
         sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
         "--no-compile", "--target", str(tmp_path / "site"), str(wheel),

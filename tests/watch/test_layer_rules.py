@@ -1,4 +1,4 @@
-"""Rules on layers: the cause of each sick training comes first, and on sound ones every rule is silent."""
+"""Rules on layers: the cause of each faulty training comes first, and on healthy trainings every rule is silent."""
 
 import math
 from collections import Counter
@@ -53,7 +53,7 @@ def test_a_run_without_layers_gives_nothing():
 
 
 def test_rules_raise_nothing_on_invalid_statistics():
-    """Statistics that are nan, infinite, missing or of the wrong sign."""
+    """The statistics are nan, infinite, missing or of the wrong sign."""
     facts = {
         "size": 4.0,
         "dimensions": 2.0,

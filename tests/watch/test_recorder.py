@@ -1,4 +1,6 @@
-"""The recorder: no effect on a training, what it sees of each kind of loop, what is left after a crash."""
+"""The recorder: it does not affect a training, records each kind of loop correctly, and leaves a usable file after a
+crash.
+"""
 
 import copy
 import gzip
@@ -39,7 +41,7 @@ def text_of(path: Path | str) -> str:
 
 
 def rows(path: Path | str, kind: str = "s") -> list[dict[str, Any]]:
-    """The rows of a kind; "" gives the events."""
+    """The rows of a kind in a trace file; "" gives the events."""
     lines = [json.loads(line) for line in text_of(path).splitlines()[1:]]
     kinds = {"s", "p", "m", "x"}
     return [line for line in lines if (kind in line if kind else not kinds & line.keys())]
@@ -147,7 +149,7 @@ def two_optimizers(start: Callable[[Any, Any], Any]) -> list[float]:
 
 
 def in_place(start: Callable[[Any, Any], Any]) -> list[float]:
-    """Activations in place: full backward hooks on modules would forbid them."""
+    """A loop of a model with in-place activations, on which full backward hooks of modules would fail."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(inplace=True), nn.BatchNorm1d(32), nn.Linear(32, 3))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -177,7 +179,7 @@ LOOPS: dict[str, tuple[Loop, int]] = {
 @pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize("level", ["steps", "forensic"])
 def test_losses_are_the_same_bit_for_bit(name, level, tmp_path):
-    """Also the state of the random generator at the end, and nothing is left on model, optimizer or torch."""
+    """So is the final state of the random generator, and no hook is left on model, optimizer or torch."""
     loop, steps = LOOPS[name]
     backward, clip = torch.autograd.backward, nn.utils.clip_grad_norm_
     without = loop(lambda model, optimizer: None)
@@ -197,7 +199,7 @@ def test_losses_are_the_same_bit_for_bit(name, level, tmp_path):
 
 
 def test_a_plain_loop_is_seen_as_it_is(tmp_path):
-    """Losses, norms before clipping, rates; the gradients were set to zero each time."""
+    """Losses, norms before clipping and learning rates are recorded, and that gradients were set to zero each time."""
     path = tmp_path / "trace.jsonl.gz"
     norms = []
     original = nn.utils.clip_grad_norm_
@@ -220,7 +222,7 @@ def test_a_plain_loop_is_seen_as_it_is(tmp_path):
 
 
 def test_skipped_steps_and_scale_are_seen(tmp_path):
-    """The loss is divided by the scale again; a step that the scaler skips is marked and has no finite norm."""
+    """Recorded losses are unscaled; a step that the scaler skips is marked and has no finite gradient norm."""
     path = tmp_path / "trace.jsonl.gz"
     recordings = []
     losses = scaled(torch.float16)(lambda *each: recordings.append(watch(*each, path=path)))
@@ -279,7 +281,7 @@ def test_a_loop_that_never_steps_has_a_row_for_each_pass(tmp_path):
 
 
 def test_the_first_nan_is_an_alarm_and_written_at_once(tmp_path, capsys):
-    """The file is there before the training goes on; one line is printed."""
+    """The file is written before the training goes on, and one line is printed."""
     path = tmp_path / "trace.jsonl.gz"
     train(small(), 12, spoil=5, path=path)
     (alarm,) = [row for row in rows(path, "") if "alarm" in row]
@@ -291,7 +293,7 @@ def test_the_first_nan_is_an_alarm_and_written_at_once(tmp_path, capsys):
 
 
 def test_a_bad_input_is_named_by_the_alarm(tmp_path):
-    """Also at a step whose modules are not measured."""
+    """It is named also at a step in which modules are not measured."""
     path = tmp_path / "trace.jsonl.gz"
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
@@ -315,7 +317,7 @@ def test_stop_raises_before_the_update(tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_is_an_alarm(tmp_path):
-    """The loss is finite: only the gradient of the square root at 0 is not."""
+    """The loss is finite, and only the gradient of the square root at 0 is not."""
     path = tmp_path / "trace.jsonl.gz"
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -328,7 +330,7 @@ def test_a_gradient_that_is_not_finite_is_an_alarm(tmp_path):
 
 
 def test_other_models_are_not_taken_for_this_one(tmp_path):
-    """The loss of another model in the same process is left out, also where it is nan."""
+    """The loss of another model in the same process is not recorded, even if it is nan."""
     path = tmp_path / "trace.jsonl.gz"
     model, other = small(), small()
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
@@ -360,7 +362,7 @@ def test_names_are_hidden(tmp_path):
 
 
 def test_nothing_of_the_data_is_written(tmp_path):
-    """No element of the batch and no weight is among the numbers of the file, but extremes."""
+    """No element of the batch and no weight is among the numbers in the file, except extremes."""
     path = tmp_path / "trace.jsonl.gz"
     model = small()
     train(model, 3, path=path)
@@ -380,7 +382,7 @@ def test_an_error_of_its_own_ends_the_recording_only(tmp_path, monkeypatch, caps
 
 
 def test_copies_of_the_model_go_without_the_watch(tmp_path):
-    """In memory, as an average of weights keeps one, and in a file."""
+    """Copies in memory, such as an average of weights, and in a file have no hooks of the recorder."""
     model = small()
     with watch(model, torch.optim.SGD(model.parameters(), 0.1), path=tmp_path / "trace.jsonl.gz"):
         cross_entropy(model(batch()[0]), batch()[1]).backward()
@@ -425,7 +427,7 @@ def test_two_watches_write_two_files(tmp_path):
 
 
 def test_the_file_stays_small_for_50000_steps(tmp_path):
-    """Rows as a training of 50 000 steps with 100 tensors gives them; first and last steps are dense."""
+    """The rows are those of 50,000 steps with 100 tensors; rows of the first and last steps are all kept."""
     path = tmp_path / "trace.jsonl.gz"
     trace = Trace(str(path), {"schema": "numstab-trace/1"})
     step_row = [1.2345, 0.98765, 1e-3, None, 0, 0.012345, 1, None, 0]

@@ -1,4 +1,6 @@
-"""What the recorder measures on inputs and targets, and the rules that use it: on sick and on similar healthy runs."""
+"""The recorder's statistics of inputs and targets, and the rules that use them, on faulty and on similar healthy
+runs.
+"""
 
 import gzip
 import json
@@ -22,7 +24,7 @@ def weights_of(run: TrainingRun, feature: str) -> dict[str, float]:
 
 
 def recorded(path, data, *, steps=120, lr=0.05, spoil=None, loss=nn.functional.mse_loss, batch=16, model=None):
-    """A regression, trained on batches drawn from `data`; `spoil` changes (inputs, targets) of a step."""
+    """The run of a regression trained on batches from `data`; `spoil` changes (inputs, targets) of a step."""
     torch.manual_seed(0)
     model = model or nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr)
@@ -54,7 +56,7 @@ LOSSES = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_targets_are_measured_of_a_loss_built_in_or_written_out(name):
-    """By which the loss of predicting the mean follows, whatever the loss is multiplied with."""
+    """The loss of predicting the mean follows from the statistics, whatever factor the loss has."""
     torch.manual_seed(0)
     out, y = nn.Linear(5, 3)(torch.randn(64, 5)), 2 + 4 * torch.randn(64, 3)
     loss = LOSSES[name](out, y)
@@ -77,7 +79,7 @@ def test_a_constant_in_a_logarithm_shows():
 
 
 def test_no_value_of_the_data_is_written(tmp_path):
-    """Of samples that come again the trace has a share, of inputs the largest magnitude of a batch."""
+    """The trace has the share of samples that recur, and each batch's largest magnitude of inputs."""
     path = tmp_path / "trace.jsonl.gz"
     x, y = linear(64)
     x[:, 2] = 0.123454321
@@ -90,7 +92,7 @@ def test_no_value_of_the_data_is_written(tmp_path):
 
 
 def test_a_trace_without_these_statistics_is_still_read(tmp_path):
-    """As recorders before them wrote it."""
+    """Earlier versions of the recorder wrote such traces."""
     path = tmp_path / "trace.jsonl.gz"
     recorded(path, linear(), steps=70)
     lines = [json.loads(each) for each in gzip.decompress(path.read_bytes()).splitlines()]
@@ -182,7 +184,9 @@ def run_with_rates(rates: list[float], losses: list[float]) -> TrainingRun:
 
 
 def test_a_rate_that_leaps_up():
-    """The loss was sound before it and is not after; a restart that the loss survives says nothing."""
+    """The rule applies if the loss becomes bad at the jump of the rate; it is silent after a restart that the loss
+    survives.
+    """
     falling = [2.0 / (1 + step / 10) for step in range(100)]
     leap = [0.01] * 60 + [0.5] * 40
     sick = run_with_rates(leap, [*falling[:60], *([5.0] * 40)])

@@ -1,4 +1,4 @@
-"""Traces from untrusted sources: what is read, what is skipped, what is refused."""
+"""Trace files from untrusted sources: what is read, what is skipped, what is refused."""
 
 import gzip
 import json
@@ -131,7 +131,7 @@ def test_what_is_no_trace_or_too_large_is_refused(data, words):
 
 
 def test_a_bomb_is_not_inflated(monkeypatch):
-    """No more than the limit is ever inflated."""
+    """Of a compressed file no more than the limit is inflated."""
     monkeypatch.setattr(trace_file, "MAX_TRACE_BYTES", 1000)
     with pytest.raises(BadTrace, match="too large"):
         read_trace(gzip.compress(b"x" * 50_000_000, 1))
