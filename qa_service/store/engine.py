@@ -1,6 +1,8 @@
 """Opens the database of the store, SQLite in WAL mode or PostgreSQL, and migrates it to the newest tables."""
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 
 BUSY_TIMEOUT_MS = 2000  # milliseconds to wait for another writer
 _MIGRATION_TIMEOUT_MS = 5000  # the same for another process that migrates
+_WAL_RETRY_SECONDS = 0.02  # between attempts to set WAL
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 3,  # seconds
     "tcp_user_timeout": 4000,  # milliseconds
@@ -103,8 +106,22 @@ def same_file(engine: Engine) -> bool:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     """Sets WAL, so that reads do not wait for a write, and full synchronisation, so that commits are durable."""
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    _set_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _set_wal(connection: Any) -> None:
+    """Sets WAL. SQLite does not wait where two processes set it in a new file at the same moment, so this does."""
+    end = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_WAL_RETRY_SECONDS)
 
 
 @contextmanager
