@@ -14,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetPydanticSchema,
     InstanceOf,
     OnErrorOmit,
     PlainValidator,
@@ -24,8 +23,8 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import core_schema
 
+from qa_service.field_defaults import or_else
 from qa_service.model.training_run import Phase
 
 MAX_TENSORS = 2_000
@@ -36,13 +35,6 @@ _MAX_GROUPS = 2_000
 _MAX_PARSED_BY_PYDANTIC = 4_000_000  # characters
 T = TypeVar("T")
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def _or_else(default: Any) -> GetPydanticSchema:
-    """Takes `default` for a value of another type."""
-    return GetPydanticSchema(
-        lambda source, handler: core_schema.with_default_schema(handler(source), default=default, on_error="default")
-    )
 
 
 def _first(count: int) -> BeforeValidator:
@@ -79,14 +71,14 @@ _Cell = Annotated[_Number | _Salvaged, Field(union_mode="left_to_right")]
 """A measured number; None for what was not measured or is no number."""
 _String = InstanceOf[str]  # which may hold half a surrogate pair, other than pydantic's str
 _Printable = Annotated[_String, AfterValidator(printable)]
-_Text = Annotated[_Printable, _or_else("")]
-_OptionalText = Annotated[_Printable | None, _or_else(None)]
-_Cells = Annotated[list[_Cell], _or_else([])]
-_OptionalCells = Annotated[list[_Cell] | None, _or_else(None)]
-_OptionalCellsByName = Annotated[dict[_String, _Cell] | None, _or_else(None)]
-_Matrix = Annotated[list[_OptionalCells] | None, _first(MAX_TENSORS), _or_else(None)]
-_Flag = Annotated[StrictBool, _or_else(default=False)]
-_OptionalFlag = Annotated[StrictBool | None, _or_else(None)]
+_Text = Annotated[_Printable, or_else("")]
+_OptionalText = Annotated[_Printable | None, or_else(None)]
+_Cells = Annotated[list[_Cell], or_else([])]
+_OptionalCells = Annotated[list[_Cell] | None, or_else(None)]
+_OptionalCellsByName = Annotated[dict[_String, _Cell] | None, or_else(None)]
+_Matrix = Annotated[list[_OptionalCells] | None, _first(MAX_TENSORS), or_else(None)]
+_Flag = Annotated[StrictBool, or_else(default=False)]
+_OptionalFlag = Annotated[StrictBool | None, or_else(None)]
 
 
 class _TracePart(BaseModel):
@@ -111,8 +103,8 @@ class InitialParameter(_TracePart):
 class ColumnNames(_TracePart):
     """The names of the cells in rows `s` and `p`."""
 
-    s: Annotated[list[_Text], _first(MAX_STATISTICS), _or_else([])] = []
-    p: Annotated[list[_Text], _first(MAX_STATISTICS), _or_else([])] = []
+    s: Annotated[list[_Text], _first(MAX_STATISTICS), or_else([])] = []
+    p: Annotated[list[_Text], _first(MAX_STATISTICS), or_else([])] = []
 
 
 class ModuleClass(_TracePart):
@@ -126,7 +118,7 @@ class TracedModel(_TracePart):
     """The class of the model, and its modules."""
 
     model_class: _Text = Field(default="", alias="class")
-    modules: Annotated[list[OnErrorOmit[ModuleClass]], _first(MAX_MODULES), _or_else([])] = []
+    modules: Annotated[list[OnErrorOmit[ModuleClass]], _first(MAX_MODULES), or_else([])] = []
 
 
 class OptimizerGroup(_TracePart):
@@ -143,7 +135,7 @@ class TracedOptimizer(_TracePart):
     """An optimizer with its groups."""
 
     optimizer_class: _Text = Field(default="", alias="class")
-    groups: Annotated[list[OnErrorOmit[OptimizerGroup]], _first(_MAX_GROUPS), _or_else([])] = []
+    groups: Annotated[list[OnErrorOmit[OptimizerGroup]], _first(_MAX_GROUPS), or_else([])] = []
 
 
 class TracedLoss(_TracePart):
@@ -151,8 +143,8 @@ class TracedLoss(_TracePart):
 
     kind: _Text = ""
     reduction: _Text = ""
-    operations: Annotated[list[_Text], _first(24), _or_else([])] = []
-    guarded: Annotated[list[_Text], _first(8), _or_else([])] = []
+    operations: Annotated[list[_Text], _first(24), or_else([])] = []
+    guarded: Annotated[list[_Text], _first(8), or_else([])] = []
     classes: _Cell = None
     labels: _Cell = None
     ignored: _Cell = None
@@ -164,18 +156,18 @@ class TracedLoss(_TracePart):
 class FirstLine(_TracePart):
     """A first line of any version, as far as it decides whether the trace is read."""
 
-    schema_name: Annotated[_String | None, _or_else(None)] = Field(default=None, alias="schema")
+    schema_name: Annotated[_String | None, or_else(None)] = Field(default=None, alias="schema")
     parameters: Annotated[list[Any], BeforeValidator(_objects)] = []
 
 
 class TraceHeader(_TracePart):
     """The first line: how the training is set up."""
 
-    columns: Annotated[ColumnNames, _or_else(ColumnNames())] = ColumnNames()
-    model: Annotated[TracedModel, _or_else(TracedModel())] = TracedModel()
+    columns: Annotated[ColumnNames, or_else(ColumnNames())] = ColumnNames()
+    model: Annotated[TracedModel, or_else(TracedModel())] = TracedModel()
     parameters: Annotated[list[InitialParameter], BeforeValidator(_objects)] = []
-    optimizers: Annotated[list[OnErrorOmit[TracedOptimizer]], _first(_MAX_GROUPS), _or_else([])] = []
-    loss: Annotated[TracedLoss, _or_else(TracedLoss())] = TracedLoss()
+    optimizers: Annotated[list[OnErrorOmit[TracedOptimizer]], _first(_MAX_GROUPS), or_else([])] = []
+    loss: Annotated[TracedLoss, or_else(TracedLoss())] = TracedLoss()
     scaler: _OptionalCellsByName = None
     device: _Text = ""
     autocast: _Text = ""
@@ -190,12 +182,12 @@ class TracedFault(_TracePart):
     """The operation that made the first inf or nan; one without a phase or value is none."""
 
     operation: _Text = ""
-    phase: Annotated[Phase | None, _or_else(None)] = None
+    phase: Annotated[Phase | None, or_else(None)] = None
     value: _Cell = None
     place: _Text = ""
     code: _Text = ""
     module: _Text = ""
-    operands: Annotated[list[_Text], _first(16), _or_else([])] = []
+    operands: Annotated[list[_Text], _first(16), or_else([])] = []
     dtype: _Text = ""
     reproduced: _OptionalFlag = None
 
@@ -206,20 +198,20 @@ class TraceRow(_TracePart):
     One model for all kinds and no field that must be there: for each kind that a row is not, pydantic would copy it.
     """
 
-    step: Annotated[StrictInt | None, Field(ge=0, lt=2**53), _or_else(None)] = Field(default=None, alias="t")
-    statistics: Annotated[list[_Cell] | None, _first(MAX_STATISTICS), _or_else(None)] = Field(default=None, alias="s")
+    step: Annotated[StrictInt | None, Field(ge=0, lt=2**53), or_else(None)] = Field(default=None, alias="t")
+    statistics: Annotated[list[_Cell] | None, _first(MAX_STATISTICS), or_else(None)] = Field(default=None, alias="s")
     """Of a step, by the columns `s` of the header."""
     parameters: _Matrix = Field(default=None, alias="p")
     """Of each parameter its statistics, by the columns `p` of the header."""
-    modules: Annotated[dict[_String, _OptionalCellsByName] | None, _or_else(None)] = Field(default=None, alias="m")
+    modules: Annotated[dict[_String, _OptionalCellsByName] | None, or_else(None)] = Field(default=None, alias="m")
     """Of modules by name. These names, and those in `logged`, may not be printable."""
     logged: _OptionalCellsByName = Field(default=None, alias="x")
     """Values that the loop has logged."""
 
-    fault: Annotated[TracedFault | None, _or_else(None)] = None
+    fault: Annotated[TracedFault | None, or_else(None)] = None
     alarm: _OptionalText = None
     value: _Cell = None
-    weights: Annotated[list[_Text], _first(8), _or_else([])] = []
+    weights: Annotated[list[_Text], _first(8), or_else([])] = []
     bad_state: _Flag = False
     ignored: _Cell = None
     input_bad: _Cell = None
@@ -229,9 +221,9 @@ class TraceRow(_TracePart):
     end: _OptionalText = None
 
 
-_FIRST_LINE: TypeAdapter[FirstLine] = TypeAdapter(Annotated[FirstLine, _or_else(FirstLine())])
-_HEADER: TypeAdapter[TraceHeader] = TypeAdapter(Annotated[TraceHeader, _or_else(TraceHeader())])
-_ROW: TypeAdapter[TraceRow] = TypeAdapter(Annotated[TraceRow, _or_else(TraceRow())])
+_FIRST_LINE: TypeAdapter[FirstLine] = TypeAdapter(Annotated[FirstLine, or_else(FirstLine())])
+_HEADER: TypeAdapter[TraceHeader] = TypeAdapter(Annotated[TraceHeader, or_else(TraceHeader())])
+_ROW: TypeAdapter[TraceRow] = TypeAdapter(Annotated[TraceRow, or_else(TraceRow())])
 
 
 def read_first_line(line: str) -> FirstLine:

@@ -54,9 +54,7 @@ class ChatAnnotation(Body):
     @classmethod
     def of(cls, citation: Citation) -> "ChatAnnotation":
         """The annotation for a citation."""
-        place = CitedPlace(
-            start_index=citation.start, end_index=citation.end, title=citation.title, url=citation.url
-        )  # fmt: skip
+        place = CitedPlace(start_index=citation.start, end_index=citation.end, title=citation.title, url=citation.url)
         return cls(url_citation=place)
 
 

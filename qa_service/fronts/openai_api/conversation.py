@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, OnErrorOmit, ValidationError, WrapValidator
-from pydantic import ValidatorFunctionWrapHandler as FieldValidator
+from pydantic import AfterValidator, ConfigDict, Field, OnErrorOmit
 
 from qa_service.errors import BadField, BadRequest, UnknownModel
+from qa_service.field_defaults import or_else
 from qa_service.model import Lang, Request, Text
 from qa_service.parsing import check_text
 from qa_service.parsing.language import language_shown
@@ -84,18 +84,6 @@ def check_model(name: Any) -> str:
     return str(name)
 
 
-def _or_else(default: Any) -> WrapValidator:
-    """Takes `default` for a value of another type: no reason to refuse a request, as little depends on it."""
-
-    def validate(value: Any, validator: FieldValidator) -> Any:
-        try:
-            return validator(value)
-        except ValidationError:
-            return default
-
-    return WrapValidator(validate)
-
-
 class _Lenient(RequestBody):
     model_config = ConfigDict(extra="ignore")
 
@@ -108,8 +96,8 @@ class _TextPart(_Lenient):
 class _Message(_Lenient):
     """A message. Of its parts only texts are read; images, audio and files are left out."""
 
-    role: Annotated[str, _or_else("")] = ""
-    content: Annotated[str | list[OnErrorOmit[str | _TextPart]], _or_else("")] = ""
+    role: Annotated[str, or_else("")] = ""
+    content: Annotated[str | list[OnErrorOmit[str | _TextPart]], or_else("")] = ""
 
     @property
     def text(self) -> str:
@@ -122,7 +110,7 @@ _Messages = Annotated[list[OnErrorOmit[_Message]], Field(min_length=1)]
 
 
 class _StreamOptions(_Lenient):
-    include_usage: Annotated[bool, _or_else(default=False)] = False
+    include_usage: Annotated[bool, or_else(default=False)] = False
 
 
 class _Options(_Lenient):
@@ -130,14 +118,14 @@ class _Options(_Lenient):
 
     model: Annotated[Any, AfterValidator(lambda name: MODELS[0] if name is None else check_model(name))] = MODELS[0]
     seed: Annotated[Seed | None, allowed.SEED] = None
-    stream: Annotated[bool, _or_else(default=False)] = False
-    metadata: Annotated[dict[str, OnErrorOmit[str]], _or_else({})] = Field(default={})
-    instructions: Annotated[str, _or_else("")] = ""
+    stream: Annotated[bool, or_else(default=False)] = False
+    metadata: Annotated[dict[str, OnErrorOmit[str]], or_else({})] = Field(default={})
+    instructions: Annotated[str, or_else("")] = ""
 
 
 class _ChatRequest(_Options):
     messages: Annotated[_Messages, Text("消息的列表", "a list of messages")]
-    stream_options: Annotated[_StreamOptions, _or_else(_StreamOptions())] = _StreamOptions()
+    stream_options: Annotated[_StreamOptions, or_else(_StreamOptions())] = _StreamOptions()
 
 
 class _ResponsesRequest(_Options):

@@ -121,7 +121,7 @@ class Response:
         detail = openai_error(problem_json(error, reply.answer.lang))[1].error
         fault = StreamFault(
             sequence_number=self._number(), code=detail.code, message=detail.message, param=detail.param
-        )  # fmt: skip
+        )
         failed = self._object("failed", ResponseFault(message=detail.message))
         return _named_event(fault) + self._event("response.failed", failed)
 
@@ -150,9 +150,13 @@ class Response:
         self, status: Literal["in_progress", "completed", "failed"], error: ResponseFault | None = None
     ) -> ResponseObject:
         return ResponseObject(
-            id=self.id, created_at=self.created, status=status, model=self.conversation.model, error=error,
+            id=self.id,
+            created_at=self.created,
+            status=status,
+            model=self.conversation.model,
+            error=error,
             metadata=self.conversation.metadata,
-        )  # fmt: skip
+        )
 
 
 def _named_event(event: AnyResponseEvent) -> bytes:
