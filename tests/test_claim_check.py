@@ -9,7 +9,6 @@ from qa_service.model import Claim, EvidenceBlock, Text, Verdict
 from qa_service.tools.claim_check import (
     ClaimSummary,
     by_experiment,
-    check_group,
     check_groups,
     group_by_run,
     plan_claim_runs,
@@ -27,10 +26,10 @@ class CountingRunner:
     def __init__(self, runner):
         self.runner, self.count = runner, 0
 
-    def run_seeds(self, *args):
-        runs = self.runner.run_seeds(*args)
-        self.count += len(runs)
-        return runs
+    def run_settings(self, *args):
+        for runs in self.runner.run_settings(*args):
+            self.count += len(runs)
+            yield runs
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def check_coin_claim(lab, toy_experiments, toy_service):
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting_runner = CountingRunner(lab)
         groups = group_by_run(plan_claim_runs(replace(entry, evidence=(block,)), range(20)), toy_experiments)
-        checked = [row for group in groups for row in check_group(group, toy_experiments, counting_runner)]
+        checked = [row for group in groups for row in check_groups([group], toy_experiments, counting_runner)]
         params, control = summarise_over_seeds(checked)
         return params, control, counting_runner.count
 
@@ -70,7 +69,7 @@ def test_results_keep_metrics_and_no_rows(lab, toy_experiments, toy_service):
     (group, *_) = group_by_run(plan_claim_runs(entry, range(2)), toy_experiments)
     experiment = toy_experiments[group[0].block.experiment]
     assert lab.run(experiment, fill_defaults(experiment, group[0].params)).rows
-    results = check_group(group, toy_experiments, lab)
+    results = check_groups([group], toy_experiments, lab)
     assert all(result.run.measured and not result.run.rows for result in results)
 
 
@@ -84,7 +83,7 @@ def test_groups_of_an_experiment_are_measured_together(lab, toy_experiments, toy
     assert len(parts) < len(groups)
     for part in parts:
         together = check_groups(part, toy_experiments, lab)
-        alone = [result for group in part for result in check_group(group, toy_experiments, lab)]
+        alone = [result for group in part for result in check_groups([group], toy_experiments, lab)]
         assert [(each.claim, each.seed, each.verdict, each.value) for each in together] == [
             (each.claim, each.seed, each.verdict, each.value) for each in alone
         ]

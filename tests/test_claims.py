@@ -13,7 +13,7 @@ import shipped
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import Entry
 from qa_service.settings import Settings
-from qa_service.tools.claim_check import check_group, group_by_run, plan_claim_runs
+from qa_service.tools.claim_check import check_groups, group_by_run, plan_claim_runs
 
 LIBRARY = shipped.library()
 TORCH = metadata.version("torch").partition("+")[0]
@@ -53,7 +53,7 @@ def to_be_measured() -> list[object]:
 def test_claims_hold_and_controls_fail(service, entry_id):
     experiments = service.knowledge.experiments
     groups = group_by_run(plan_claim_runs(service.knowledge.library[entry_id], range(1)), experiments)
-    checks = [check for group in groups for check in check_group(group, experiments, service.runner)]
+    checks = [check for group in groups for check in check_groups([group], experiments, service.runner)]
     assert {check.condition for check in checks} == {"params", "control"}
     for check in checks:
         figures = f"{check.claim.metric} = {check.value}, {check.claim.op} {check.claim.bound}"

@@ -89,16 +89,6 @@ def _run_key(planned: ClaimRun, experiments: Mapping[str, Experiment]) -> tuple[
     return experiment.slug, repr(sorted(fill_defaults(experiment, planned.params).items()))
 
 
-def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment], runner: Runner) -> list[ClaimResult]:
-    """Executes the run of a group (`group_by_run`) once per seed, and judges every claim that it decides.
-
-    The runs of the results have no rows: claims read metrics, and the rows of a whole library fill half a gigabyte.
-    """
-    seeds = sorted({one.seed for one in group})
-    experiment = experiments[group[0].block.experiment]
-    return _judge_group(group, runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds))
-
-
 def by_experiment(groups: Iterable[list[ClaimRun]]) -> list[list[list[ClaimRun]]]:
     """Groups (`group_by_run`) of one experiment and the same seeds together, `_GROUPS_TOGETHER` at most."""
     together: dict[tuple[str, tuple[int, ...]], list[list[ClaimRun]]] = {}
@@ -115,22 +105,20 @@ def by_experiment(groups: Iterable[list[ClaimRun]]) -> list[list[list[ClaimRun]]
 def check_groups(
     groups: Sequence[list[ClaimRun]], experiments: Mapping[str, Experiment], runner: Runner
 ) -> list[ClaimResult]:
-    """As `check_group`, of several groups as `by_experiment` gives them, in few processes."""
+    """Executes the run of each group (`by_experiment`) once per seed, in few processes; judges what it decides.
+
+    The runs of the results have no rows: claims read metrics, and the rows of a whole library fill half a gigabyte.
+    """
     seeds = sorted({one.seed for one in groups[0]})
     experiment = experiments[groups[0][0].block.experiment]
     settings = [fill_defaults(experiment, group[0].params) for group in groups]
     results: list[ClaimResult] = []
     with closing(runner.run_settings(experiment, settings, seeds)) as measured:
-        for group, runs in zip(groups, measured, strict=True):
-            results += _judge_group(group, runs)
+        for group, of_group in zip(groups, measured, strict=True):
+            runs = [replace(run, rows=()) for run in of_group]  # one per seed, or one for all if it is not random
+            by_seed = dict(zip(seeds, runs, strict=False))
+            results += [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
     return results
-
-
-def _judge_group(group: Sequence[ClaimRun], measured: Sequence[Run]) -> list[ClaimResult]:
-    """Every verdict of a group; `measured` are its runs, one per seed, or one for all if it is not random."""
-    runs = [replace(run, rows=()) for run in measured]
-    by_seed = dict(zip(sorted({one.seed for one in group}), runs, strict=False))
-    return [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
 
 
 def _judge(planned: ClaimRun, run: Run) -> list[ClaimResult]:
