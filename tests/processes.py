@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from bench.ray_cluster import session_processes
 from bench.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,19 +64,6 @@ def stop(leader: int, wait: Callable[[float], object]) -> None:
             os.kill(pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         wait(_SHUTDOWN_SECONDS)
-
-
-def session_processes(leader: int) -> dict[int, str]:
-    """The processes of the leader's session as {pid: command line}, except zombies (Linux only)."""
-    processes = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            state, _, _, session_id, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(session_id) == leader and state != "Z":
-                processes[int(folder.name)] = (
-                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
-    return processes
 
 
 _IN_FORKS = """
