@@ -62,7 +62,8 @@ class LocalEngine:
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log, a table or a trace."""
-        from qa_service.answering.diagnosing import diagnose_file, require_readable, run_experiments
+        from qa_service.answering.diagnosing import diagnose_file, require_readable
+        from qa_service.answering.diagnosis_runs import run_experiments
         from qa_service.schemas.diagnosis import diagnosis_json
 
         found = require_readable(diagnose_file(data, name))

@@ -20,7 +20,8 @@ from fastapi.testclient import TestClient
 from processes import ROOT, TIMEOUT_SECONDS, running, session_processes, status, until
 
 from bench.server import free_port
-from qa_service.answering.diagnosing import diagnose_file, run_experiments
+from qa_service.answering.diagnosing import diagnose_file
+from qa_service.answering.diagnosis_runs import run_experiments
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.reload import KnowledgeReloader
 from qa_service.answering.service import never_cancelled

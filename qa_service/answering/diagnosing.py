@@ -1,22 +1,14 @@
 """Diagnosis of a training run with the experiment of its cause, run twice: as it is, and cured."""
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
 
 from qa_service.errors import NumstabError, UnreadableRun
-from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT, ClientNames
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import overloaded_error
-from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
-from qa_service.model.events import Event, EvidenceReady
-
-if TYPE_CHECKING:
-    from qa_service.answering.knowledge import Knowledge
-
 
 BYTES_PER_CHARGE = 1 << 15
 """The number of bytes for which a file counts once more against the rate of its client: a tenth of a second of CPU
@@ -30,26 +22,6 @@ share.
 """
 reading_queue = FairQueue(_AT_ONCE)
 _admission = threading.Lock()
-
-
-class ExperimentService(Protocol):
-    """The methods that running the experiment of a diagnosis needs; `Service` has them."""
-
-    @property
-    def knowledge(self) -> "Knowledge":
-        """The current snapshot of the knowledge base."""
-        ...
-
-    def run(
-        self,
-        slug: str,
-        params: Mapping[str, Any],
-        seed: int = 0,
-        is_cancelled: IsCancelled = ...,
-        knowledge: "Knowledge | None" = None,
-    ) -> Generator[Event, None, None]:
-        """The events of one experiment."""
-        ...
 
 
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
@@ -101,25 +73,3 @@ def diagnose_question(question: str) -> Diagnosis | None:
     except NumstabError:
         return None
     return None if found.status == "unreadable" else found
-
-
-def run_experiments(
-    diagnosis: Diagnosis,
-    service: ExperimentService,
-    measured: Callable[[Evidence], object],
-    is_cancelled: IsCancelled,
-    knowledge: "Knowledge | None" = None,
-) -> Generator[Event, None, None]:
-    """Runs the diagnosis' experiment at the reader's numbers, then with the cure; `measured` is called with each.
-
-    Yields their events. A diagnosis without an experiment has none. Both runs are of one snapshot of knowledge, by
-    default the current one.
-    """
-    planned, current = diagnosis.experiment, knowledge or service.knowledge
-    if planned is None:
-        return
-    for params in (planned.params, {**planned.params, **planned.cured}):
-        for event in service.run(planned.experiment, params, is_cancelled=is_cancelled, knowledge=current):
-            if isinstance(event, EvidenceReady):
-                measured(event.evidence)
-            yield event

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qa_service.answering import diagnosing
+from qa_service.answering import diagnosing, diagnosis_runs
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.lab.clients import CLIENT
@@ -257,7 +257,7 @@ def _add_diagnose(api: "APIRouter", service: Service) -> None:
         runs: list[Evidence] = []
         if found.experiment is not None and sent.run:
             CLIENT.get().charge(1)  # two runs, of which the request itself counts as one
-            stream = await open_stream(http, partial(diagnosing.run_experiments, found, service, runs.append))
+            stream = await open_stream(http, partial(diagnosis_runs.run_experiments, found, service, runs.append))
             await stream.collect(http)
         return BodyResponse(diagnosis_json(found, lang, runs))
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from runs_by_hand import NAN, constant_level, decay, run_of
 
-from qa_service.answering import diagnosing
+from qa_service.answering import diagnosing, diagnosis_runs
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.app import create_app
 from qa_service.diagnosis.engine import diagnose
@@ -111,7 +111,7 @@ def test_both_runs_of_the_experiment_are_measured(service):
     """At the learning rate of the log the experiment diverges; with the cure it does not."""
     evidence: list[Evidence] = []
     found = diagnosing.diagnose_file(SICK.encode())
-    for _ in diagnosing.run_experiments(found, service, evidence.append, never_cancelled):
+    for _ in diagnosis_runs.run_experiments(found, service, evidence.append, never_cancelled):
         pass
     as_is, cured = evidence
     assert as_is.run.status is cured.run.status is RunStatus.RAN
@@ -284,8 +284,8 @@ def test_an_experiment_that_fails_is_status_3(service, capsys, monkeypatch):
                 measured(replace(event.evidence, run=run))
             yield event
 
-    run_experiments = diagnosing.run_experiments
-    monkeypatch.setattr(diagnosing, "run_experiments", fail)
+    run_experiments = diagnosis_runs.run_experiments
+    monkeypatch.setattr(diagnosis_runs, "run_experiments", fail)
     for as_json in (True, False):
         assert print_report(found, "en", as_json=as_json, service=service, run=True) == 3
     printed = capsys.readouterr().out

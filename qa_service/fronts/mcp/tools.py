@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qa_service.answering import diagnosing
+from qa_service.answering import diagnosing, diagnosis_runs
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.fronts.mcp import conversion, inputs, results
@@ -83,7 +83,9 @@ def _diagnose(service: Service, given: inputs.DiagnoseInput, call: ToolCall) -> 
     evidence: list[Evidence] = []
     knowledge = service.knowledge
     if given.run and found.experiment is not None:
-        call.wait_for_last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled, knowledge))
+        call.wait_for_last(
+            diagnosis_runs.run_experiments(found, service, evidence.append, call.is_cancelled, knowledge)
+        )
     library = knowledge.library
     named = dict.fromkeys(found.causes[each.cause].entry for each in found.hypotheses)
     entries = [library[name] for name in named if name in library]

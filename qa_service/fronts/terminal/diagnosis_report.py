@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from qa_service.answering import diagnosing
+from qa_service.answering import diagnosing, diagnosis_runs
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.fronts.terminal import options
 from qa_service.model import Evidence, Lang, RunStatus, Text
@@ -65,7 +65,7 @@ def print_report(
         from qa_service.schemas.diagnosis import diagnosis_json
 
         if runs is not None:
-            for _ in diagnosing.run_experiments(diagnosis, runs, evidence.append, never_cancelled):
+            for _ in diagnosis_runs.run_experiments(diagnosis, runs, evidence.append, never_cancelled):
                 pass
         options.print_json(diagnosis_json(diagnosis, lang, evidence).to_dict())
     else:
@@ -95,7 +95,7 @@ def _print(
     shown.entry(service)
     if runs is not None:
         with shown.view.run_progress() as progress:
-            for event in diagnosing.run_experiments(diagnosis, runs, evidence.append, never_cancelled):
+            for event in diagnosis_runs.run_experiments(diagnosis, runs, evidence.append, never_cancelled):
                 progress.on_event(event)
         shown.experiment(evidence)
     shown.cure()

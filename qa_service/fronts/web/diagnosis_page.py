@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from qa_service.answering import diagnosing
+from qa_service.answering import diagnosing, diagnosis_runs
 from qa_service.answering.execute import cached_own_evidence
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
@@ -130,7 +130,7 @@ async def _run(
         return evidence, None
     try:
         CLIENT.get().charge(1)  # two runs, of which the request itself counts as one
-        run = partial(diagnosing.run_experiments, found, service, evidence.append, knowledge=knowledge)
+        run = partial(diagnosis_runs.run_experiments, found, service, evidence.append, knowledge=knowledge)
         stream = await open_stream(http, run)
         await stream.collect(http)
     except NumstabError as error:
